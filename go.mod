@@ -1,0 +1,3 @@
+module github.com/xlb-io/xlb
+
+go 1.26

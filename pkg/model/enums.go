@@ -1,0 +1,158 @@
+package model
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Protocol is a transport protocol by its IANA number (the IPv4 protocol and
+// IPv6 next-header field).
+type Protocol uint8
+
+// The transport protocols a frontend can carry.
+const (
+	TCP Protocol = 6
+	UDP Protocol = 17
+)
+
+// Forward is how a packet reaches its backend.
+type Forward uint8
+
+// The forwarding modes.
+const (
+	// NAT rewrites destination to the backend and source to an address and
+	// port of the load balancer. Replies come back through it.
+	NAT Forward = iota + 1
+	// L2DSR rewrites the MAC addresses only. The backend holds the VIP and
+	// answers the client directly.
+	L2DSR
+)
+
+// FailMode is what a service does when none of its backends is usable.
+type FailMode uint8
+
+// The fail modes.
+const (
+	// FailOpen sends traffic to all backends, as if all were up: a broken
+	// probe must not take a working service down.
+	FailOpen FailMode = iota + 1
+	// FailClosed drops new packets of the service.
+	FailClosed
+)
+
+// AttachMode is the kernel hook that runs the data plane on an interface.
+type AttachMode uint8
+
+// The attach modes.
+const (
+	// AttachAuto tries native XDP, then generic XDP, then TC.
+	AttachAuto AttachMode = iota + 1
+	// AttachNative is XDP in the driver.
+	AttachNative
+	// AttachGeneric is XDP on socket buffers, for drivers without XDP.
+	AttachGeneric
+	// AttachTC is the traffic-control ingress hook: tcx (Linux 6.6) or, on
+	// older kernels, a clsact filter.
+	AttachTC
+)
+
+// NextHop is how the data plane finds the next hop's interface and MAC.
+type NextHop uint8
+
+// The next-hop methods.
+const (
+	// NextHopFIB asks the kernel's routing and neighbour tables.
+	NextHopFIB NextHop = iota + 1
+	// NextHopGatewayMAC sends every packet out of the interface it came in
+	// by, to one fixed MAC address.
+	NextHopGatewayMAC
+)
+
+// Health is what is known of a backend's liveness.
+type Health uint8
+
+// The health states.
+const (
+	// HealthUnknown is a backend not probed yet. It counts as up, so that a
+	// restart of the daemon takes nothing out of service.
+	HealthUnknown Health = iota
+	// HealthUp passed `rise` probes in a row.
+	HealthUp
+	// HealthDown failed `fall` probes in a row.
+	HealthDown
+)
+
+var (
+	protocolNames = map[Protocol]string{TCP: "tcp", UDP: "udp"}
+	forwardNames  = map[Forward]string{NAT: "nat", L2DSR: "l2dsr"}
+	failNames     = map[FailMode]string{FailOpen: "open", FailClosed: "closed"}
+	attachNames   = map[AttachMode]string{AttachAuto: "auto", AttachNative: "native", AttachGeneric: "generic", AttachTC: "tc"}
+	nextHopNames  = map[NextHop]string{NextHopFIB: "fib", NextHopGatewayMAC: "gateway-mac"}
+	healthNames   = map[Health]string{HealthUnknown: "unknown", HealthUp: "up", HealthDown: "down"}
+)
+
+func (p Protocol) String() string   { return nameOf(protocolNames, p) }
+func (f Forward) String() string    { return nameOf(forwardNames, f) }
+func (f FailMode) String() string   { return nameOf(failNames, f) }
+func (a AttachMode) String() string { return nameOf(attachNames, a) }
+func (n NextHop) String() string    { return nameOf(nextHopNames, n) }
+func (h Health) String() string     { return nameOf(healthNames, h) }
+
+// MarshalText implements [encoding.TextMarshaler].
+func (p Protocol) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
+
+// MarshalText implements [encoding.TextMarshaler].
+func (f Forward) MarshalText() ([]byte, error) { return []byte(f.String()), nil }
+
+// MarshalText implements [encoding.TextMarshaler].
+func (f FailMode) MarshalText() ([]byte, error) { return []byte(f.String()), nil }
+
+// MarshalText implements [encoding.TextMarshaler].
+func (a AttachMode) MarshalText() ([]byte, error) { return []byte(a.String()), nil }
+
+// MarshalText implements [encoding.TextMarshaler].
+func (n NextHop) MarshalText() ([]byte, error) { return []byte(n.String()), nil }
+
+// MarshalText implements [encoding.TextMarshaler].
+func (h Health) MarshalText() ([]byte, error) { return []byte(h.String()), nil }
+
+// UnmarshalText implements [encoding.TextUnmarshaler].
+func (p *Protocol) UnmarshalText(b []byte) error { return parse(p, protocolNames, "protocol", b) }
+
+// UnmarshalText implements [encoding.TextUnmarshaler].
+func (f *Forward) UnmarshalText(b []byte) error { return parse(f, forwardNames, "forwarding mode", b) }
+
+// UnmarshalText implements [encoding.TextUnmarshaler].
+func (f *FailMode) UnmarshalText(b []byte) error { return parse(f, failNames, "fail mode", b) }
+
+// UnmarshalText implements [encoding.TextUnmarshaler].
+func (a *AttachMode) UnmarshalText(b []byte) error { return parse(a, attachNames, "attach mode", b) }
+
+// UnmarshalText implements [encoding.TextUnmarshaler].
+func (n *NextHop) UnmarshalText(b []byte) error { return parse(n, nextHopNames, "next hop", b) }
+
+// UnmarshalText implements [encoding.TextUnmarshaler].
+func (h *Health) UnmarshalText(b []byte) error { return parse(h, healthNames, "health", b) }
+
+func nameOf[T ~uint8](names map[T]string, v T) string {
+	if n, ok := names[v]; ok {
+		return n
+	}
+	return fmt.Sprintf("invalid(%d)", v)
+}
+
+// parse sets *v to the value called text, or says which names there are.
+func parse[T ~uint8](v *T, names map[T]string, what string, text []byte) error {
+	var known []string
+	for i := 0; i < 256; i++ {
+		n, ok := names[T(i)]
+		if ok && n == string(text) {
+			*v = T(i)
+			return nil
+		}
+		if ok {
+			known = append(known, n)
+		}
+	}
+	return fmt.Errorf("unknown %s %q (known: %s)", what, text, strings.Join(known, ", "))
+}

@@ -1,0 +1,173 @@
+package model
+
+import (
+	"fmt"
+	"net/netip"
+	"time"
+)
+
+// Config is all that an operator asks for: the data plane's settings and the
+// services.
+type Config struct {
+	Settings Settings
+	Services []Service
+}
+
+// Settings shape the data plane. Those marked "at start" take effect when the
+// daemon starts; a reload that changes one is refused by name.
+type Settings struct {
+	// Interfaces to attach to, by name. At start.
+	Interfaces []string
+	// Attach is the hook asked for. At start.
+	Attach AttachMode
+	// NextHop is how next hops are found. At start.
+	NextHop NextHop
+	// GatewayMAC is the fixed next hop (6 bytes) of NextHopGatewayMAC. At start.
+	GatewayMAC HardwareAddr
+	// Sources are the addresses that `nat` services use as source towards
+	// backends, of both families. Empty: the daemon takes, per family, the
+	// address the kernel would use towards the first backend.
+	Sources []netip.Addr
+	// NATPorts is the range of source ports for `nat`. It should not overlap
+	// net.ipv4.ip_local_port_range if a source is an address of this host. At start.
+	NATPorts PortRange
+	// FlowTableSize is the number of flows, 1024 to 67108864, rounded up to
+	// a power of two; 80 bytes of kernel memory each. At start.
+	FlowTableSize int
+	// TableSize is the number of slots of each service's lookup table, a
+	// prime; four bytes each. At start.
+	TableSize int
+	// MaxServices, MaxFrontends, MaxBackends and MaxSources cap the maps. At start.
+	MaxServices  int
+	MaxFrontends int
+	MaxBackends  int
+	MaxSources   int
+}
+
+// PortRange is an inclusive range of ports, 1 to 65535.
+type PortRange struct{ First, Last uint16 }
+
+// HardwareAddr is an Ethernet address; the zero value means none.
+type HardwareAddr [6]byte
+
+func (h HardwareAddr) String() string {
+	return fmt.Sprintf("%02x:%02x:%02x:%02x:%02x:%02x", h[0], h[1], h[2], h[3], h[4], h[5])
+}
+
+// Service is a set of frontends that share a set of backends.
+type Service struct {
+	// Name is unique in a configuration: 1 to 63 of a-z, 0-9, '-', '.', '_'.
+	Name string
+	// Frontends is where the service is reached; all of one protocol.
+	Frontends []Frontend
+	Forward   Forward
+	Fail      FailMode
+	// Backends are static ones, in the order of the configuration.
+	Backends []Backend
+	Probe    Probe
+	Timeouts Timeouts
+}
+
+// Frontend is a VIP, a protocol and a port.
+type Frontend struct {
+	VIP      netip.Addr
+	Port     uint16
+	Protocol Protocol
+}
+
+func (f Frontend) String() string {
+	return fmt.Sprintf("%s/%s", netip.AddrPortFrom(f.VIP, f.Port), f.Protocol)
+}
+
+// Backend is a server of a service. Address is its identity within the
+// service.
+type Backend struct {
+	Address netip.AddrPort
+	// Weight is the relative share of new flows, 0 to 65535; 0 takes no new
+	// flows.
+	Weight uint16
+	// Zone is a free label shown to the operator, for example a rack.
+	Zone string
+	// Drain: no new flows, old ones stay.
+	Drain bool
+}
+
+// Timeouts are the idle times after which a flow is forgotten, 1 s to 7 days
+// each, with the resolution of one second.
+type Timeouts struct {
+	// TCPSyn holds until both sides have spoken and the client has answered.
+	TCPSyn time.Duration
+	// TCPEstablished holds for an open connection.
+	TCPEstablished time.Duration
+	// TCPFin holds after one side sent FIN.
+	TCPFin time.Duration
+	// TCPClosed holds after both sides sent FIN, or one a RST.
+	TCPClosed time.Duration
+	UDP       time.Duration
+}
+
+// ProbeType is the kind of a health check.
+type ProbeType string
+
+// The probe types.
+const (
+	ProbeNone  ProbeType = "none"
+	ProbeTCP   ProbeType = "tcp"
+	ProbeHTTP  ProbeType = "http"
+	ProbeHTTPS ProbeType = "https"
+)
+
+// Probe is a health check of each backend of a service.
+type Probe struct {
+	Type ProbeType
+	// Port to probe; 0 means the backend's own.
+	Port uint16
+	// Interval between the starts of two probes, with ±10 % jitter.
+	Interval time.Duration
+	Timeout  time.Duration
+	// Rise and Fall are the successes in a row that bring a backend up and
+	// the failures in a row that take it down, 1 to 100. A first result
+	// decides alone.
+	Rise, Fall int
+	// HTTP holds for the types http and https.
+	HTTP HTTPProbe
+}
+
+// HTTPProbe is the request of an HTTP probe and what is expected of the answer.
+type HTTPProbe struct {
+	Method string
+	Path   string
+	// Host is the Host header and, for https, the TLS server name (SNI).
+	// Empty: the backend's address.
+	Host string
+	// Status is the set of accepted status codes; empty means 200 to 399.
+	Status []StatusRange
+	// Body must be part of the first 64 KiB of the answer; empty accepts all.
+	Body string
+	// Verify checks the certificate chain and name of an https backend. Off
+	// by default: a probe asks whether the server serves, not who it is.
+	Verify bool
+}
+
+// StatusRange is an inclusive range of HTTP status codes, 100 to 599.
+type StatusRange struct{ First, Last int }
+
+// Override is what an operator said on the command line about one backend; it
+// wins over the configuration and outlives a restart of the daemon.
+type Override struct {
+	Service string
+	Backend netip.AddrPort
+	// Drain, when not nil, replaces the backend's drain.
+	Drain *bool `json:",omitempty"`
+	// Weight, when not nil, replaces the backend's weight.
+	Weight *uint16 `json:",omitempty"`
+}
+
+// BackendHealth is the last word of the probes on one backend.
+type BackendHealth struct {
+	State Health
+	// Reason is the text of the last failure; it stays until the next success.
+	Reason string
+	// Since is when State was entered.
+	Since time.Time
+}
