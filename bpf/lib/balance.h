@@ -1,0 +1,408 @@
+/* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
+#pragma once
+/*
+ * The pipeline: parse, service, flow, backend, next hop, rewrite, transmit,
+ * and one exit at which the verdict is counted.
+ *
+ * Up to send() nothing in the packet has changed and every doubt passes it to
+ * the stack as it came.
+ */
+
+#include "nat.h"
+#include "rewrite.h"
+#include "select.h"
+#include "service.h"
+#include "stats.h"
+
+/* Source addresses that one new flow may try. */
+#define SOURCE_TRIES 8
+
+/* No verdict yet; apart from every action of XDP and TC. */
+enum { NO_ACTION = -2 };
+
+/* A flow's answer to: where does this packet go? */
+struct route {
+	struct backend *backend;
+	struct service *service;
+	__u32 backend_id;
+	__u16 source;
+	__be16 nat_port;
+};
+
+static __always_inline struct backend *backend_get(__u32 id)
+{
+	return bpf_map_lookup_elem(&backends, &id);
+}
+
+static __always_inline struct service *service_get(__u32 id)
+{
+	return bpf_map_lookup_elem(&services, &id);
+}
+
+static __always_inline bool is_syn(const struct packet *p)
+{
+	return (p->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
+}
+
+static __always_inline bool is_rst(const struct packet *p)
+{
+	return p->tcp_flags & TCP_RST;
+}
+
+/* Where the packet goes by the record found, or not: then *way stays set if
+ * the record is the packet's own but no longer holds, and is to be replaced. */
+static __always_inline bool flow_route(struct flow_set *set, __u32 *way, const struct packet *p,
+				       __u64 meta, __u32 now, struct route *r)
+{
+	struct flow *f = &set->way[*way % FLOW_WAYS];
+	__u8 state = meta_state(meta);
+
+	if (flow_expired(&r->service->timeouts, p->tuple, meta, now, 0))
+		return false;
+	if (is_syn(p) && state_closed(state))
+		return false; /* a new connection with the ports of an old one */
+	r->backend_id = f->backend;
+	r->source = f->source;
+	r->nat_port = f->nat_port;
+	if (!meta_same_record(READ_ONCE(f->meta), meta)) {
+		*way = FLOW_WAYS;
+		return false;
+	}
+	r->backend = backend_get(r->backend_id);
+	if (!r->backend || !(r->backend->flags & BACKEND_SERVES)) {
+		count_event(EVENT_FLOW_MOVED);
+		return false;
+	}
+	flow_touch(f, meta, state_next(state, p->tcp_flags, false,
+				       r->service->forward == FORWARD_NAT), now);
+	return true;
+}
+
+/* Takes a source address and port; returns 0 if none is free, else what
+ * port_take() does. */
+static __always_inline __u64 nat_take(struct route *r, const struct packet *p, __u64 hash,
+				      __u32 owner, bool ipv6)
+{
+	__u32 n = r->service->sources;
+	__u32 pick = scale(hash >> 32, n);
+
+	for (__u32 i = 0; i < SOURCE_TRIES && i < n; i++) {
+		__u32 index = r->service->first_source + pick;
+		struct source *s = bpf_map_lookup_elem(&sources, &index);
+		__u32 base;
+		__u64 taken;
+
+		if (!s)
+			return 0;
+		base = port_base(&r->backend->address, r->backend->port, &s->address, p->protocol, ipv6);
+		taken = port_take(base, mix(hash), owner, 0);
+		if (!taken)
+			taken = port_take(base, mix(hash), owner, 1);
+		if (taken) {
+			r->source = index;
+			r->nat_port = bpf_htons(taken & 0xffff);
+			return taken;
+		}
+		if (++pick == n)
+			pick = 0;
+	}
+	return 0;
+}
+
+/*
+ * Records a new flow in way, or in the most dispensable one; returns -1 or the
+ * reason for which it could not. The record is held odd all the while. What it
+ * held before loses its port: first if it is dead anyway, so that the port can
+ * be taken again; only after the new flow has its own if it is alive.
+ */
+static __always_inline int flow_create(struct flow_set *set, __u32 index, __u32 way,
+				       const struct packet *p, struct route *r, __u32 service,
+				       __u64 hash, __u32 now, bool ipv6)
+{
+	bool nat = r->service->forward == FORWARD_NAT, live = false;
+	__u32 owner, old_cell, old_port;
+	struct flow *f;
+	__u64 meta, taken = 0;
+
+	if (way >= FLOW_WAYS)
+		way = flow_victim(set, hash % FLOW_WAYS, now, &live);
+	if (way >= FLOW_WAYS)
+		return REASON_DROP_CONTENDED;
+	f = &set->way[way % FLOW_WAYS];
+	meta = READ_ONCE(f->meta);
+	if (meta_writing(meta) ||
+	    __sync_val_compare_and_swap(&f->meta, meta, meta + META_SEQUENCE) != meta)
+		return REASON_DROP_CONTENDED;
+
+	owner = index * FLOW_WAYS + way + 1;
+	old_cell = f->cell;
+	old_port = f->nat_port;
+	if (old_port && !live) {
+		port_release(old_cell, owner);
+		f->nat_port = 0;
+		f->tuple = 0;
+	}
+	if (nat) {
+		taken = nat_take(r, p, hash, owner, ipv6);
+		if (!taken) {
+			WRITE_ONCE(f->meta, meta + 2 * META_SEQUENCE);
+			return REASON_DROP_NAT_PORTS;
+		}
+	}
+	if (live) {
+		if (old_port)
+			port_release(old_cell, owner);
+		count_event(EVENT_FLOW_EVICTED);
+	}
+
+	f->client = p->source;
+	f->vip = p->destination;
+	f->tuple = p->tuple;
+	f->backend = r->backend_id;
+	f->service = service;
+	f->nat_port = nat ? r->nat_port : 0;
+	f->source = nat ? r->source : 0;
+	f->cell = taken >> 16;
+	/* An atomic exchange, so that no reader sees the new meta first. */
+	__sync_lock_test_and_set(&f->meta, ((meta & -META_SEQUENCE) + 2 * META_SEQUENCE) | now);
+	if (p->protocol == IPPROTO_TCP && !is_syn(p))
+		count_event(EVENT_FLOW_MIDSTREAM);
+	return -1;
+}
+
+/* A kept next hop, or a new one in *hop. *reason is REASON_TX if it is whole. */
+static __always_inline struct next_hop *hop_find(ctx_t *ctx, const struct packet *p,
+						 const struct addr *to, bool ipv6,
+						 struct next_hop *hop, __u32 now, __u32 *reason)
+{
+	struct next_hop *kept;
+
+	if (fixed_gateway) {
+		hop->egress = ctx_ingress(ctx);
+		__builtin_memcpy(hop->destination_mac, (const void *)gateway_mac, ETH_ALEN);
+		__builtin_memcpy(hop->source_mac, p->eth->h_dest, ETH_ALEN);
+		*reason = REASON_TX;
+		return hop;
+	}
+	kept = next_hop_kept(to, ctx_ingress(ctx), now, ipv6);
+	if (kept) {
+		*reason = REASON_TX;
+		return kept;
+	}
+	*reason = next_hop_ask(ctx, to, hop, ipv6);
+	return hop;
+}
+
+/* The last look before the packet changes, and the change: rewrite is NULL
+ * for l2dsr. */
+static __always_inline int send(ctx_t *ctx, struct packet *p, const struct addr *to, bool to_ipv6,
+				const struct rewrite *rewrite, __u32 now, bool ipv6,
+				struct verdict *v)
+{
+	struct next_hop asked = {}, *hop;
+	__u32 egress, reason;
+
+	hop = hop_find(ctx, p, to, to_ipv6, &asked, now, &reason);
+	v->reason = reason;
+	if (reason != REASON_TX && !(CTX_RESOLVES_NEIGHBOURS && reason == REASON_PASS_NEIGHBOUR))
+		return ctx_pass(ctx);
+	egress = hop->egress;
+	if (!rewrite && hop->via_gateway) {
+		v->reason = REASON_DROP_NOT_ON_LINK;
+		return ctx_drop(ctx);
+	}
+	if (!ctx_fits(ctx, p, hop->mtu)) {
+		v->reason = REASON_PASS_MTU;
+		return ctx_pass(ctx);
+	}
+	if (ctx_tagged(ctx, p) && egress != ctx_ingress(ctx)) {
+		v->reason = REASON_PASS_VLAN;
+		return ctx_pass(ctx);
+	}
+	v->reason = egress == ctx_ingress(ctx) ? REASON_TX : REASON_REDIRECT;
+	/* From here on the packet is no longer what came in. */
+	if (reason == REASON_TX)
+		write_mac(p, hop);
+	if (rewrite && write_nat(ctx, p, rewrite, ipv6)) {
+		v->reason = REASON_DROP_REWRITE;
+		return ctx_drop(ctx);
+	}
+	if (reason != REASON_TX)
+		return ctx_send_unresolved(ctx, egress, &hop->address, hop->family == 6);
+	return ctx_send(ctx, egress);
+}
+
+/* Whether nat may change this packet; if not, why. */
+static __always_inline bool nat_passes(const struct packet *p, bool ipv6, struct verdict *v)
+{
+	if (p->ttl <= 1) {
+		v->reason = REASON_PASS_TTL;
+		return true;
+	}
+	if (ipv6 && p->protocol == IPPROTO_UDP && !((struct udphdr *)p->l4)->check) {
+		v->reason = REASON_PASS_CHECKSUM;
+		return true;
+	}
+	return false;
+}
+
+static __always_inline int send_request(ctx_t *ctx, struct packet *p, struct route *r, __u32 now,
+					bool ipv6, struct verdict *v)
+{
+	struct addr to = r->backend->address;
+	__u32 index = r->source;
+	struct source *source;
+	struct rewrite w;
+
+	if (r->service->forward != FORWARD_NAT)
+		return send(ctx, p, &to, r->backend->flags & BACKEND_IPV6, NULL, now, ipv6, v);
+	source = bpf_map_lookup_elem(&sources, &index);
+	if (!source) {
+		v->reason = REASON_DROP_NAT_PORTS;
+		return ctx_drop(ctx);
+	}
+	w.source = source->address;
+	w.destination = to;
+	w.source_port = r->nat_port;
+	w.destination_port = r->backend->port;
+	return send(ctx, p, &to, ipv6, &w, now, ipv6, v);
+}
+
+/* A client's packet to a frontend. */
+static __always_inline int request(ctx_t *ctx, struct packet *p, __u32 service, bool ipv6,
+				   struct verdict *v)
+{
+	struct route r = { .service = service_get(service) };
+	__u64 hash = hash_flow(&p->source, &p->destination, p->tuple, ipv6), meta = 0;
+	__u32 index = flow_set_index(hash), way, now = clock_now();
+	struct flow_set *set = bpf_map_lookup_elem(&flows, &index);
+	bool nat;
+	int failed;
+
+	if (!r.service || !set) {
+		v->reason = REASON_PASS_NOT_VIP;
+		return ctx_pass(ctx);
+	}
+	nat = r.service->forward == FORWARD_NAT;
+	if (nat && nat_passes(p, ipv6, v))
+		return ctx_pass(ctx);
+	v->service = service;
+	way = flow_find(set, p, hash % FLOW_WAYS, &meta, ipv6);
+	if (way < FLOW_WAYS && flow_route(set, &way, p, meta, now, &r)) {
+		v->backend = r.backend_id;
+		return send_request(ctx, p, &r, now, ipv6, v);
+	}
+
+	if (nat && is_rst(p)) {
+		v->reason = REASON_DROP_NO_FLOW;
+		return ctx_drop(ctx);
+	}
+	r.backend_id = select_backend(service, hash);
+	r.backend = r.backend_id ? backend_get(r.backend_id) : NULL;
+	if (!r.backend) {
+		v->reason = REASON_DROP_NO_BACKEND;
+		return ctx_drop(ctx);
+	}
+	v->backend = r.backend_id;
+	if (is_rst(p))
+		return send_request(ctx, p, &r, now, ipv6, v);
+	failed = flow_create(set, index, way, p, &r, service, hash, now, ipv6);
+	if (failed >= 0 && nat) {
+		v->reason = failed;
+		return ctx_drop(ctx);
+	}
+	v->created = failed < 0;
+	return send_request(ctx, p, &r, now, ipv6, v);
+}
+
+/* A packet to one of our nat sources: a backend's reply, if a flow owns its
+ * port. Returns NO_ACTION if none does. */
+static __always_inline int reply(ctx_t *ctx, struct packet *p, __u32 source, bool ipv6,
+				 struct verdict *v)
+{
+	__u32 base = port_base(&p->source, p->source_port, &p->destination, p->protocol, ipv6);
+	__u32 at = (base + bpf_ntohs(p->destination_port)) & port_cell_mask, now;
+	__u32 *cell = port_cell(at), owner;
+	struct service *s;
+	struct backend *b;
+	struct rewrite w;
+	struct flow *f;
+	__u64 meta;
+
+	owner = cell ? READ_ONCE(*cell) : 0;
+	f = owner ? flow_by_number(owner - 1) : NULL;
+	if (!f)
+		return NO_ACTION;
+	meta = READ_ONCE(f->meta);
+	if (meta_writing(meta) || f->nat_port != p->destination_port || f->source != source - 1 ||
+	    (__u8)(f->tuple >> 32) != p->protocol || (__u8)(f->tuple >> 40) != ipv6)
+		return NO_ACTION;
+	v->service = f->service;
+	v->backend = f->backend;
+	w.source = f->vip;
+	w.destination = f->client;
+	w.source_port = f->tuple >> 16;
+	w.destination_port = f->tuple;
+	b = backend_get(v->backend);
+	s = service_get(v->service);
+	if (!s || !b || b->port != p->source_port || b->address.half[1] != p->source.half[1] ||
+	    b->address.half[0] != p->source.half[0] || !meta_same_record(READ_ONCE(f->meta), meta))
+		goto none;
+	now = clock_now();
+	if (flow_expired(&s->timeouts, f->tuple, meta, now, 0))
+		goto none;
+	if (nat_passes(p, ipv6, v))
+		return ctx_pass(ctx);
+	flow_touch(f, meta, state_next(meta_state(meta), p->tcp_flags, true, true), now);
+	v->reply = 1;
+	return send(ctx, p, &w.destination, ipv6, &w, now, ipv6, v);
+none:
+	v->service = 0;
+	v->backend = 0;
+	return NO_ACTION;
+}
+
+static __always_inline int dispatch(ctx_t *ctx, struct packet *p, bool ipv6, struct verdict *v)
+{
+	struct vip *vip = vip_find(p, p->destination_port, p->protocol, ipv6);
+	__u32 service = vip ? vip->service : 0;
+	__u32 source = source_find(p, vip, ipv6);
+	int action;
+
+	/* An address may be both: a VIP's port may be one that nat took. */
+	if (source) {
+		action = reply(ctx, p, source, ipv6, v);
+		if (action != NO_ACTION)
+			return action;
+	}
+	if (service)
+		return request(ctx, p, service, ipv6, v);
+	v->reason = REASON_PASS_NOT_VIP;
+	return ctx_pass(ctx);
+}
+
+static __always_inline int balance(ctx_t *ctx)
+{
+	struct verdict v = { .length = ctx_length(ctx) };
+	struct packet p = {};
+	__be16 protocol = parse_ethernet(&p, ctx_data(ctx), ctx_end(ctx));
+	int action = ctx_pass(ctx), left;
+
+	if (protocol == bpf_htons(ETH_P_IP)) {
+		left = parse_ipv4(&p, ctx_end(ctx));
+		if (left < 0)
+			action = dispatch(ctx, &p, false, &v);
+		else
+			v.reason = left;
+	} else if (protocol == bpf_htons(ETH_P_IPV6)) {
+		left = parse_ipv6(&p, ctx_end(ctx));
+		if (left < 0)
+			action = dispatch(ctx, &p, true, &v);
+		else
+			v.reason = left;
+	} else {
+		v.reason = protocol ? REASON_PASS_NOT_IP : REASON_PASS_TRUNCATED;
+	}
+	count_verdict(&v);
+	return action;
+}

@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
+#pragma once
+/* The thin layer between the pipeline and TC. Packets may be 64 KiB
+ * super-packets, may have unfinished checksums, and may not be linear. */
+
+#include "checksum.h"
+#include "parse.h"
+
+#define CTX_RESOLVES_NEIGHBOURS 1
+
+/* Ethernet, two tags, IPv6, extensions and TCP fit; what does not is passed. */
+#define LINEAR 256
+
+typedef struct __sk_buff ctx_t;
+
+static __always_inline void ctx_linearise(ctx_t *ctx)
+{
+	__u32 want = ctx->len < LINEAR ? ctx->len : LINEAR;
+
+	if (ctx->data + want > ctx->data_end)
+		bpf_skb_pull_data(ctx, want);
+}
+
+static __always_inline void *ctx_data(ctx_t *ctx)
+{
+	return (void *)(long)ctx->data;
+}
+
+static __always_inline void *ctx_end(ctx_t *ctx)
+{
+	return (void *)(long)ctx->data_end;
+}
+
+static __always_inline __u32 ctx_length(ctx_t *ctx)
+{
+	return ctx->len;
+}
+
+static __always_inline __u32 ctx_ingress(ctx_t *ctx)
+{
+	return ctx->ifindex;
+}
+
+/* The kernel moves the outer tag out of the frame before TC. */
+static __always_inline bool ctx_tagged(ctx_t *ctx, const struct packet *p)
+{
+	return p->tagged || ctx->vlan_present;
+}
+
+/* A super-packet is cut to its segment size on the way out. */
+static __always_inline bool ctx_fits(ctx_t *ctx, const struct packet *p, __u32 mtu)
+{
+	return !mtu || ctx->gso_size || p->l3_length <= mtu;
+}
+
+static __always_inline int ctx_pass(ctx_t *ctx)
+{
+	return TC_ACT_UNSPEC; /* TCX_NEXT: on to the next program */
+}
+
+static __always_inline int ctx_drop(ctx_t *ctx)
+{
+	return TC_ACT_SHOT;
+}
+
+static __always_inline int ctx_send(ctx_t *ctx, __u32 egress)
+{
+	return bpf_redirect(egress, 0);
+}
+
+/* Lets the kernel resolve the neighbour and hold the packet meanwhile
+ * (Linux 5.10). */
+static __always_inline int ctx_send_unresolved(ctx_t *ctx, __u32 egress, const struct addr *hop,
+					       bool ipv6)
+{
+	struct bpf_redir_neigh to = {};
+
+	if (ipv6) {
+		to.nh_family = AF_INET6;
+		__builtin_memcpy(to.ipv6_nh, hop, sizeof(to.ipv6_nh));
+	} else {
+		to.nh_family = AF_INET;
+		to.ipv4_nh = hop->word[3];
+	}
+	return bpf_redirect_neigh(egress, &to, sizeof(to), 0);
+}
+
+/* The helper knows of checksums that the sender left to the device, where only
+ * the pseudo-header's part is in the field. Every pointer into the packet is
+ * void afterwards. */
+static __always_inline int ctx_transport_checksum(ctx_t *ctx, struct packet *p, __u64 addresses,
+						  __u64 ports, bool ipv6)
+{
+	bool tcp = p->protocol == IPPROTO_TCP;
+	__u32 offset = p->l4 - ctx_data(ctx) +
+		       (tcp ? offsetof(struct tcphdr, check) : offsetof(struct udphdr, check));
+	__u64 flags = tcp ? 0 : BPF_F_MARK_MANGLED_0;
+	__u64 a = (addresses & 0xffffffff) + (addresses >> 32);
+	__u64 pseudo = (a & 0xffffffff) + (a >> 32);
+
+	if (bpf_l4_csum_replace(ctx, offset, 0, pseudo, flags | BPF_F_PSEUDO_HDR) ||
+	    bpf_l4_csum_replace(ctx, offset, 0, ports, flags))
+		return -1;
+	/* For a packet whose sum the device took (CHECKSUM_COMPLETE) the helper
+	 * assumes an IPv4 header checksum that makes up for the address; IPv6
+	 * has none, so take its correction back. */
+	if (ipv6)
+		bpf_csum_update(ctx, pseudo);
+	return 0;
+}

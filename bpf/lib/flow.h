@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
+#pragma once
+/*
+ * The flow table: an array of sets of FLOW_WAYS records, one cache line each.
+ * A record is found by hash, refreshed by one compare-and-swap of its meta
+ * word at most every REFRESH ticks, and written under the odd sequence number.
+ */
+
+#include "clock.h"
+#include "hash.h"
+#include "maps.h"
+#include "parse.h"
+
+#define READ_ONCE(x) (*(volatile typeof(x) *)&(x))
+#define WRITE_ONCE(x, v) (*(volatile typeof(x) *)&(x) = (v))
+
+#define META_SEQUENCE (1ULL << 40)
+#define META_STATE_SHIFT 32
+#define REFRESH 1024
+
+/* A port is taken from an expired flow only this long after it expired, so
+ * that no CPU still uses what it looked up just before. */
+#define RECLAIM_GRACE 2048
+
+static __always_inline __u32 meta_tick(__u64 meta)
+{
+	return meta;
+}
+
+static __always_inline __u8 meta_state(__u64 meta)
+{
+	return meta >> META_STATE_SHIFT;
+}
+
+static __always_inline bool meta_writing(__u64 meta)
+{
+	return meta & META_SEQUENCE;
+}
+
+/* Whether a record was rewritten between two readings of its meta. */
+static __always_inline bool meta_same_record(__u64 a, __u64 b)
+{
+	return a >> 40 == b >> 40;
+}
+
+static __always_inline bool state_closed(__u8 state)
+{
+	return state & (FLOW_RST_CLIENT | FLOW_RST_BACKEND) ||
+	       (state & (FLOW_FIN_CLIENT | FLOW_FIN_BACKEND)) == (FLOW_FIN_CLIENT | FLOW_FIN_BACKEND);
+}
+
+static __always_inline __u32 flow_timeout(const struct timeouts *t, __u8 protocol, __u8 state)
+{
+	if (protocol != IPPROTO_TCP)
+		return t->udp;
+	if (state_closed(state))
+		return t->tcp_closed;
+	if (state & (FLOW_FIN_CLIENT | FLOW_FIN_BACKEND))
+		return t->tcp_fin;
+	if (state & FLOW_ESTABLISHED)
+		return t->tcp_established;
+	return t->tcp_syn;
+}
+
+static __always_inline bool flow_expired(const struct timeouts *t, __u64 tuple, __u64 meta,
+					 __u32 now, __u32 grace)
+{
+	/* Another CPU's coarse clock may be a tick ahead of ours. */
+	__s32 idle = now - meta_tick(meta);
+
+	return idle > (__s32)(flow_timeout(t, tuple >> 32, meta_state(meta)) + grace);
+}
+
+/*
+ * What a packet tells. A RST closes the flow, unless its sender goes on: then
+ * the RST was forged, and the flow is open again. Without replies to see
+ * (l2dsr) the client's second word counts as the handshake's end.
+ */
+static __always_inline __u8 state_next(__u8 state, __u8 tcp_flags, bool reply, bool sees_replies)
+{
+	__u8 rst = reply ? FLOW_RST_BACKEND : FLOW_RST_CLIENT;
+	__u8 fin = reply ? FLOW_FIN_BACKEND : FLOW_FIN_CLIENT;
+
+	if (tcp_flags & TCP_RST) {
+		state |= rst;
+	} else {
+		state &= ~rst;
+		if (tcp_flags & TCP_FIN)
+			state |= fin;
+	}
+	if (reply)
+		state |= FLOW_REPLIED;
+	else if (!(tcp_flags & TCP_SYN) && (state & FLOW_REPLIED || !sees_replies))
+		state |= FLOW_ESTABLISHED;
+	return state;
+}
+
+/* The compare-and-swap fails if the record changed hands or another CPU
+ * refreshed it: in both cases there is nothing left to do. */
+static __always_inline void flow_touch(struct flow *f, __u64 meta, __u8 state, __u32 now)
+{
+	if (state == meta_state(meta) && now - meta_tick(meta) < REFRESH)
+		return;
+	__sync_val_compare_and_swap(&f->meta, meta,
+				    (meta & -META_SEQUENCE) | (__u64)state << META_STATE_SHIFT | now);
+}
+
+static __always_inline __u32 flow_set_index(__u64 hash)
+{
+	return mix(hash ^ flow_seed) >> 24 & flow_set_mask;
+}
+
+static __always_inline bool flow_is(const struct flow *f, const struct packet *p, bool ipv6)
+{
+	return f->tuple == p->tuple && f->client.half[1] == p->source.half[1] &&
+	       f->vip.half[1] == p->destination.half[1] &&
+	       (!ipv6 || (f->client.half[0] == p->source.half[0] &&
+			  f->vip.half[0] == p->destination.half[0]));
+}
+
+/* The way of the set that holds the packet's flow, FLOW_WAYS if none does.
+ * A flow prefers the way that its hash names, so that a hit in a table that is
+ * not full reads one cache line. */
+static __always_inline __u32 flow_find(struct flow_set *set, const struct packet *p, __u32 first,
+				       __u64 *meta, bool ipv6)
+{
+	for (int i = 0; i < FLOW_WAYS; i++) {
+		__u32 way = (first + i) % FLOW_WAYS;
+		struct flow *f = &set->way[way];
+		__u64 m = READ_ONCE(f->meta);
+
+		if (!meta_writing(m) && flow_is(f, p, ipv6)) {
+			*meta = m;
+			return way;
+		}
+	}
+	return FLOW_WAYS;
+}
+
+/* How gladly a record is given up: free before expired before closed before
+ * never established before the one idle longest. */
+static __always_inline __u32 flow_dispensability(struct flow *f, __u64 meta, __u32 now, bool *live)
+{
+	__u32 id = f->service;
+	struct service *s = bpf_map_lookup_elem(&services, &id);
+	__u32 idle = now - meta_tick(meta);
+	__u8 state = meta_state(meta);
+
+	*live = false;
+	if (!f->tuple)
+		return ~0U;
+	if (!s || flow_expired(&s->timeouts, f->tuple, meta, now, 0))
+		return ~0U - 1;
+	*live = true;
+	if (idle > 0xfffffff)
+		idle = 0xfffffff;
+	if ((__u8)(f->tuple >> 32) != IPPROTO_TCP)
+		return idle;
+	if (state_closed(state))
+		return idle | 2 << 28;
+	return state & FLOW_ESTABLISHED ? idle : idle | 1 << 28;
+}
+
+/* The way to write a new flow to. */
+static __always_inline __u32 flow_victim(struct flow_set *set, __u32 first, __u32 now, bool *live)
+{
+	__u32 best = 0, way = FLOW_WAYS;
+
+	for (int i = 0; i < FLOW_WAYS; i++) {
+		__u32 w = (first + i) % FLOW_WAYS;
+		struct flow *f = &set->way[w];
+		__u64 meta = READ_ONCE(f->meta);
+		bool l;
+		__u32 d;
+
+		if (meta_writing(meta))
+			continue;
+		d = flow_dispensability(f, meta, now, &l);
+		if (way == FLOW_WAYS || d > best) {
+			best = d;
+			way = w;
+			*live = l;
+		}
+		if (d == ~0U)
+			break;
+	}
+	return way;
+}

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
+#pragma once
+/*
+ * Source ports. For each backend address, source address and protocol the
+ * ports occupy a run of cells of the ports map, beginning at a hashed base;
+ * runs of different backends overlap, which costs a try but never a mistake,
+ * since a cell has one owner.
+ */
+
+#include "flow.h"
+
+/* Tries to find a cell nobody ever owned or gave back, then as many to find
+ * one whose owner expired. */
+#define PORT_TRIES 192
+
+static __always_inline __u32 port_base(const struct addr *backend, __be16 backend_port,
+				       const struct addr *source, __u8 protocol, bool ipv6)
+{
+	return hash_flow(backend, source, flow_tuple(backend_port, 0, protocol, ipv6), ipv6) ^ flow_seed;
+}
+
+static __always_inline __u32 *port_cell(__u32 cell)
+{
+	__u32 line = cell / PORT_CELLS;
+	struct port_line *l = bpf_map_lookup_elem(&ports, &line);
+
+	return l ? &l->cell[cell % PORT_CELLS] : NULL;
+}
+
+static __always_inline struct flow *flow_by_number(__u32 number)
+{
+	__u32 index = number / FLOW_WAYS;
+	struct flow_set *set = bpf_map_lookup_elem(&flows, &index);
+
+	return set ? &set->way[number % FLOW_WAYS] : NULL;
+}
+
+/* Whether the flow that owns a cell is long gone. */
+static __always_inline bool port_abandoned(__u32 owner, __u32 cell, __u32 now)
+{
+	struct flow *f = flow_by_number(owner - 1);
+	struct service *s;
+	__u64 meta;
+	__u32 id;
+
+	if (!f)
+		return true;
+	meta = READ_ONCE(f->meta);
+	if (meta_writing(meta))
+		return false;
+	if (!f->nat_port || f->cell != cell)
+		/* Between taking a cell and finishing the record the owner
+		 * holds it odd, so this one has left. */
+		return READ_ONCE(f->meta) == meta;
+	id = f->service;
+	s = bpf_map_lookup_elem(&services, &id);
+	return !s || flow_expired(&s->timeouts, f->tuple, meta, now, RECLAIM_GRACE);
+}
+
+/*
+ * Takes a port for owner (a flow's number plus one). Returns cell << 16 | port,
+ * the port in host order, or 0 if there is none. Not static, so that the
+ * verifier looks at it once and not once per caller.
+ */
+__noinline __u64 port_take(__u32 base, __u32 start, __u32 owner, __u32 reclaim)
+{
+	__u32 range = nat_port_last - nat_port_first + 1;
+	__u32 offset = scale(start, range);
+	__u32 now = reclaim ? clock_now() : 0;
+
+	for (__u32 i = 0; i < PORT_TRIES; i++) {
+		__u32 port = nat_port_first + offset;
+		__u32 at = (base + port) & port_cell_mask;
+		__u32 *c = port_cell(at);
+		__u32 held;
+
+		if (!c || i >= range)
+			return 0;
+		held = READ_ONCE(*c);
+		if ((!held || (reclaim && port_abandoned(held, at, now))) &&
+		    __sync_val_compare_and_swap(c, held, owner) == held)
+			return (__u64)at << 16 | port;
+		if (++offset == range)
+			offset = 0;
+	}
+	return 0;
+}
+
+static __always_inline void port_release(__u32 cell, __u32 owner)
+{
+	__u32 *c = port_cell(cell);
+
+	if (c)
+		__sync_val_compare_and_swap(c, owner, 0);
+}

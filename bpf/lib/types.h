@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
+#pragma once
+/*
+ * What C and Go share: the layout of every map's keys and values, and the
+ * numbers with a meaning. Go's copy is generated from this file and compared
+ * with the compiled object at load. A change of a layout, or of a meaning,
+ * raises LAYOUT_VERSION, and with it the name of the pin directory.
+ */
+
+#include <linux/types.h>
+
+enum { LAYOUT_VERSION = 1 };
+
+/* An IPv6 address in network order. An IPv4 address is in the last four
+ * bytes, the rest zero: like ::a.b.c.d, which is never routed, so that the
+ * family need not be compared where it is already known. */
+struct addr {
+	union {
+		__u8 byte[16];
+		__be32 word[4];
+		__u64 half[2];
+	};
+};
+
+/* The reason for which a packet left the program; exactly one per packet.
+ * The order is part of the layout: append only. */
+enum reason {
+	REASON_TX,                /* sent out of the interface it came in by */
+	REASON_REDIRECT,          /* sent out of another interface */
+	REASON_PASS_NOT_IP,       /* neither IPv4 nor IPv6 */
+	REASON_PASS_NOT_VIP,      /* no frontend, no flow: not ours */
+	REASON_PASS_TRUNCATED,    /* headers shorter than they say */
+	REASON_PASS_FRAGMENT,     /* part of a fragmented datagram */
+	REASON_PASS_EXTENSIONS,   /* too many IPv6 extension headers */
+	REASON_PASS_NEIGHBOUR,    /* next hop's MAC unknown: TC resolves it */
+	REASON_PASS_NO_ROUTE,     /* the routing table has no way there */
+	REASON_PASS_LOCAL,        /* the next hop is this host */
+	REASON_PASS_MTU,          /* larger than the way out allows */
+	REASON_PASS_TTL,          /* would expire here */
+	REASON_PASS_VLAN,         /* tagged, and the way out is another interface */
+	REASON_PASS_CHECKSUM,     /* IPv6 UDP without a checksum (RFC 8200 §8.1) */
+	REASON_DROP_NO_BACKEND,   /* the service has no usable backend */
+	REASON_DROP_NAT_PORTS,    /* no free source port towards the backend */
+	REASON_DROP_CONTENDED,    /* another CPU is writing the flow's place */
+	REASON_DROP_NO_FLOW,      /* a RST of a connection that is not known */
+	REASON_DROP_NOT_ON_LINK,  /* l2dsr backend behind a router */
+	REASON_DROP_REWRITE,      /* the packet could not be changed */
+	REASON_MAX,
+};
+
+/* Things worth counting that are not the end of a packet. */
+enum event {
+	EVENT_FLOW_CREATED,   /* a new flow was recorded */
+	EVENT_FLOW_EVICTED,   /* a live flow was overwritten for want of room */
+	EVENT_FLOW_MOVED,     /* its backend is down, it got another */
+	EVENT_FLOW_MIDSTREAM, /* created by a TCP packet other than a SYN */
+	EVENT_MAX,
+};
+
+enum forward { FORWARD_NAT = 1, FORWARD_L2DSR = 2 };
+
+enum {
+	BACKEND_SERVES = 1 << 0, /* flows that have it may keep it */
+	BACKEND_IPV6 = 1 << 1,
+};
+
+/* What a flow has seen. Bits of flow.meta's state byte. */
+enum flow_state {
+	FLOW_REPLIED = 1 << 0,     /* the backend answered */
+	FLOW_ESTABLISHED = 1 << 1, /* the client spoke again after that */
+	FLOW_FIN_CLIENT = 1 << 2,
+	FLOW_FIN_BACKEND = 1 << 3,
+	FLOW_RST_CLIENT = 1 << 4,
+	FLOW_RST_BACKEND = 1 << 5,
+};
+
+/* A frontend, or (port and protocol 0) an address that nat uses as source. */
+struct vip4_key {
+	__be32 address;
+	__be16 port;
+	__u8 protocol;
+	__u8 pad;
+};
+
+struct vip6_key {
+	struct addr address;
+	__be16 port;
+	__u8 protocol;
+	__u8 pad;
+};
+
+struct vip {
+	__u32 service; /* 1 ..; 0 if the address is a source only */
+	__u16 source;  /* index into sources plus one; 0 if it is none */
+	__u16 pad;
+};
+
+/* Idle times in ticks of 2^20 ns. */
+struct timeouts {
+	__u32 tcp_syn;
+	__u32 tcp_established;
+	__u32 tcp_fin;
+	__u32 tcp_closed;
+	__u32 udp;
+};
+
+struct service {
+	__u8 forward;  /* enum forward */
+	__u8 ipv6;     /* family of its frontends' nat sources */
+	__u16 sources; /* number of nat sources of that family */
+	__u16 first_source;
+	__u16 pad;
+	struct timeouts timeouts;
+	__u32 pad2;
+};
+
+struct backend {
+	struct addr address;
+	__be16 port;
+	__u16 flags;
+	__u32 service;
+};
+
+struct source {
+	struct addr address;
+	__u8 ipv6;
+	__u8 pad[7];
+};
+
+/*
+ * A flow; one cache line. It holds both directions: the client's packets find
+ * it by hash of (client, vip, tuple), the backend's by the port that nat took
+ * (see ports). So the two halves cannot outlive each other.
+ *
+ * meta is read and changed as one word: bits 0-31 the tick of the last packet,
+ * 32-39 enum flow_state, 40-63 a sequence number, odd while the record is
+ * written. Whoever changes anything else in a record holds it so.
+ */
+struct flow {
+	struct addr client;
+	struct addr vip;
+	__u64 tuple; /* 0: free. See flow_tuple() */
+	__u64 meta;
+	__u32 backend;
+	__u32 service;
+	__be16 nat_port; /* 0: not nat */
+	__u16 source;    /* index into sources */
+	__u32 cell;      /* index into ports, valid if nat_port is not 0 */
+};
+
+enum { FLOW_WAYS = 4, PORT_CELLS = 16 };
+
+struct flow_set {
+	struct flow way[FLOW_WAYS];
+};
+
+/*
+ * Who holds a source port: cell (base(backend, source, protocol) + port) holds
+ * the number of the flow plus one, 0 if free. Adjacent ports share a cache
+ * line. One cell has one owner, so no two flows can share a port to a backend.
+ */
+struct port_line {
+	__u32 cell[PORT_CELLS];
+};
+
+/* A next hop, kept for a moment so that not every packet asks the kernel. */
+struct next_hop {
+	struct addr address;
+	__u32 ingress;
+	__u32 expires; /* tick */
+	__u32 egress;
+	__u16 mtu;
+	__u8 family; /* 0: empty; else 4 or 6 */
+	__u8 via_gateway;
+	__u8 destination_mac[6];
+	__u8 source_mac[6];
+	__u32 pad;
+};
+
+/* Packets and bytes from the Ethernet header on. */
+struct count {
+	__u64 packets;
+	__u64 bytes;
+};
+
+/* Counters of a service or a backend. */
+struct traffic {
+	struct count request; /* from the client */
+	struct count reply;   /* from the backend; nat only */
+	struct count dropped;
+	__u64 flows;          /* created */
+};
+
+/* What a later start of the daemon must know of these maps. */
+struct layout {
+	__u32 version;
+	__u32 table_size;
+	__u64 seed; /* of the flow table's hash */
+	__u32 flow_sets;
+	__u32 port_cells;
+};

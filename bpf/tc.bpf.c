@@ -1,0 +1,20 @@
+//go:build ignore
+
+/* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
+/* The data plane at the TC ingress hook, alone or behind the XDP program. */
+
+#include "lib/uapi.h"
+
+#include "lib/config.h"
+#include "lib/maps.h"
+#include "lib/ctx_tc.h"
+#include "lib/balance.h"
+
+SEC("tc")
+int xlb_tc(struct __sk_buff *ctx)
+{
+	ctx_linearise(ctx);
+	return balance(ctx);
+}
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";

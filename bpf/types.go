@@ -1,0 +1,37 @@
+package bpf
+
+// The types that C and Go share, by their names in lib/types.h. Fields that C
+// declares __be16 or __be32 are in network order here too.
+type (
+	Addr      = XdpAddr
+	Backend   = XdpBackend
+	Count     = XdpCount
+	Event     = XdpEvent
+	Flow      = XdpFlow
+	FlowSet   = XdpFlowSet
+	FlowState = XdpFlowState
+	Layout    = XdpLayout
+	NextHop   = XdpNextHop
+	PortLine  = XdpPortLine
+	Reason    = XdpReason
+	Service   = XdpService
+	Source    = XdpSource
+	Timeouts  = XdpTimeouts
+	Traffic   = XdpTraffic
+	Vip       = XdpVip
+	Vip4Key   = XdpVip4Key
+	Vip6Key   = XdpVip6Key
+)
+
+// Numbers of lib/types.h whose enums have no name.
+const (
+	LayoutVersion = 1
+	FlowWays      = 4
+	PortCells     = 16
+
+	ForwardNAT   = 1
+	ForwardL2DSR = 2
+
+	BackendServes = 1 << 0
+	BackendIPv6   = 1 << 1
+)

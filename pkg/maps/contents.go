@@ -1,0 +1,88 @@
+package maps
+
+import (
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/xlb-io/xlb/pkg/model"
+)
+
+// Contents is the exact content of every map that the control plane writes.
+// The zero value is an empty load balancer.
+type Contents struct {
+	// VIPs are the frontends and, with port and protocol 0, the source addresses.
+	VIPs map[VIPKey]VIP
+	// Services by number, 1 to Sizes.Services-1.
+	Services map[uint32]Service
+	// Tables by service number. A table has Sizes.Table slots; each holds a
+	// backend's number, or 0 if there is no backend to offer. It is shared,
+	// never changed in place.
+	Tables map[uint32]Table
+	// Backends by number, 1 to Sizes.Backends-1.
+	Backends map[uint32]Backend
+	// Sources by index, 0 to Sizes.Sources-1.
+	Sources map[uint32]netip.Addr
+}
+
+// VIPKey is the key of a frontend, or of a source address if Port and Protocol
+// are 0.
+type VIPKey struct {
+	Address  netip.Addr
+	Port     uint16
+	Protocol model.Protocol
+}
+
+// VIP is what an address and port mean.
+type VIP struct {
+	// Service is the service's number; 0 if the key is a source only.
+	Service uint32
+	// Source is the index of Address in Contents.Sources plus one if `nat`
+	// uses it as source; 0 if not. A frontend whose address is also a source
+	// carries it too.
+	Source uint16
+}
+
+// Service is what the data plane knows of a service.
+type Service struct {
+	Forward model.Forward
+	// FirstSource and Sources are the run of Contents.Sources (all of one
+	// family) that `nat` draws from.
+	FirstSource, Sources uint16
+	Timeouts             model.Timeouts
+}
+
+// Backend is what the data plane knows of a backend.
+type Backend struct {
+	Address netip.AddrPort
+	// Service is the number of the service it belongs to.
+	Service uint32
+	// Serves: flows that have this backend may keep it. Not set: they are
+	// given another at their next packet. A drained backend serves.
+	Serves bool
+}
+
+// Table is a service's lookup table; see schedule.
+type Table []uint32
+
+// Resolution of a timeout in the data plane.
+const tick = time.Duration(1 << 20)
+
+// Clone copies everything but the tables' slots, which nobody changes.
+func (c Contents) Clone() Contents {
+	return Contents{
+		VIPs: clone(c.VIPs), Services: clone(c.Services), Tables: clone(c.Tables),
+		Backends: clone(c.Backends), Sources: clone(c.Sources),
+	}
+}
+
+func clone[K comparable, V any](m map[K]V) map[K]V {
+	out := make(map[K]V, len(m))
+	for k, v := range m {
+		out[k] = v
+	}
+	return out
+}
+
+// Equal says whether two tables send every flow to the same backend.
+func (t Table) Equal(u Table) bool { return slices.Equal(t, u) }
