@@ -1,0 +1,176 @@
+package config
+
+import (
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/goccy/go-yaml/ast"
+
+	"github.com/xlb-io/xlb/pkg/model"
+)
+
+// The largest table size is the largest prime that keeps a table within 4 MB.
+const maxTableSize = 1000003
+
+var (
+	interfaceKind = str("interface name", `^\.{0,2}[^./:\s\x00-\x1f\x7f][^/:\s\x00-\x1f\x7f]*$`, 15, "1 to 15 bytes, no `/`, `:` or space")
+	nameKind      = str("service name", `^[a-z0-9._-]{1,63}$`, 63, "1 to 63 of `a-z`, `0-9`, `-`, `.`, `_`")
+	zoneKind      = str("zone", `^[^\x00-\x1f\x7f]{1,63}$`, 63, "1 to 63 bytes, no control characters")
+	methodKind    = str("HTTP method", `^[A-Z]{1,16}$`, 16, "upper-case letters")
+	pathKind      = str("HTTP path", `^/[!-~]*$`, 2048, "starts with `/`; up to 2048 bytes of ASCII without spaces; may hold a query")
+	hostKind      = str("host name", `^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$`, 253, "letters, digits, `-`, `.`, `_`; no port")
+	bodyKind      = str("text", `^[\s\S]+$`, 4096, "1 to 4096 bytes")
+	portKind      = integer[uint16](1, 65535)
+	statusKind    = statusRange()
+)
+
+var fileKind = needed(object("file", "The file is a mapping of these keys.",
+	of("interfaces", listOf(interfaceKind.kind), func(f *rawFile) *opt[[]opt[string]] { return &f.interfaces }, about{
+		doc: "Where traffic enters: the interfaces that the data plane is attached to.", example: "[eth0, eth1]", required: true, atStart: true}),
+	of("attach", enum(model.AttachAuto, model.AttachNative, model.AttachGeneric, model.AttachTC), func(f *rawFile) *opt[model.AttachMode] { return &f.attach }, about{
+		doc: "Kernel hook. `auto` takes the fastest that works: `native` (XDP in the driver), `generic` (XDP on socket buffers) or `tc`. Any other value takes exactly that one or fails.",
+		def: settings.Attach, example: "native", atStart: true}),
+	of("next_hop", enum(model.NextHopFIB, model.NextHopGatewayMAC), func(f *rawFile) *opt[model.NextHop] { return &f.nextHop }, about{
+		doc: "`fib` asks the kernel's routing and neighbour tables for each packet. `gateway-mac` sends every packet out of the interface it came in by, to `gateway_mac`; faster, for balancers with one router.",
+		def: settings.NextHop, example: "gateway-mac", atStart: true}),
+	of("gateway_mac", macKind, func(f *rawFile) *opt[model.HardwareAddr] { return &f.gatewayMAC }, about{
+		doc: "The router's MAC address. Required with `next_hop: gateway-mac`, refused without.", example: "02:00:00:00:00:01", atStart: true}),
+	of("sources", listOf(addressKind), func(f *rawFile) *opt[[]opt[netip.Addr]] { return &f.sources }, about{
+		doc:    "Addresses that `nat` services use as source towards backends. If given, there must be one of each family that a `nat` service uses.",
+		defDoc: "per family, the address the kernel would use towards the first backend", example: "[192.0.2.1, 2001:db8::1]"}),
+	of("nat_ports", portRangeKind, func(f *rawFile) *opt[model.PortRange] { return &f.natPorts }, about{
+		doc: "Source ports for `nat`. More ports allow more flows per source and backend. Keep it apart from `net.ipv4.ip_local_port_range` if a source is an address of this host.",
+		def: "1024-32767", example: "1024-65535", atStart: true}),
+	of("flow_table_size", integer(1024, 1<<26), func(f *rawFile) *opt[int] { return &f.flowTableSize }, about{
+		doc: "Flows remembered, both directions together; rounded up to a power of two. 80 bytes of kernel memory each. When it is full the flow unused longest is forgotten.",
+		def: settings.FlowTableSize, example: "4194304", atStart: true}),
+	of("table_size", integer(3, maxTableSize), func(f *rawFile) *opt[int] { return &f.tableSize }, about{
+		doc: "Slots of each service's lookup table, a prime; 4 bytes each. At least 100 times the number of a service's backends keeps shares within 1 % of the weights.",
+		def: settings.TableSize, example: "262147", atStart: true}),
+	of("max_services", integer(1, 65536), func(f *rawFile) *opt[int] { return &f.maxServices }, about{
+		doc: "Room for services in the kernel's maps.", def: settings.MaxServices, example: "256", atStart: true}),
+	of("max_frontends", integer(1, 1<<20), func(f *rawFile) *opt[int] { return &f.maxFrontends }, about{
+		doc: "Room for frontends of all services.", def: settings.MaxFrontends, example: "1024", atStart: true}),
+	of("max_backends", integer(1, 1<<20), func(f *rawFile) *opt[int] { return &f.maxBackends }, about{
+		doc: "Room for backends of all services; one address and port that serves several services counts once.", def: settings.MaxBackends, example: "65536", atStart: true}),
+	of("max_sources", integer(1, 1024), func(f *rawFile) *opt[int] { return &f.maxSources }, about{
+		doc: "Room for `sources`.", def: settings.MaxSources, example: "8", atStart: true}),
+	of("defaults", object("defaults", "What services inherit. A service's own key wins, key by key, also inside `probe` and `timeouts`.", commonFields(func(d *rawCommon) *rawCommon { return d })...),
+		func(f *rawFile) *opt[rawCommon] { return &f.defaults }, about{doc: "What services inherit.", example: "{fail: closed}"}),
+	of("services", mapOf(nameKind, serviceKind), func(f *rawFile) *opt[[]named[rawService]] { return &f.services }, about{
+		doc: "The services by name. May be empty.", example: "{web: {frontends: tcp://203.0.113.10:80, backends: 10.0.0.11}}"}),
+))
+
+var serviceKind = needed(object("service", "Frontends that share backends. Keys that are absent are inherited from `defaults`.", append([]field[rawService]{
+	of("frontends", listOf(frontendKind), func(s *rawService) *opt[[]opt[model.Frontend]] { return &s.frontends }, about{
+		doc:     "Where the service is reached; all of one protocol. No two frontends of the file may be the same.",
+		example: `[tcp://203.0.113.10:80, "tcp://[2001:db8::10]:80"]`, required: true}),
+	of("backends", listOf(backendKind), func(s *rawService) *opt[[]opt[rawBackend]] { return &s.backends }, about{
+		doc: "The servers. Without a port a backend has the frontends' port. The list may be empty.", example: "[10.0.0.11:8080, 10.0.0.12:8080]", required: true}),
+}, commonFields(func(s *rawService) *rawCommon { return &s.common })...)...))
+
+func commonFields[T any](inner func(*T) *rawCommon) []field[T] {
+	return within(inner,
+		of("forward", enum(model.NAT, model.L2DSR), func(c *rawCommon) *opt[model.Forward] { return &c.forward }, about{
+			doc: "`nat` rewrites addresses and ports; replies come back through xlb, backends need no preparation. `l2dsr` rewrites MAC addresses only; the backend holds the VIP, is on the same link and answers the client directly.",
+			def: model.NAT, example: "l2dsr"}),
+		of("fail", enum(model.FailOpen, model.FailClosed), func(c *rawCommon) *opt[model.FailMode] { return &c.fail }, about{
+			doc: "When no backend is usable: `open` uses them all, for a broken probe must not take a working service down; `closed` drops.",
+			def: model.FailOpen, example: "closed"}),
+		of("probe", probeKind, func(c *rawCommon) *opt[rawProbe] { return &c.probe }, about{
+			doc: "The health check of each backend: a type alone, or a mapping.", defDoc: "`tcp`; for UDP services `none`", example: "{type: http, path: /health}"}),
+		of("timeouts", timeoutsKind, func(c *rawCommon) *opt[rawTimeouts] { return &c.timeouts }, about{
+			doc: "How long idle flows are remembered.", example: "{udp: 30s}"}),
+	)
+}
+
+var backendKind = shorthand(backendAddressKind,
+	object("backend", "The long form of a backend. The short form is its address alone.",
+		of("address", backendAddressKind, func(b *rawBackend) *opt[netip.AddrPort] { return &b.address }, about{
+			doc: "The server's address; it may hold the port too.", example: "10.0.0.12", required: true}),
+		of("port", portKind, func(b *rawBackend) *opt[uint16] { return &b.port }, about{
+			doc: "The server's port.", defDoc: "the port that all frontends share", example: "8080"}),
+		of("weight", integer[uint16](0, 65535), func(b *rawBackend) *opt[uint16] { return &b.weight }, about{
+			doc: "Relative share of new flows; with 0 it takes none.", def: 1, example: "3"}),
+		of("zone", zoneKind.kind, func(b *rawBackend) *opt[string] { return &b.zone }, about{
+			doc: "A free label shown to the operator, for example a rack.", example: "rack-2"}),
+		of("drain", boolean, func(b *rawBackend) *opt[bool] { return &b.drain }, about{
+			doc: "No new flows; the old ones stay.", def: false, example: "true"}),
+	),
+	func(a opt[netip.AddrPort]) rawBackend { return rawBackend{address: a} })
+
+var probeTypeKind = enum(model.ProbeNone, model.ProbeTCP, model.ProbeHTTP, model.ProbeHTTPS)
+
+var probeKind = shorthand(probeTypeKind,
+	object("probe", "The long form of a probe. A UDP service is probed only if its own probe names a type, or if its probe has a port.",
+		of("type", probeTypeKind, func(p *rawProbe) *opt[model.ProbeType] { return &p.kind }, about{
+			doc: "`tcp` connects; `http` and `https` send a request and look at the answer; `none` takes every backend as up.", defDoc: "`tcp`; for UDP services `none`", example: "http"}),
+		of("port", portKind, func(p *rawProbe) *opt[uint16] { return &p.port }, about{
+			doc: "The port to probe.", defDoc: "the backend's own", example: "8081"}),
+		of("interval", duration(100*time.Millisecond, time.Hour, time.Millisecond), func(p *rawProbe) *opt[time.Duration] { return &p.interval }, about{
+			doc: "Time between the starts of two probes, ±10 %.", def: probe.Interval, example: "5s"}),
+		of("timeout", duration(10*time.Millisecond, time.Hour, time.Millisecond), func(p *rawProbe) *opt[time.Duration] { return &p.timeout }, about{
+			doc: "A probe that takes longer has failed. Not longer than `interval`.", defDoc: "`" + short(probe.Timeout) + "`, or `interval` if that is shorter", example: "500ms"}),
+		of("rise", integer(1, 100), func(p *rawProbe) *opt[int] { return &p.rise }, about{
+			doc: "Successes in a row that bring a backend up.", def: probe.Rise, example: "1"}),
+		of("fall", integer(1, 100), func(p *rawProbe) *opt[int] { return &p.fall }, about{
+			doc: "Failures in a row that take a backend down.", def: probe.Fall, example: "5"}),
+		of("method", methodKind.kind, func(p *rawProbe) *opt[string] { return &p.method }, about{
+			doc: "HTTP only: the request's method.", def: probe.HTTP.Method, example: "HEAD"}),
+		of("path", pathKind.kind, func(p *rawProbe) *opt[string] { return &p.path }, about{
+			doc: "HTTP only: the request's path.", def: probe.HTTP.Path, example: "/health"}),
+		of("host", hostKind.kind, func(p *rawProbe) *opt[string] { return &p.host }, about{
+			doc: "HTTP only: the Host header and, for `https`, the TLS server name.", defDoc: "the backend's address", example: "example.com"}),
+		of("status", listOf(statusKind), func(p *rawProbe) *opt[[]opt[model.StatusRange]] { return &p.status }, about{
+			doc: "HTTP only: the accepted status codes.", defDoc: "`200-399`", example: "[200, 204, 300-399]"}),
+		of("body", bodyKind.kind, func(p *rawProbe) *opt[string] { return &p.body }, about{
+			doc: "HTTP only: a text that the first 64 KiB of the answer must hold.", defDoc: "any answer", example: "ok"}),
+		of("verify", boolean, func(p *rawProbe) *opt[bool] { return &p.verify }, about{
+			doc: "`https` only: check the certificate's chain and name. Off by default: a probe asks whether the server serves, not who it is.", def: false, example: "true"}),
+	),
+	func(t opt[model.ProbeType]) rawProbe { return rawProbe{kind: t} })
+
+var timeoutKind = duration(time.Second, 168*time.Hour, time.Second)
+
+var timeoutsKind = object("timeouts", "Idle times after which a flow is forgotten.",
+	of("tcp_syn", timeoutKind, func(t *rawTimeouts) *opt[time.Duration] { return &t.tcpSyn }, about{
+		doc: "Until both sides have spoken and the client has answered.", def: timeouts.TCPSyn, example: "10s"}),
+	of("tcp_established", timeoutKind, func(t *rawTimeouts) *opt[time.Duration] { return &t.tcpEstablished }, about{
+		doc: "For an open connection. Make it longer than the applications' keep-alive.", def: timeouts.TCPEstablished, example: "2h"}),
+	of("tcp_fin", timeoutKind, func(t *rawTimeouts) *opt[time.Duration] { return &t.tcpFin }, about{
+		doc: "After one side has sent FIN.", def: timeouts.TCPFin, example: "1m"}),
+	of("tcp_closed", timeoutKind, func(t *rawTimeouts) *opt[time.Duration] { return &t.tcpClosed }, about{
+		doc: "After both sides have sent FIN, or one a RST.", def: timeouts.TCPClosed, example: "5s"}),
+	of("udp", timeoutKind, func(t *rawTimeouts) *opt[time.Duration] { return &t.udp }, about{
+		doc: "For UDP.", def: timeouts.UDP, example: "30s"}),
+)
+
+// statusRange is one status code, a number, or a range of them, a text.
+func statusRange() kind[model.StatusRange] {
+	const limits = "100 to 599, or `first-last`"
+	code := integer(100, 599)
+	span := textOf("HTTP status", limits, `^[1-5][0-9]{2}-[1-5][0-9]{2}$`, func(s string) (model.StatusRange, *problem) {
+		a, b, _ := strings.Cut(s, "-")
+		first, err1 := strconv.Atoi(a)
+		last, err2 := strconv.Atoi(b)
+		switch {
+		case err1 != nil || err2 != nil || len(a) != 3 || len(b) != 3 || first < 100 || last > 599:
+			return model.StatusRange{}, &problem{quote(s) + " is not a range of HTTP status codes", "for example 200 or 200-399"}
+		case first > last:
+			return model.StatusRange{}, &problem{s + " ends before it starts", "write " + b + "-" + a}
+		}
+		return model.StatusRange{First: first, Last: last}, nil
+	})
+	return kind[model.StatusRange]{
+		shape: shape{name: "HTTP status", limits: limits, json: map[string]any{"anyOf": []any{code.json, span.json}}},
+		parse: func(r *reader, n ast.Node) (model.StatusRange, bool) {
+			if _, number := n.(*ast.IntegerNode); !number {
+				return span.parse(r, n)
+			}
+			c, ok := code.parse(r, n)
+			return model.StatusRange{First: c, Last: c}, ok
+		},
+	}
+}

@@ -1,0 +1,162 @@
+package config
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/xlb-io/xlb/pkg/model"
+)
+
+// checkDefaults reports mistakes of `defaults:` once, whatever services there
+// are.
+func (r *reader) checkDefaults(d *rawCommon) {
+	p := &d.probe.v
+	if p.kind.ok && p.kind.v != model.ProbeNone {
+		r.checkProbeKeys(p, p.kind.v)
+	} else if p.kind.ok {
+		// Services may still choose a type, so what times it has an effect.
+		r.refuseKeys(p.httpKeys(), model.ProbeNone)
+	}
+	r.checkProbeTimes(p, &rawProbe{})
+}
+
+// serviceProbe returns the probe of a service from its own keys and those of
+// `defaults:`.
+func (w *world) serviceProbe(at place, proto model.Protocol, own, inherited *opt[rawProbe]) model.Probe {
+	if own.given && !own.ok || inherited.given && !inherited.ok {
+		return model.Probe{}
+	}
+	p, d := &own.v, &inherited.v
+	named := p.kind.or(d.kind)
+	if named.given && !named.ok {
+		return model.Probe{}
+	}
+	kind := named.orValue(probe.Type)
+	if proto == model.UDP && !p.kind.given && !p.port.or(d.port).given {
+		kind = model.ProbeNone
+		if keys := p.keys(); len(keys) > 0 {
+			w.fail(keys[0].at, fmt.Sprintf("probe: %s has no effect: the service is UDP, and its probe has neither a type nor a port", keys[0].name), "add type: and, if it is not the backends' own, port:")
+			return model.Probe{Type: kind}
+		}
+	}
+	w.checkProbeKeys(p, kind)
+	if kind == model.ProbeNone {
+		return model.Probe{Type: kind}
+	}
+	if p.interval.given || p.timeout.given {
+		w.checkProbeTimes(p, d)
+	}
+	interval, timeout := probeTimes(p, d)
+	result := model.Probe{
+		Type:     kind,
+		Port:     p.port.or(d.port).v,
+		Interval: interval,
+		Timeout:  timeout,
+		Rise:     p.rise.or(d.rise).orValue(probe.Rise),
+		Fall:     p.fall.or(d.fall).orValue(probe.Fall),
+	}
+	if kind == model.ProbeTCP {
+		return result
+	}
+	result.HTTP = model.HTTPProbe{
+		Method: p.method.or(d.method).orValue(probe.HTTP.Method),
+		Path:   p.path.or(d.path).orValue(probe.HTTP.Path),
+		Host:   p.host.or(d.host).v,
+		Body:   p.body.or(d.body).v,
+		Verify: kind == model.ProbeHTTPS && p.verify.or(d.verify).v,
+	}
+	for _, s := range p.status.or(d.status).v {
+		if s.ok {
+			result.HTTP.Status = append(result.HTTP.Status, s.v)
+		}
+	}
+	return result
+}
+
+// probeTimes returns interval and timeout; a timeout that nobody gave yields
+// to a shorter interval.
+func probeTimes(own, inherited *rawProbe) (interval, timeout time.Duration) {
+	interval = own.interval.or(inherited.interval).orValue(probe.Interval)
+	timeout = own.timeout.or(inherited.timeout).orValue(min(probe.Timeout, interval))
+	return interval, timeout
+}
+
+// checkProbeTimes reports a timeout beyond the interval at the key that own
+// has.
+func (r *reader) checkProbeTimes(own, inherited *rawProbe) {
+	for _, o := range []opt[time.Duration]{own.interval, own.timeout, inherited.interval, inherited.timeout} {
+		if o.given && !o.ok {
+			return
+		}
+	}
+	interval, timeout := probeTimes(own, inherited)
+	if timeout <= interval {
+		return
+	}
+	at := own.interval.at
+	if own.timeout.given {
+		at = own.timeout.at
+	}
+	r.fail(at, fmt.Sprintf("probe: timeout %s is longer than interval %s", short(timeout), short(interval)), fmt.Sprintf("set timeout to at most %s, or a longer interval", short(interval)))
+}
+
+// checkProbeKeys refuses keys without effect on a probe of the given type.
+func (r *reader) checkProbeKeys(p *rawProbe, kind model.ProbeType) {
+	switch kind {
+	case model.ProbeNone:
+		r.refuseKeys(p.keys(), kind)
+	case model.ProbeTCP:
+		r.refuseKeys(p.httpKeys(), kind)
+	case model.ProbeHTTP:
+		if p.verify.given {
+			r.fail(p.verify.at, "probe: verify has no effect with type http", "use type: https or remove verify")
+		}
+	}
+}
+
+func (r *reader) refuseKeys(keys []keyAt, kind model.ProbeType) {
+	for _, k := range keys {
+		hint := "use type: http or remove " + k.name
+		if kind == model.ProbeNone {
+			hint = "give another type or remove " + k.name
+		}
+		r.fail(k.at, fmt.Sprintf("probe: %s has no effect with type %s", k.name, kind), hint)
+	}
+}
+
+// keyAt is a key that the file gives.
+type keyAt struct {
+	name string
+	at   place
+}
+
+// keys returns the keys given, except type.
+func (p *rawProbe) keys() []keyAt {
+	return append(given(
+		mark("port", p.port), mark("interval", p.interval), mark("timeout", p.timeout), mark("rise", p.rise), mark("fall", p.fall),
+	), p.httpKeys()...)
+}
+
+func (p *rawProbe) httpKeys() []keyAt {
+	return given(
+		mark("method", p.method), mark("path", p.path), mark("host", p.host), mark("status", p.status), mark("body", p.body), mark("verify", p.verify),
+	)
+}
+
+// mark names o, or is empty if the file does not give it.
+func mark[V any](name string, o opt[V]) keyAt {
+	if !o.given {
+		return keyAt{}
+	}
+	return keyAt{name, o.at}
+}
+
+func given(keys ...keyAt) []keyAt {
+	var list []keyAt
+	for _, k := range keys {
+		if k.name != "" {
+			list = append(list, k)
+		}
+	}
+	return list
+}

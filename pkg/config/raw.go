@@ -1,0 +1,91 @@
+package config
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/xlb-io/xlb/pkg/model"
+)
+
+// The file as it is written. What is absent stays so until resolve fills it
+// from `defaults:` and from the defaults of xlb.
+type (
+	rawFile struct {
+		interfaces    opt[[]opt[string]]
+		attach        opt[model.AttachMode]
+		nextHop       opt[model.NextHop]
+		gatewayMAC    opt[model.HardwareAddr]
+		sources       opt[[]opt[netip.Addr]]
+		natPorts      opt[model.PortRange]
+		flowTableSize opt[int]
+		tableSize     opt[int]
+		maxServices   opt[int]
+		maxFrontends  opt[int]
+		maxBackends   opt[int]
+		maxSources    opt[int]
+		defaults      opt[rawCommon]
+		services      opt[[]named[rawService]]
+	}
+	rawService struct {
+		frontends opt[[]opt[model.Frontend]]
+		backends  opt[[]opt[rawBackend]]
+		common    rawCommon
+	}
+	// rawCommon is what a service can inherit.
+	rawCommon struct {
+		forward  opt[model.Forward]
+		fail     opt[model.FailMode]
+		probe    opt[rawProbe]
+		timeouts opt[rawTimeouts]
+	}
+	rawBackend struct {
+		address opt[netip.AddrPort]
+		port    opt[uint16]
+		weight  opt[uint16]
+		zone    opt[string]
+		drain   opt[bool]
+	}
+	rawProbe struct {
+		kind               opt[model.ProbeType]
+		port               opt[uint16]
+		interval, timeout  opt[time.Duration]
+		rise, fall         opt[int]
+		method, path, host opt[string]
+		status             opt[[]opt[model.StatusRange]]
+		body               opt[string]
+		verify             opt[bool]
+	}
+	rawTimeouts struct {
+		tcpSyn, tcpEstablished, tcpFin, tcpClosed, udp opt[time.Duration]
+	}
+)
+
+// The defaults of xlb.
+var (
+	settings = model.Settings{
+		Attach:        model.AttachAuto,
+		NextHop:       model.NextHopFIB,
+		NATPorts:      model.PortRange{First: 1024, Last: 32767},
+		FlowTableSize: 1 << 20,
+		TableSize:     65537,
+		MaxServices:   1024,
+		MaxFrontends:  4096,
+		MaxBackends:   16384,
+		MaxSources:    64,
+	}
+	timeouts = model.Timeouts{
+		TCPSyn:         30 * time.Second,
+		TCPEstablished: 15 * time.Minute,
+		TCPFin:         2 * time.Minute,
+		TCPClosed:      10 * time.Second,
+		UDP:            time.Minute,
+	}
+	probe = model.Probe{
+		Type:     model.ProbeTCP,
+		Interval: 2 * time.Second,
+		Timeout:  time.Second,
+		Rise:     2,
+		Fall:     3,
+		HTTP:     model.HTTPProbe{Method: "GET", Path: "/"},
+	}
+)
