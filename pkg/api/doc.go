@@ -1,0 +1,24 @@
+// Package api is the way into a running daemon: HTTP with JSON over a Unix
+// socket, a [Server] for the daemon and a [Client] for everyone else.
+//
+// The server knows the daemon only as a [Daemon]. Every answer is a type of
+// this package; times are RFC 3339, and whatever is not 2xx has the body
+// {"error": "…"}.
+//
+//	GET  /v1/status
+//	GET  /v1/services                                ?name=
+//	GET  /v1/services/{service}
+//	GET  /v1/backends                                ?service=
+//	POST /v1/services/{service}/backends/{address}/drain
+//	POST /v1/services/{service}/backends/{address}/undrain
+//	POST /v1/services/{service}/backends/{address}/weight   {"weight": 5} or {"reset": true}
+//	GET  /v1/overrides
+//	POST /v1/reload
+//	POST /v1/plan                                    {"path": "…", "content": "…"}
+//	GET  /v1/flows                                   ?service=&backend=&client=&limit=   JSON lines
+//	GET  /v1/stats                                   ?service=&backends=false
+//
+// To look at it by hand:
+//
+//	curl --unix-socket /run/xlb/xlb.sock http://xlb/v1/status
+package api

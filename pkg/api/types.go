@@ -1,0 +1,310 @@
+package api
+
+import (
+	"net/netip"
+	"time"
+)
+
+// DefaultSocket is where the daemon listens unless told otherwise.
+const DefaultSocket = "/run/xlb/xlb.sock"
+
+// Status is the state of a daemon. Services are sorted by name.
+type Status struct {
+	Version string    `json:"version"`
+	PID     int       `json:"pid"`
+	Since   time.Time `json:"since"`
+	// Config is the path of the configuration file.
+	Config string `json:"config"`
+	// Adopted: the maps of an earlier daemon were taken over.
+	Adopted bool `json:"adopted"`
+	// Ready: the maps hold what the configuration says, and every probed
+	// backend has had its first result or the time for it.
+	Ready bool `json:"ready"`
+	// Reasons are machine-readable words on what is wrong, sorted; empty if
+	// nothing is. "config_invalid", "apply_failed", "maps_unreadable",
+	// "probes_pending", "plan_failed", "vips_unprotected", "service_down:web"
+	// (a service without a usable backend), "discovery_failed:web". Those that
+	// stand in the way of Ready are apply_failed, plan_failed,
+	// maps_unreadable, probes_pending.
+	Reasons []string `json:"reasons"`
+	// Problem is the text behind apply_failed, maps_unreadable, plan_failed
+	// and vips_unprotected; empty if none of them holds.
+	Problem    string      `json:"problem,omitempty"`
+	LastReload Reload      `json:"last_reload"`
+	Interfaces []Interface `json:"interfaces"`
+	Services   []Service   `json:"services"`
+}
+
+// Reload is the outcome of the last reading of the configuration file, the one
+// at the daemon's start included.
+type Reload struct {
+	At time.Time `json:"at"`
+	OK bool      `json:"ok"`
+	// Error says what was wrong, one "file:line:column: …" a line.
+	Error string `json:"error"`
+}
+
+// Interface is where the data plane is attached.
+type Interface struct {
+	Name string `json:"name"`
+	// Mode is "native", "generic" or "tc".
+	Mode string `json:"mode"`
+	// Why this mode.
+	Why string `json:"why"`
+	// Hook is "xdp link", "tcx link" or "clsact filter".
+	Hook string `json:"hook"`
+}
+
+// Service is a service as it is served now.
+type Service struct {
+	Name string `json:"name"`
+	// Frontends such as "10.0.0.1:80/tcp", "[fd00::1]:53/udp".
+	Frontends []string `json:"frontends"`
+	// Forward is "nat" or "l2dsr".
+	Forward string `json:"forward"`
+	// Schedule is "maglev".
+	Schedule string `json:"schedule"`
+	// Fail is "open" or "closed".
+	Fail string `json:"fail"`
+	// FailOpen: no backend is usable and all of them are used.
+	FailOpen bool `json:"fail_open"`
+	// Backends are sorted by address; retired ones are among them.
+	Backends []Backend `json:"backends"`
+}
+
+// The states of a backend.
+const (
+	// StateUp takes new flows: its probe succeeds, or it has none.
+	StateUp = "up"
+	// StateDown failed its probe. Its flows move to others.
+	StateDown = "down"
+	// StateUnknown was not probed yet and counts as up.
+	StateUnknown = "unknown"
+	// StateDraining keeps its flows and gets no new ones.
+	StateDraining = "draining"
+	// StateRetired is no longer configured; it stays until its last flow ends.
+	StateRetired = "retired"
+)
+
+// Backend is a backend of a service.
+type Backend struct {
+	Address netip.AddrPort `json:"address"`
+	// Weight is the configured one, or the operator's. 0 to 65535.
+	Weight int `json:"weight"`
+	// State is one of the State constants.
+	State string `json:"state"`
+	// Reason is the text of the probe's last failure, or why the backend gets
+	// no new flows; empty if there is nothing to say.
+	Reason string `json:"reason"`
+	// Flows is the number of live flows, counted at most some seconds ago.
+	Flows int `json:"flows"`
+	// EffectiveWeight is the weight with which the backend is in the service's
+	// table; 0 if it is not in it.
+	EffectiveWeight int `json:"effective_weight"`
+	// Slots is how many slots of the table it has.
+	Slots int `json:"slots"`
+	// ID is its number in the maps.
+	ID uint32 `json:"id"`
+	// Since is when the probe's state was entered; nil without a result.
+	Since *time.Time `json:"since,omitempty"`
+	Zone  string     `json:"zone,omitempty"`
+	// Override: the operator said something on this backend.
+	Override bool `json:"override,omitempty"`
+}
+
+// ServiceDetail is all that is known of one service.
+type ServiceDetail struct {
+	Service
+	// ID is its number in the maps.
+	ID uint32 `json:"id"`
+	// Probe is "none", "tcp", "http" or "https", and how often it runs.
+	Probe ServiceProbe `json:"probe"`
+	// TableSize is the number of slots of its table.
+	TableSize int `json:"table_size"`
+	// Timeouts in seconds by name: tcp_syn, tcp_established, tcp_fin,
+	// tcp_closed, udp.
+	Timeouts map[string]float64 `json:"timeouts"`
+	// Traffic since the service got its number.
+	Traffic Traffic `json:"traffic"`
+}
+
+// ServiceProbe is the health check of a service's backends.
+type ServiceProbe struct {
+	Type string `json:"type"`
+	// IntervalSeconds and TimeoutSeconds are 0 for type none.
+	IntervalSeconds float64 `json:"interval_seconds"`
+	TimeoutSeconds  float64 `json:"timeout_seconds"`
+	Rise            int     `json:"rise"`
+	Fall            int     `json:"fall"`
+}
+
+// ServiceBackend is a backend with the name of its service. The name is empty
+// for what an earlier daemon left of a service that is no longer configured.
+type ServiceBackend struct {
+	Service string `json:"service"`
+	Backend
+}
+
+// Override is what the operator said about a backend.
+type Override struct {
+	Service string         `json:"service"`
+	Backend netip.AddrPort `json:"backend"`
+	// Drain, when not nil, replaces the backend's drain.
+	Drain *bool `json:"drain,omitempty"`
+	// Weight, when not nil, replaces the backend's weight.
+	Weight *uint16 `json:"weight,omitempty"`
+	// Known: the service has that backend now. An override of one that it has
+	// not is kept and holds again when the backend returns.
+	Known bool `json:"known"`
+}
+
+// PlanRequest asks what a configuration would change. Without Content the
+// daemon reads its own configuration file.
+type PlanRequest struct {
+	// Path names Content in errors.
+	Path string `json:"path,omitempty"`
+	// Content is the text of a configuration file, up to 16 MiB.
+	Content string `json:"content,omitempty"`
+}
+
+// Plan is what would change. Nothing was applied.
+type Plan struct {
+	// Changes in the order sources, services, frontends, backends, tables.
+	Changes []PlanChange `json:"changes"`
+	// Restart names the settings that differ and take effect only when the
+	// daemon starts. A reload would be refused while this is not empty.
+	Restart []string `json:"restart"`
+	// Warnings are things to know, in words.
+	Warnings []string `json:"warnings"`
+}
+
+// PlanChange is one write.
+type PlanChange struct {
+	// Action is "add", "change" or "delete".
+	Action string `json:"action"`
+	// Kind is "source", "service", "frontend", "backend" or "table".
+	Kind string `json:"kind"`
+	// Service is the name of the service; empty for a source.
+	Service string `json:"service,omitempty"`
+	// Key says which: an address, a frontend, a backend. For kinds service and
+	// table it is the service's name.
+	Key string `json:"key"`
+	// ID is the number in the maps of the service, backend or source.
+	ID uint32 `json:"id,omitempty"`
+	// Old and New are the values in words; Old is empty if added, New if
+	// deleted.
+	Old string `json:"old,omitempty"`
+	New string `json:"new,omitempty"`
+	// Moved of Slots slots of a table get another backend.
+	Moved int `json:"moved,omitempty"`
+	Slots int `json:"slots,omitempty"`
+}
+
+// FlowFilter selects flows. Zero fields select all.
+type FlowFilter struct {
+	// Service by name.
+	Service string
+	// Backend is an address with or without port: "10.0.0.11:8080" or
+	// "10.0.0.11".
+	Backend string
+	// Client is an address or a prefix: "192.0.2.7", "192.0.2.0/24".
+	Client string
+	// Limit ends the stream after so many flows; 0 means no limit.
+	Limit int
+}
+
+// Flow is a live flow.
+type Flow struct {
+	Client netip.AddrPort `json:"client"`
+	VIP    netip.AddrPort `json:"vip"`
+	// Protocol is "tcp" or "udp".
+	Protocol string `json:"protocol"`
+	// Service is a name; "#7" if number 7 is no longer configured and its
+	// name is not known.
+	Service string         `json:"service"`
+	Backend netip.AddrPort `json:"backend"`
+	// NAT is the load balancer's address and port towards the backend; nil
+	// unless the service forwards by nat.
+	NAT *netip.AddrPort `json:"nat,omitempty"`
+	// State in words, such as "established".
+	State string `json:"state"`
+	// IdleSeconds is the time since its last packet, ExpiresSeconds the time
+	// until it is forgotten if none comes.
+	IdleSeconds    float64 `json:"idle_seconds"`
+	ExpiresSeconds float64 `json:"expires_seconds"`
+}
+
+// StatsFilter selects counters.
+type StatsFilter struct {
+	// Service by name; empty means all.
+	Service string
+	// NoBackends leaves out the counters of single backends.
+	NoBackends bool
+}
+
+// Stats are counters at a moment. They only grow while an id lasts; a rate is
+// the difference of two divided by the difference of their At.
+type Stats struct {
+	At time.Time `json:"at"`
+	// Reasons count every packet seen once, by how it left the program.
+	Reasons []Counter `json:"reasons"`
+	// Events have no bytes.
+	Events   []Counter      `json:"events"`
+	Services []ServiceStats `json:"services"`
+	Backends []BackendStats `json:"backends"`
+}
+
+// Counter is a named count.
+type Counter struct {
+	Name string `json:"name"`
+	Count
+}
+
+// Count counts packets, and bytes from the Ethernet header on.
+type Count struct {
+	Packets uint64 `json:"packets"`
+	Bytes   uint64 `json:"bytes"`
+}
+
+// Traffic is what went through a service or a backend.
+type Traffic struct {
+	// Request is what came from clients.
+	Request Count `json:"request"`
+	// Reply is what came from backends; counted for nat only.
+	Reply   Count `json:"reply"`
+	Dropped Count `json:"dropped"`
+	// FlowsCreated counts new flows.
+	FlowsCreated uint64 `json:"flows_created"`
+}
+
+// ServiceStats are the counters of a service.
+type ServiceStats struct {
+	Service string `json:"service"`
+	ID      uint32 `json:"id"`
+	// Flows is the number of live flows, counted at most some seconds ago.
+	Flows int `json:"flows"`
+	Traffic
+}
+
+// BackendStats are the counters of a backend.
+type BackendStats struct {
+	Service string         `json:"service"`
+	Address netip.AddrPort `json:"address"`
+	ID      uint32         `json:"id"`
+	// Flows is the number of live flows, counted at most some seconds ago.
+	Flows int `json:"flows"`
+	Traffic
+}
+
+// WeightRequest is the body of …/weight.
+type WeightRequest struct {
+	// Weight, 0 to 65535, replaces the configured one.
+	Weight *int `json:"weight,omitempty"`
+	// Reset takes back an earlier weight of the operator.
+	Reset bool `json:"reset,omitempty"`
+}
+
+// errorBody is the body of every answer that is not 2xx.
+type errorBody struct {
+	Error string `json:"error"`
+}
