@@ -1,0 +1,25 @@
+package main
+
+import "github.com/urfave/cli/v2"
+
+// commands lists the commands in the order of the help.
+func (e *env) commands() []*cli.Command {
+	var all []*cli.Command
+	for _, group := range []struct {
+		category string
+		commands []*cli.Command
+	}{
+		{"Daemon", []*cli.Command{
+			e.checkCommand(),
+		}},
+		{"Tools", []*cli.Command{
+			e.configCommand(), e.versionCommand(), e.completionCommand(),
+		}},
+	} {
+		for _, c := range group.commands {
+			c.Category = group.category
+			all = append(all, c)
+		}
+	}
+	return all
+}

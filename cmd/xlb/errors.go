@@ -1,0 +1,80 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/xlb-io/xlb/pkg/config"
+)
+
+// The exit statuses that scripts rely on.
+const (
+	exitOK     = 0
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+// usageError is a wrong command line.
+type usageError struct{ message string }
+
+func (e *usageError) Error() string { return e.message }
+
+func usagef(format string, args ...any) error {
+	return &usageError{fmt.Sprintf(format, args...)}
+}
+
+// errSilent is a failure that the command has told in full.
+var errSilent = errors.New("")
+
+// exitStatus tells what went wrong and returns the exit status.
+func (e *env) exitStatus(ctx context.Context, err error) int {
+	var (
+		usage    *usageError
+		mistakes config.Errors
+	)
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.Is(err, errSilent):
+		return exitFailed
+	case errors.As(err, &usage):
+		fmt.Fprintf(e.stderr, "xlb: %v\n", err)
+		return exitUsage
+	case errors.As(err, &mistakes):
+		// Editors and people find the place by a line that starts with it.
+		for _, one := range mistakes {
+			fmt.Fprintln(e.stderr, one)
+		}
+		return exitUsage
+	case ctx.Err() != nil && errors.Is(err, context.Canceled):
+		fmt.Fprintln(e.stderr, "xlb: interrupted")
+		return exitFailed
+	default:
+		fmt.Fprintf(e.stderr, "xlb: %s\n", oneLine(err.Error()))
+		return exitFailed
+	}
+}
+
+// oneLine keeps an error of several lines (as from errors.Join) on one.
+func oneLine(s string) string {
+	return strings.Join(strings.FieldsFunc(s, func(r rune) bool { return r == '\n' || r == '\r' }), "; ")
+}
+
+// onUsageError takes the place of urfave's habit to print the whole help.
+func onUsageError(c *cli.Context, err error, _ bool) error {
+	text := err.Error()
+	// The flag package says: invalid value "x" for flag -limit: parse error.
+	if rest, ok := strings.CutPrefix(text, "invalid value "); ok {
+		value, rest, _ := strings.Cut(rest, " for flag -")
+		name, _, _ := strings.Cut(rest, ": ")
+		return usagef("%s is not a valid value for %s (%s)", value, dashes(name), valueHelp(c.Command, name))
+	}
+	if name, ok := strings.CutPrefix(text, "flag needs an argument: -"); ok {
+		return usagef("%s needs a value (%s)", dashes(name), valueHelp(c.Command, strings.TrimLeft(name, "-")))
+	}
+	return usagef("%s (see \"%s --help\")", text, c.Command.HelpName)
+}

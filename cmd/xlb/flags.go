@@ -1,0 +1,76 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+)
+
+// The names of files that scripts rely on.
+const (
+	defaultConfig   = "/etc/xlb/xlb.yaml"
+	defaultSocket   = "/run/xlb/xlb.sock"
+	defaultPinDir   = "/sys/fs/bpf/xlb"
+	defaultStateDir = "/var/lib/xlb"
+)
+
+// urfave/cli keeps the parsed value in the flag, so every command has its own.
+
+func configFlag() cli.Flag {
+	return &cli.PathFlag{
+		Name: "config", Aliases: []string{"c"}, Usage: "configuration `FILE`",
+		Value: defaultConfig, EnvVars: []string{"XLB_CONFIG"},
+	}
+}
+
+func socketFlag() cli.Flag {
+	return &cli.PathFlag{
+		Name: "socket", Usage: "`PATH` of the daemon's socket",
+		Value: defaultSocket, EnvVars: []string{"XLB_SOCKET"},
+	}
+}
+
+func pinDirFlag() cli.Flag {
+	return &cli.PathFlag{
+		Name: "pin-dir", Usage: "`DIR` of the pinned maps, on a BPF file system",
+		Value: defaultPinDir, EnvVars: []string{"XLB_PIN_DIR"},
+	}
+}
+
+func stateDirFlag() cli.Flag {
+	return &cli.PathFlag{
+		Name: "state-dir", Usage: "`DIR` for what operators said (drains, weights)",
+		Value: defaultStateDir, EnvVars: []string{"XLB_STATE_DIR"},
+	}
+}
+
+func jsonFlag() cli.Flag {
+	return &cli.BoolFlag{Name: "json", Usage: "print JSON, for programs"}
+}
+
+// choice is the value of a flag that takes one of a few words.
+type choice struct {
+	value string
+	words []string
+}
+
+// Set implements [cli.Generic].
+func (c *choice) Set(s string) error {
+	for _, w := range c.words {
+		if w == s {
+			c.value = s
+			return nil
+		}
+	}
+	return fmt.Errorf("must be one of %s", strings.Join(c.words, ", "))
+}
+
+func (c *choice) String() string { return c.value }
+
+func choiceFlag(name, usage, envVar, value string, words ...string) cli.Flag {
+	return &cli.GenericFlag{
+		Name: name, Usage: usage + ": `" + strings.Join(words, "|") + "`",
+		Value: &choice{value: value, words: words}, EnvVars: []string{envVar},
+	}
+}
