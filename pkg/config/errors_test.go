@@ -19,7 +19,7 @@ func TestSettingsErrors(t *testing.T) {
 		{"invalid UTF-8", "interfaces: eth0\n# é\xff\n", "x.yaml:2:4: the file is not valid UTF-8 (save it as UTF-8)"},
 		{"a tab", "interfaces:\n\t- eth0\n", "x.yaml:2:1: found character '\t' that cannot start any token (indent with spaces, not tabs, and quote values that start with a special character)"},
 		{"open bracket", "interfaces: [eth0\n", "x.yaml:1:13: sequence end token ']' not found (close every bracket and quote)"},
-		{"brackets in a list", "interfaces: eth0\nservices: {w: {frontends: [tcp://[2001:db8::1]:80]}}\n", `x.yaml:2:34: ',' or ']' must be specified (inside [ ] and { }, quote a value that holds a bracket or a comma: "tcp://[2001:db8::1]:80")`},
+		{"brackets in a list", "interfaces: eth0\nservices: {w: {frontends: [tcp://[2001:db8::1]:80]}}\n", `x.yaml:2:47: found an invalid key for this map (inside [ ] and { }, quote a value that holds a bracket or a comma: "tcp://[2001:db8::1]:80")`},
 		{"colon in a value", "interfaces: eth0: eth1\n", `x.yaml:1:13: mapping value is not allowed in this context (check the indentation, and quote a value that holds ": ")`},
 		{"nested brackets", "interfaces: " + strings.Repeat("[", 100000), "x.yaml:1:77: nested more than 64 levels deep"},
 		{"nested dashes", strings.Repeat("- ", 100000), "x.yaml:1:129: nested more than 64 levels deep"},
@@ -27,7 +27,7 @@ func TestSettingsErrors(t *testing.T) {
 
 		{"no interfaces", "attach: tc\n", "x.yaml:1:1: interfaces is missing in file (for example interfaces: [eth0, eth1])"},
 		{"empty interfaces", "interfaces: []\n", "x.yaml:1:13: interfaces: at least one is needed (for example interfaces: eth0)"},
-		{"null interfaces", "interfaces:\n", "x.yaml:1:11: interfaces: at least one is needed (for example interfaces: eth0)"},
+		{"null interfaces", "interfaces:\n", "x.yaml:1:1: interfaces: at least one is needed (for example interfaces: eth0)"},
 		{"null interface", "interfaces: [eth0, ~]\n", "x.yaml:1:20: interfaces: has no value (give one or remove the key)"},
 		{"interface mapping", "interfaces: {eth0: 1}\n", "x.yaml:1:13: interfaces: must be a text (interface name), not a mapping"},
 		{"number interface", "interfaces: 12\n", `x.yaml:1:13: interfaces: must be a text (interface name), not 12 (if it is meant so, quote it: "12")`},
@@ -48,7 +48,7 @@ func TestSettingsErrors(t *testing.T) {
 		{"attach number", "interfaces: eth0\nattach: 7\n", `x.yaml:2:9: attach: unknown value 7 (known: auto, native, generic, tc)`},
 		{"next hop", "interfaces: eth0\nnext_hop: gateway\n", `x.yaml:2:11: next_hop: unknown value "gateway" (known: fib, gateway-mac)`},
 		{"gateway-mac without", "interfaces: eth0\nnext_hop: gateway-mac\n", "x.yaml:2:11: next_hop: gateway-mac needs gateway_mac (add the router's MAC address, for example gateway_mac: 02:00:00:00:00:01)"},
-		{"gateway_mac alone", "interfaces: eth0\ngateway_mac: 02:00:00:00:00:01\n", "x.yaml:2:14: gateway_mac has no effect with next_hop: fib (set next_hop: gateway-mac or remove gateway_mac)"},
+		{"gateway_mac alone", "interfaces: eth0\ngateway_mac: 02:00:00:00:00:01\n", "x.yaml:2:1: gateway_mac has no effect with next_hop: fib (set next_hop: gateway-mac or remove gateway_mac)"},
 		{"gateway_mac text", "interfaces: eth0\nnext_hop: gateway-mac\ngateway_mac: 02-00\n", `x.yaml:3:14: gateway_mac: "02-00" is not a MAC address (for example 02:00:00:00:00:01)`},
 		{"gateway_mac multicast", "interfaces: eth0\nnext_hop: gateway-mac\ngateway_mac: 01:00:5e:00:00:01\n", "x.yaml:3:14: gateway_mac: 01:00:5e:00:00:01 is not the address of one station (give the unicast MAC address of the gateway)"},
 		{"gateway_mac zero", "interfaces: eth0\nnext_hop: gateway-mac\ngateway_mac: 00:00:00:00:00:00\n", "x.yaml:3:14: gateway_mac: 00:00:00:00:00:00 is not the address of one station (give the unicast MAC address of the gateway)"},
@@ -141,7 +141,7 @@ func TestHugeFile(t *testing.T) {
 func TestAliasErrors(t *testing.T) {
 	bomb := "interfaces: eth0\nservices:\n  a0: &a0 {frontends: tcp://192.0.2.1:80, backends: [&l0 10.0.0.1]}\n"
 	list := "10.0.0.1" + strings.Repeat(", 10.0.0.1", 4095)
-	for i := 1; i < 1200; i++ {
+	for i := 1; i < 600; i++ {
 		bomb += fmt.Sprintf("  s%d: {frontends: tcp://192.0.2.1:%d, backends: *list}\n", i, i+100)
 	}
 	bomb = strings.Replace(bomb, "[&l0 10.0.0.1]", "&list ["+list+"]", 1)
@@ -158,7 +158,7 @@ func TestAliasErrors(t *testing.T) {
 		{"duplicate through an alias, told at the alias", lines("interfaces: eth0", "services:", "  a: &a", "    frontends: tcp://192.0.2.1:80", "    backends: []", "  b: *a", "  c:", "    <<: *a"), lines(
 			"x.yaml:6:6: duplicate frontend tcp://192.0.2.1:80 (first at x.yaml:4:16)",
 			"x.yaml:8:9: duplicate frontend tcp://192.0.2.1:80 (first at x.yaml:4:16)")},
-		{"deep merges", deepMerges(), "x.yaml:3:5: merge keys nested more than 64 levels deep"},
+		{"deep merges", deepMerges(), "x.yaml:4:16: merge keys nested more than 64 levels deep"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if diff := cmp.Diff(c.want, refused(t, c.text)); diff != "" {
@@ -167,7 +167,7 @@ func TestAliasErrors(t *testing.T) {
 		})
 	}
 	t.Run("bomb", func(t *testing.T) {
-		if got := refused(t, bomb); !strings.Contains(got, "the file holds more than 4194304 values, aliases expanded (use fewer aliases)") {
+		if got := refused(t, bomb); !strings.Contains(got, "the file holds more than 2097152 values, aliases expanded (use fewer aliases)") {
 			t.Errorf("got %.300s", got)
 		}
 	})

@@ -207,6 +207,8 @@ func listOf[V any](item kind[V]) kind[[]opt[V]] {
 				v, ok := item.parse(r, n)
 				return []opt[V]{{given: true, ok: ok, at: r.placeOf(n), v: v}}, true
 			}
+			defer r.within()()
+			r.keyAt = place{}
 			all := make([]opt[V], 0, len(list.Values))
 			for _, v := range list.Values {
 				all = append(all, read(r, v, item))

@@ -46,7 +46,7 @@ func (r *reader) config(data []byte) *model.Config {
 		return nil
 	}
 	file := read(r, root, fileKind)
-	if !file.ok {
+	if !file.ok || r.hopeless {
 		return nil
 	}
 	return r.resolve(&file.v)

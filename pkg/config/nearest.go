@@ -10,7 +10,7 @@ func nearest(s string, names []string) (string, bool) {
 	if len(s) == 0 || len(s) > 64 {
 		return "", false
 	}
-	best, distance := "", 1+len(s)/4
+	best, distance := "", (len(s)+2)/4
 	for _, name := range names {
 		if d := edits(fold(s), fold(name)); d <= distance && (best == "" || d < distance) {
 			best, distance = name, d

@@ -85,8 +85,7 @@ func object[T any](name, doc string, fields ...field[T]) kind[T] {
 				r.wrong(n, fmt.Sprintf("must be a mapping of keys to values, not %s", describe(n)), "keys: "+strings.Join(known, ", "))
 				return v, false
 			}
-			outer, via := r.key, r.via
-			defer func() { r.key, r.via = outer, via }()
+			defer r.within()()
 			present := make(map[string]bool, len(entries))
 			for _, e := range entries {
 				f, ok := byKey[e.key]
@@ -98,14 +97,13 @@ func object[T any](name, doc string, fields ...field[T]) kind[T] {
 					r.fail(e.at, fmt.Sprintf("unknown key %s in %s", quote(e.key), name), hint)
 					continue
 				}
-				r.key, r.via = e.key, e.via
+				r.enter(e)
 				present[e.key] = true
 				f.read(r, e.value, &v)
 			}
-			r.via = via
 			for _, f := range fields {
 				if f.required && !present[f.key] {
-					r.fail(r.placeOf(n), fmt.Sprintf("%s is missing in %s", f.key, name), fmt.Sprintf("for example %s: %s", f.key, f.example))
+					r.fail(startOf(n), fmt.Sprintf("%s is missing in %s", f.key, name), fmt.Sprintf("for example %s: %s", f.key, f.example))
 				}
 			}
 			return v, true
@@ -135,14 +133,13 @@ func mapOf[V any](key textKind, item kind[V]) kind[[]named[V]] {
 				r.wrong(n, fmt.Sprintf("must be a mapping of %s to values, not %s", key.name, describe(n)), "")
 				return nil, false
 			}
-			outer, via := r.key, r.via
-			defer func() { r.key, r.via = outer, via }()
+			defer r.within()()
 			list := make([]named[V], 0, len(entries))
 			for _, e := range entries {
 				if !key.valid(e.key) {
 					r.fail(e.at, fmt.Sprintf("%s is not a valid %s", quote(e.key), key.name), key.limits)
 				}
-				r.key, r.via = e.key, e.via
+				r.enter(e)
 				list = append(list, named[V]{name: e.key, at: e.at, v: read(r, e.value, item)})
 			}
 			return list, true

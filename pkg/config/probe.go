@@ -109,7 +109,7 @@ func (r *reader) checkProbeKeys(p *rawProbe, kind model.ProbeType) {
 		r.refuseKeys(p.httpKeys(), kind)
 	case model.ProbeHTTP:
 		if p.verify.given {
-			r.fail(p.verify.at, "probe: verify has no effect with type http", "use type: https or remove verify")
+			r.fail(p.verify.key, "probe: verify has no effect with type http", "use type: https or remove verify")
 		}
 	}
 }
@@ -148,7 +148,7 @@ func mark[V any](name string, o opt[V]) keyAt {
 	if !o.given {
 		return keyAt{}
 	}
-	return keyAt{name, o.at}
+	return keyAt{name, o.key}
 }
 
 func given(keys ...keyAt) []keyAt {

@@ -8,11 +8,11 @@ import (
 
 // maxNodes bounds the values read, aliases expanded. A file of 16 MiB without
 // aliases stays below it; a few lines of aliases to aliases do not.
-const maxNodes = 4 << 20
+const maxNodes = 2 << 20
 
 // place is where a value stands in the file. If it was reached through an
 // alias, viaLine and viaColumn are where the outermost alias stands.
-type place struct{ line, column, viaLine, viaColumn int }
+type place struct{ line, column, viaLine, viaColumn int32 }
 
 // apart returns p, or the place of the alias that led to p if the value itself
 // is the very same as that at other.
@@ -27,8 +27,10 @@ func (p place) apart(other place) place {
 type opt[V any] struct {
 	// given: the key is there. ok: its value is right as well.
 	given, ok bool
-	at        place
-	v         V
+	// key and at are where the key and the value stand. An element of a list
+	// has no key.
+	key, at place
+	v       V
 }
 
 func (o opt[V]) or(def opt[V]) opt[V] {
@@ -51,26 +53,41 @@ type reader struct {
 	errs    Errors
 	aliases map[*ast.AliasNode]ast.Node
 	// budget is how many more values may be read.
-	budget    int
-	exhausted bool
+	budget   int
+	hopeless bool
 	// merging is how many merge keys are being followed.
 	merging int
-	// key is the key whose value is being read, for messages.
-	key string
+	// key is the key whose value is being read, for messages; keyAt is where
+	// it stands.
+	key   string
+	keyAt place
 	// via is where the outermost alias stands that is being followed.
 	via place
 }
 
 func (r *reader) fail(at place, message, hint string) {
-	r.errs = append(r.errs, &Error{File: r.file, Line: at.line, Column: at.column, Message: message, Hint: hint})
+	if r.hopeless && len(r.errs) > 0 {
+		return
+	}
+	r.errs = append(r.errs, &Error{File: r.file, Line: int(at.line), Column: int(at.column), Message: message, Hint: hint})
 }
 
 // wrong reports a mistake in the value n of the key being read.
-func (r *reader) wrong(n ast.Node, message, hint string) {
+func (r *reader) wrong(n ast.Node, message, hint string) { r.wrongAt(startOf(n), message, hint) }
+
+func (r *reader) wrongAt(at place, message, hint string) {
 	if r.key != "" {
 		message = r.key + ": " + message
 	}
-	r.fail(startOf(n), message, hint)
+	r.fail(at, message, hint)
+}
+
+// giveUp reports a mistake after which nothing else is worth saying.
+func (r *reader) giveUp(n ast.Node, message, hint string) {
+	if !r.hopeless {
+		r.hopeless, r.errs = true, nil
+		r.fail(startOf(n), message, hint)
+	}
 }
 
 func (r *reader) placeOf(n ast.Node) place {
@@ -88,17 +105,21 @@ func (r *reader) locate(p place) string {
 func read[V any](r *reader, n ast.Node, k kind[V]) opt[V] {
 	via := r.via
 	defer func() { r.via = via }()
-	o := opt[V]{given: true, at: r.placeOf(n)}
+	o := opt[V]{given: true, key: r.keyAt, at: r.placeOf(n)}
 	n, ok := r.open(n)
 	if !ok {
 		return o
 	}
 	o.at = r.placeOf(n)
 	if _, null := n.(*ast.NullNode); null {
-		if k.nullable {
-			return opt[V]{at: o.at}
+		// Often there is nothing at all that could be pointed at.
+		if o.key.line > 0 {
+			o.at = o.key
 		}
-		r.wrong(n, "has no value", "give one or remove the key")
+		if k.nullable {
+			return opt[V]{key: o.key, at: o.at}
+		}
+		r.wrongAt(o.at, "has no value", "give one or remove the key")
 		return o
 	}
 	o.v, o.ok = k.parse(r, n)
@@ -109,10 +130,9 @@ func read[V any](r *reader, n ast.Node, k kind[V]) opt[V] {
 func (r *reader) open(n ast.Node) (ast.Node, bool) {
 	for {
 		if r.budget--; r.budget < 0 {
-			if !r.exhausted {
-				r.exhausted = true
-				r.fail(startOf(n), fmt.Sprintf("the file holds more than %d values, aliases expanded", maxNodes), "use fewer aliases")
-			}
+			r.giveUp(n, fmt.Sprintf("the file holds more than %d values, aliases expanded", maxNodes), "use fewer aliases")
+		}
+		if r.hopeless {
 			return nil, false
 		}
 		switch x := n.(type) {
@@ -199,7 +219,7 @@ func (r *reader) merged(n ast.Node) []entry {
 	r.merging++
 	defer func() { r.via = via; r.merging-- }()
 	if r.merging > maxNesting {
-		r.fail(startOf(n), fmt.Sprintf("merge keys nested more than %d levels deep", maxNesting), "")
+		r.giveUp(n, fmt.Sprintf("merge keys nested more than %d levels deep", maxNesting), "")
 		return nil
 	}
 	n, ok := r.open(n)
@@ -242,4 +262,14 @@ func keyOf(k ast.Node) string {
 		return k.Value.Value
 	}
 	return k.GetToken().Value
+}
+
+// enter makes e the key being read.
+func (r *reader) enter(e entry) { r.key, r.keyAt, r.via = e.key, e.at, e.via }
+
+// within returns a function that makes the key being read now the key being
+// read again.
+func (r *reader) within() (restore func()) {
+	key, at, via := r.key, r.keyAt, r.via
+	return func() { r.key, r.keyAt, r.via = key, at, via }
 }

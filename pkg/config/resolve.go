@@ -60,7 +60,7 @@ func (r *reader) settings(f *rawFile) model.Settings {
 	case gateway && !f.gatewayMAC.given:
 		r.fail(f.nextHop.at, "next_hop: gateway-mac needs gateway_mac", "add the router's MAC address, for example gateway_mac: 02:00:00:00:00:01")
 	case f.gatewayMAC.given && !gateway && (f.nextHop.ok || !f.nextHop.given):
-		r.fail(f.gatewayMAC.at, fmt.Sprintf("gateway_mac has no effect with next_hop: %s", s.NextHop), "set next_hop: gateway-mac or remove gateway_mac")
+		r.fail(f.gatewayMAC.key, fmt.Sprintf("gateway_mac has no effect with next_hop: %s", s.NextHop), "set next_hop: gateway-mac or remove gateway_mac")
 	}
 	if !isPrime(s.TableSize) {
 		below, above := nearestPrimes(s.TableSize)

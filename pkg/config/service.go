@@ -98,7 +98,7 @@ func (w *world) serviceBackends(s *model.Service, raw *rawService, certain bool)
 		address := b.address.v
 		switch {
 		case address.Port() != 0 && b.port.given:
-			w.fail(b.port.at, "the port is given twice", fmt.Sprintf("address holds %d already", address.Port()))
+			w.fail(b.port.key, "the port is given twice", fmt.Sprintf("address holds %d already", address.Port()))
 		case b.port.given && !b.port.ok:
 			continue
 		case b.port.given:

@@ -83,7 +83,7 @@ func (r *reader) syntax(err error) {
 	}
 	hint := ""
 	switch {
-	case strings.Contains(message, "must be specified"):
+	case strings.Contains(message, "must be specified"), strings.Contains(message, "invalid key"):
 		hint = `inside [ ] and { }, quote a value that holds a bracket or a comma: "tcp://[2001:db8::1]:80"`
 	case strings.Contains(message, "cannot start any token"):
 		hint = "indent with spaces, not tabs, and quote values that start with a special character"
@@ -169,7 +169,7 @@ func startOf(n ast.Node) place {
 }
 
 func tokenPlace(t *token.Token) place {
-	return place{line: max(t.Position.Line, 1), column: max(t.Position.Column, 1)}
+	return place{line: int32(max(t.Position.Line, 1)), column: int32(max(t.Position.Column, 1))}
 }
 
 func invalidUTF8(data []byte) place {
