@@ -1,0 +1,55 @@
+package probe
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+
+	"github.com/xlb-io/xlb/pkg/model"
+)
+
+// DialFunc opens a connection, as [net.Dialer.DialContext] does.
+type DialFunc func(ctx context.Context, network, address string) (net.Conn, error)
+
+// errLocal is wrapped by the reasons that say something about this host and
+// nothing about the backend. Out of file descriptors, the load balancer would
+// otherwise take down all backends at once.
+var errLocal = errors.New("not probed")
+
+// checker performs the check of one target, with nothing kept from one time to
+// the next. It returns nil if the backend passed, and otherwise the reason as
+// an operator reads it. It gives up when ctx ends and leaves no socket open.
+type checker interface {
+	check(ctx context.Context) error
+}
+
+// newChecker returns the check of t, or nil if it needs none.
+func newChecker(t Target, dial DialFunc) checker {
+	if unprobed(t.Probe) {
+		return nil
+	}
+	conn := connector{dial: dial, addr: address(t), timeout: t.Probe.Timeout}
+	switch t.Probe.Type {
+	case model.ProbeTCP:
+		return tcpCheck{conn}
+	case model.ProbeHTTP, model.ProbeHTTPS:
+		return newHTTPCheck(conn, t.Probe)
+	default:
+		return failing{fmt.Errorf("unknown probe type %q", t.Probe.Type)}
+	}
+}
+
+// address is where t is probed.
+func address(t Target) netip.AddrPort {
+	if t.Probe.Port == 0 {
+		return t.Backend
+	}
+	return netip.AddrPortFrom(t.Backend.Addr(), t.Probe.Port)
+}
+
+// failing is the check of a probe that cannot work.
+type failing struct{ err error }
+
+func (f failing) check(context.Context) error { return f.err }

@@ -1,0 +1,232 @@
+package probe
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"net"
+	"net/http"
+	"net/netip"
+	"strconv"
+	"strings"
+
+	"github.com/xlb-io/xlb/pkg/model"
+)
+
+const (
+	// maxHeader bounds the response's status line and header.
+	maxHeader = 64 << 10
+	// maxBody is how much of the response's body is searched.
+	maxBody = 64 << 10
+	// maxInterim bounds the 1xx responses before the final one.
+	maxInterim = 5
+)
+
+// httpCheck passes if the backend answers one HTTP/1.1 request as expected.
+//
+// It speaks over a connection of its own instead of a [http.Transport]: so
+// nothing of the environment (proxies), of the backend (redirects, kept
+// connections) or of earlier checks takes part, and a failure is known by the
+// step that it happened in.
+type httpCheck struct {
+	connector
+	probe model.HTTPProbe
+	url   string
+	host  string
+	tls   *tls.Config // nil for plain http
+}
+
+// newHTTPCheck returns the check of p, or one that says why p cannot work.
+func newHTTPCheck(c connector, p model.Probe) checker {
+	h := &httpCheck{connector: c, probe: p.HTTP, host: p.HTTP.Host}
+	defaultPort := uint16(80)
+	if p.Type == model.ProbeHTTPS {
+		defaultPort = 443
+	}
+	if h.host == "" {
+		h.host = hostOf(c.addr, defaultPort)
+	}
+	if p.Type == model.ProbeHTTPS {
+		h.tls = &tls.Config{
+			ServerName:         serverName(h.host),
+			NextProtos:         []string{"http/1.1"},
+			InsecureSkipVerify: !p.HTTP.Verify,
+		}
+	}
+	if err := checkHost(h.host); err != nil {
+		return failing{err}
+	}
+	path := p.HTTP.Path
+	if path == "" {
+		path = "/"
+	}
+	if !strings.HasPrefix(path, "/") {
+		return failing{fmt.Errorf("path %q must begin with a slash", path)}
+	}
+	// The address stays out of the URL, which cannot hold every IPv6 zone.
+	h.url = "http://backend" + path
+	if _, err := h.request(context.Background()); err != nil {
+		return failing{errors.New(shorten("request: " + err.Error()))}
+	}
+	return h
+}
+
+func (h *httpCheck) request(ctx context.Context) (*http.Request, error) {
+	req, err := http.NewRequestWithContext(ctx, h.probe.Method, h.url, nil)
+	if err != nil {
+		return nil, err
+	}
+	req.Host = h.host
+	req.Close = true
+	req.Header.Set("User-Agent", "xlb-probe")
+	req.Header.Set("Accept", "*/*")
+	return req, nil
+}
+
+func (h *httpCheck) check(ctx context.Context) error {
+	conn, done, err := h.connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
+	if h.tls != nil {
+		secure := tls.Client(conn, h.tls)
+		if err := secure.HandshakeContext(ctx); err != nil {
+			return h.reason(ctx, phaseTLS, err)
+		}
+		conn = secure
+	}
+	req, err := h.request(ctx)
+	if err != nil {
+		return err
+	}
+	// A server may answer and close before it has read the request, so an
+	// answer counts for more than a failed write.
+	sendErr := req.Write(conn)
+	if ctx.Err() != nil {
+		return h.reason(ctx, phaseSend, ctx.Err())
+	}
+	resp, body, err := h.response(ctx, conn, req)
+	if err != nil {
+		if sendErr != nil {
+			return h.reason(ctx, phaseSend, sendErr)
+		}
+		return err
+	}
+	if !accepted(h.probe.Status, resp.StatusCode) {
+		return fmt.Errorf("status %d, expected %s", resp.StatusCode, statusText(h.probe.Status))
+	}
+	if h.probe.Body == "" {
+		return nil
+	}
+	return h.search(ctx, body)
+}
+
+// response reads the final response up to the end of its header.
+func (h *httpCheck) response(ctx context.Context, conn net.Conn, req *http.Request) (*http.Response, io.Reader, error) {
+	limit := &io.LimitedReader{R: conn, N: maxHeader}
+	r := bufio.NewReader(limit)
+	for range maxInterim + 1 {
+		resp, err := http.ReadResponse(r, req)
+		if err != nil {
+			if limit.N == 0 && ctx.Err() == nil {
+				return nil, nil, fmt.Errorf("response header is larger than %d KiB", maxHeader>>10)
+			}
+			return nil, nil, h.reason(ctx, phaseHeader, err)
+		}
+		if resp.StatusCode >= 200 || resp.StatusCode == http.StatusSwitchingProtocols {
+			limit.N = math.MaxInt64 // the search of the body has its own limit
+			return resp, resp.Body, nil
+		}
+	}
+	return nil, nil, fmt.Errorf("more than %d interim (1xx) responses", maxInterim)
+}
+
+// search looks for the expected text and stops as soon as it is there, as some
+// bodies never end.
+func (h *httpCheck) search(ctx context.Context, body io.Reader) error {
+	want := []byte(h.probe.Body)
+	var seen []byte
+	buf := make([]byte, 8<<10)
+	for len(seen) < maxBody {
+		n, err := body.Read(buf[:min(len(buf), maxBody-len(seen))])
+		start := max(0, len(seen)-len(want)+1) // where a match that ends in the new bytes can begin
+		seen = append(seen, buf[:n]...)
+		if bytes.Contains(seen[start:], want) {
+			return nil
+		}
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return h.reason(ctx, phaseBody, err)
+		}
+	}
+	return errors.New(shorten(fmt.Sprintf("body does not contain %q (first %d KiB)", h.probe.Body, maxBody>>10)))
+}
+
+// hostOf is the Host header of an address: without the port that the scheme
+// implies (RFC 9110, §4.2) and without an IPv6 zone, which means nothing to the
+// backend.
+func hostOf(addr netip.AddrPort, defaultPort uint16) string {
+	plain := netip.AddrPortFrom(addr.Addr().WithZone(""), addr.Port())
+	if addr.Port() != defaultPort {
+		return plain.String()
+	}
+	if addr.Addr().Is6() {
+		return "[" + plain.Addr().String() + "]"
+	}
+	return plain.Addr().String()
+}
+
+// checkHost refuses what [http.Request.Write] would cut to something else.
+func checkHost(host string) error {
+	for i := range len(host) {
+		if c := host[i]; c >= 0x80 {
+			return fmt.Errorf("host %q must be a name or an address, with or without a port (an international name in its xn-- form)", host)
+		} else if c <= ' ' || c == 0x7f || strings.IndexByte(`/\?#@"<>^{|}`+"`", c) >= 0 {
+			return fmt.Errorf("host %q must be a name or an address, with or without a port", host)
+		}
+	}
+	return nil
+}
+
+// serverName is the TLS server name that belongs to a Host header.
+func serverName(host string) string {
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		return name
+	}
+	return strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
+}
+
+func accepted(set []model.StatusRange, status int) bool {
+	if len(set) == 0 {
+		return status >= 200 && status <= 399
+	}
+	for _, r := range set {
+		if status >= r.First && status <= r.Last {
+			return true
+		}
+	}
+	return false
+}
+
+func statusText(set []model.StatusRange) string {
+	if len(set) == 0 {
+		return "200-399"
+	}
+	var parts []string
+	for _, r := range set {
+		text := strconv.Itoa(r.First)
+		if r.Last != r.First {
+			text += "-" + strconv.Itoa(r.Last)
+		}
+		parts = append(parts, text)
+	}
+	return strings.Join(parts, ", ")
+}

@@ -1,0 +1,48 @@
+package probe
+
+import (
+	"errors"
+	"time"
+
+	"github.com/xlb-io/xlb/pkg/model"
+)
+
+// Status is what is known of one target.
+type Status struct {
+	model.BackendHealth
+	// Passed is the outcome of the last check, and Streak how many checks in
+	// a row had it; 0 before the first check and without checks.
+	Passed bool
+	Streak int
+	// Latency is how long the last check took, up to its failure if it failed.
+	Latency time.Duration
+	// Checked is when the last check ended; zero before the first.
+	Checked time.Time
+}
+
+// observe counts the outcome of one check: err is nil or the reason of the
+// failure. With decided, a change of state takes rise or fall outcomes in a
+// row; without, this one decides. A failure of this host is noted and not
+// counted. It tells what changed.
+func (s *Status) observe(err error, decided bool, p model.Probe, now time.Time) (state, reason bool) {
+	before := s.BackendHealth
+	if errors.Is(err, errLocal) {
+		s.Reason = err.Error()
+		return false, s.Reason != before.Reason
+	}
+	passed := err == nil
+	if s.Streak == 0 || s.Passed != passed {
+		s.Passed, s.Streak = passed, 0
+	}
+	s.Streak++
+	s.Reason = ""
+	needed, next := p.Rise, model.HealthUp
+	if !passed {
+		s.Reason = err.Error()
+		needed, next = p.Fall, model.HealthDown
+	}
+	if s.State != next && (!decided || s.Streak >= needed) {
+		s.State, s.Since = next, now
+	}
+	return s.State != before.State, s.Reason != before.Reason
+}
