@@ -19,7 +19,7 @@ func TestSettingsErrors(t *testing.T) {
 		{"invalid UTF-8", "interfaces: eth0\n# é\xff\n", "x.yaml:2:4: the file is not valid UTF-8 (save it as UTF-8)"},
 		{"a tab", "interfaces:\n\t- eth0\n", "x.yaml:2:1: found character '\t' that cannot start any token (indent with spaces, not tabs, and quote values that start with a special character)"},
 		{"open bracket", "interfaces: [eth0\n", "x.yaml:1:13: sequence end token ']' not found (close every bracket and quote)"},
-		{"brackets in a list", "interfaces: eth0\nservices: {w: {frontends: [tcp://[2001:db8::1]:80]}}\n", `x.yaml:2:47: found an invalid key for this map (inside [ ] and { }, quote a value that holds a bracket or a comma: "tcp://[2001:db8::1]:80")`},
+		{"brackets in a list", "interfaces: eth0\nservices: {w: {frontends: [tcp://[2001:db8::1]:80]}}\n", `x.yaml:2:34: ',' or ']' must be specified (inside [ ] and { }, quote a value that holds a bracket or a comma: "tcp://[2001:db8::1]:80")`},
 		{"colon in a value", "interfaces: eth0: eth1\n", `x.yaml:1:13: mapping value is not allowed in this context (check the indentation, and quote a value that holds ": ")`},
 		{"nested brackets", "interfaces: " + strings.Repeat("[", 100000), "x.yaml:1:77: nested more than 64 levels deep"},
 		{"nested dashes", strings.Repeat("- ", 100000), "x.yaml:1:129: nested more than 64 levels deep"},

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/goccy/go-yaml/ast"
-	"github.com/goccy/go-yaml/token"
 )
 
 // shape describes a kind of value for the schema and for the reference.
@@ -43,12 +42,11 @@ func integer[V ~int | ~uint16](minimum, maximum V) kind[V] {
 		},
 		parse: func(r *reader, n ast.Node) (V, bool) {
 			t := n.GetToken()
-			quoted := t.Type == token.SingleQuoteType || t.Type == token.DoubleQuoteType
 			switch {
 			case !isScalar(n) || !decimal.MatchString(t.Value):
 				r.wrong(n, fmt.Sprintf("must be a whole number from %s, not %s", limits, describe(n)), "plain decimal digits")
 				return 0, false
-			case quoted:
+			case quoted(t):
 				r.wrong(n, fmt.Sprintf("must be a whole number, not %s", describe(n)), "remove the quotes")
 				return 0, false
 			}

@@ -31,7 +31,7 @@ func (r *reader) document(data []byte) (ast.Node, bool) {
 		r.fail(invalidUTF8(data), "the file is not valid UTF-8", "save it as UTF-8")
 		return nil, false
 	}
-	tokens := lexer.Tokenize(string(data))
+	tokens := joinColons(lexer.Tokenize(string(data)))
 	if at, deep := tooDeep(tokens); deep {
 		r.fail(at, fmt.Sprintf("nested more than %d levels deep", maxNesting), "")
 		return nil, false
@@ -83,7 +83,7 @@ func (r *reader) syntax(err error) {
 	}
 	hint := ""
 	switch {
-	case strings.Contains(message, "must be specified"), strings.Contains(message, "invalid key"):
+	case strings.Contains(message, "must be specified"):
 		hint = `inside [ ] and { }, quote a value that holds a bracket or a comma: "tcp://[2001:db8::1]:80"`
 	case strings.Contains(message, "cannot start any token"):
 		hint = "indent with spaces, not tabs, and quote values that start with a special character"
