@@ -20,6 +20,7 @@ const (
 	TcMapBackends       = "backends"
 	TcMapEvents         = "events"
 	TcMapFlows          = "flows"
+	TcMapNewFlow        = "new_flow"
 	TcMapNextHops       = "next_hops"
 	TcMapPorts          = "ports"
 	TcMapReasons        = "reasons"
@@ -95,6 +96,7 @@ type TcMapSpecs struct {
 	Backends       *ebpf.MapSpec `ebpf:"backends"`
 	Events         *ebpf.MapSpec `ebpf:"events"`
 	Flows          *ebpf.MapSpec `ebpf:"flows"`
+	NewFlow        *ebpf.MapSpec `ebpf:"new_flow"`
 	NextHops       *ebpf.MapSpec `ebpf:"next_hops"`
 	Ports          *ebpf.MapSpec `ebpf:"ports"`
 	Reasons        *ebpf.MapSpec `ebpf:"reasons"`
@@ -146,6 +148,7 @@ type TcMaps struct {
 	Backends       *ebpf.Map `ebpf:"backends"`
 	Events         *ebpf.Map `ebpf:"events"`
 	Flows          *ebpf.Map `ebpf:"flows"`
+	NewFlow        *ebpf.Map `ebpf:"new_flow"`
 	NextHops       *ebpf.Map `ebpf:"next_hops"`
 	Ports          *ebpf.Map `ebpf:"ports"`
 	Reasons        *ebpf.Map `ebpf:"reasons"`
@@ -164,6 +167,7 @@ func (m *TcMaps) Close() error {
 		m.Backends,
 		m.Events,
 		m.Flows,
+		m.NewFlow,
 		m.NextHops,
 		m.Ports,
 		m.Reasons,

@@ -80,6 +80,23 @@ type XdpLayout struct {
 	PortCells uint32
 }
 
+type XdpNewFlow struct {
+	_       structs.HostLayout
+	Client  XdpAddr
+	Vip     XdpAddr
+	Tuple   uint64
+	Hash    uint64
+	Service uint32
+	Backend uint32
+	Way     uint32
+	Syn     uint8
+	Ipv6    uint8
+	NatPort uint16
+	Source  uint16
+	Pad     uint16
+	Cell    uint32
+}
+
 type XdpNextHop struct {
 	_              structs.HostLayout
 	Address        XdpAddr
@@ -192,6 +209,7 @@ const (
 	XdpMapBackends       = "backends"
 	XdpMapEvents         = "events"
 	XdpMapFlows          = "flows"
+	XdpMapNewFlow        = "new_flow"
 	XdpMapNextHops       = "next_hops"
 	XdpMapPorts          = "ports"
 	XdpMapReasons        = "reasons"
@@ -270,6 +288,7 @@ type XdpMapSpecs struct {
 	Backends       *ebpf.MapSpec `ebpf:"backends"`
 	Events         *ebpf.MapSpec `ebpf:"events"`
 	Flows          *ebpf.MapSpec `ebpf:"flows"`
+	NewFlow        *ebpf.MapSpec `ebpf:"new_flow"`
 	NextHops       *ebpf.MapSpec `ebpf:"next_hops"`
 	Ports          *ebpf.MapSpec `ebpf:"ports"`
 	Reasons        *ebpf.MapSpec `ebpf:"reasons"`
@@ -324,6 +343,7 @@ type XdpMaps struct {
 	Backends       *ebpf.Map `ebpf:"backends"`
 	Events         *ebpf.Map `ebpf:"events"`
 	Flows          *ebpf.Map `ebpf:"flows"`
+	NewFlow        *ebpf.Map `ebpf:"new_flow"`
 	NextHops       *ebpf.Map `ebpf:"next_hops"`
 	Ports          *ebpf.Map `ebpf:"ports"`
 	Reasons        *ebpf.Map `ebpf:"reasons"`
@@ -342,6 +362,7 @@ func (m *XdpMaps) Close() error {
 		m.Backends,
 		m.Events,
 		m.Flows,
+		m.NewFlow,
 		m.NextHops,
 		m.Ports,
 		m.Reasons,

@@ -8,17 +8,12 @@
  * the stack as it came.
  */
 
-#include "nat.h"
+#include "create.h"
+#include "extensions.h"
 #include "rewrite.h"
 #include "select.h"
 #include "service.h"
 #include "stats.h"
-
-/* Source addresses that one new flow may try. */
-#define SOURCE_TRIES 8
-
-/* No verdict yet; apart from every action of XDP and TC. */
-enum { NO_ACTION = -2 };
 
 /* A flow's answer to: where does this packet go? */
 struct route {
@@ -28,21 +23,6 @@ struct route {
 	__u16 source;
 	__be16 nat_port;
 };
-
-static __always_inline struct backend *backend_get(__u32 id)
-{
-	return bpf_map_lookup_elem(&backends, &id);
-}
-
-static __always_inline struct service *service_get(__u32 id)
-{
-	return bpf_map_lookup_elem(&services, &id);
-}
-
-static __always_inline bool is_syn(const struct packet *p)
-{
-	return (p->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
-}
 
 static __always_inline bool is_rst(const struct packet *p)
 {
@@ -78,119 +58,54 @@ static __always_inline bool flow_route(struct flow_set *set, __u32 *way, const s
 	return true;
 }
 
-/* Takes a source address and port; returns 0 if none is free, else what
- * port_take() does. */
-static __always_inline __u64 nat_take(struct route *r, const struct packet *p, __u64 hash,
-				      __u32 owner, bool ipv6)
-{
-	__u32 n = r->service->sources;
-	__u32 pick = scale(hash >> 32, n);
-
-	for (__u32 i = 0; i < SOURCE_TRIES && i < n; i++) {
-		__u32 index = r->service->first_source + pick;
-		struct source *s = bpf_map_lookup_elem(&sources, &index);
-		__u32 base;
-		__u64 taken;
-
-		if (!s)
-			return 0;
-		base = port_base(&r->backend->address, r->backend->port, &s->address, p->protocol, ipv6);
-		taken = port_take(base, mix(hash), owner, 0);
-		if (!taken)
-			taken = port_take(base, mix(hash), owner, 1);
-		if (taken) {
-			r->source = index;
-			r->nat_port = bpf_htons(taken & 0xffff);
-			return taken;
-		}
-		if (++pick == n)
-			pick = 0;
-	}
-	return 0;
-}
-
-/*
- * Records a new flow in way, or in the most dispensable one; returns -1 or the
- * reason for which it could not. The record is held odd all the while. What it
- * held before loses its port: first if it is dead anyway, so that the port can
- * be taken again; only after the new flow has its own if it is alive.
- */
-static __always_inline int flow_create(struct flow_set *set, __u32 index, __u32 way,
-				       const struct packet *p, struct route *r, __u32 service,
-				       __u64 hash, __u32 now, bool ipv6)
-{
-	bool nat = r->service->forward == FORWARD_NAT, live = false;
-	__u32 owner, old_cell, old_port;
-	struct flow *f;
-	__u64 meta, taken = 0;
-
-	if (way >= FLOW_WAYS)
-		way = flow_victim(set, hash % FLOW_WAYS, now, &live);
-	if (way >= FLOW_WAYS)
-		return REASON_DROP_CONTENDED;
-	f = &set->way[way % FLOW_WAYS];
-	meta = READ_ONCE(f->meta);
-	if (meta_writing(meta) ||
-	    __sync_val_compare_and_swap(&f->meta, meta, meta + META_SEQUENCE) != meta)
-		return REASON_DROP_CONTENDED;
-
-	owner = index * FLOW_WAYS + way + 1;
-	old_cell = f->cell;
-	old_port = f->nat_port;
-	if (old_port && !live) {
-		port_release(old_cell, owner);
-		f->nat_port = 0;
-		f->tuple = 0;
-	}
-	if (nat) {
-		taken = nat_take(r, p, hash, owner, ipv6);
-		if (!taken) {
-			WRITE_ONCE(f->meta, meta + 2 * META_SEQUENCE);
-			return REASON_DROP_NAT_PORTS;
-		}
-	}
-	if (live) {
-		if (old_port)
-			port_release(old_cell, owner);
-		count_event(EVENT_FLOW_EVICTED);
-	}
-
-	f->client = p->source;
-	f->vip = p->destination;
-	f->tuple = p->tuple;
-	f->backend = r->backend_id;
-	f->service = service;
-	f->nat_port = nat ? r->nat_port : 0;
-	f->source = nat ? r->source : 0;
-	f->cell = taken >> 16;
-	/* An atomic exchange, so that no reader sees the new meta first. */
-	__sync_lock_test_and_set(&f->meta, ((meta & -META_SEQUENCE) + 2 * META_SEQUENCE) | now);
-	if (p->protocol == IPPROTO_TCP && !is_syn(p))
-		count_event(EVENT_FLOW_MIDSTREAM);
-	return -1;
-}
-
-/* A kept next hop, or a new one in *hop. *reason is REASON_TX if it is whole. */
+/* The next hop towards an address; *reason is REASON_TX if it is whole. */
 static __always_inline struct next_hop *hop_find(ctx_t *ctx, const struct packet *p,
-						 const struct addr *to, bool ipv6,
-						 struct next_hop *hop, __u32 now, __u32 *reason)
+						 const struct addr *to, bool ipv6, __u32 now,
+						 __u32 *reason)
 {
-	struct next_hop *kept;
+	struct next_hop *hop = next_hop_get(to, ctx_ingress(ctx));
 
+	if (!hop) {
+		*reason = REASON_PASS_NO_ROUTE;
+		return NULL;
+	}
+	*reason = REASON_TX;
 	if (fixed_gateway) {
 		hop->egress = ctx_ingress(ctx);
 		__builtin_memcpy(hop->destination_mac, (const void *)gateway_mac, ETH_ALEN);
 		__builtin_memcpy(hop->source_mac, p->eth->h_dest, ETH_ALEN);
-		*reason = REASON_TX;
-		return hop;
+	} else if (!next_hop_holds(hop, to, ctx_ingress(ctx), now, ipv6)) {
+		*reason = next_hop_ask(ctx, to, ipv6);
 	}
-	kept = next_hop_kept(to, ctx_ingress(ctx), now, ipv6);
-	if (kept) {
-		*reason = REASON_TX;
-		return kept;
-	}
-	*reason = next_hop_ask(ctx, to, hop, ipv6);
 	return hop;
+}
+
+/* Records a new flow; sets what nat chose for it. Returns -1, or the reason
+ * for which it could not. */
+static __always_inline int flow_record(const struct packet *p, struct route *r, __u32 service,
+				       __u32 way, __u64 hash, bool ipv6)
+{
+	struct new_flow *n = new_flow_get();
+	int failed;
+
+	if (!n)
+		return REASON_DROP_CONTENDED;
+	n->client = p->source;
+	n->vip = p->destination;
+	n->tuple = p->tuple;
+	n->hash = hash;
+	n->service = service;
+	n->backend = r->backend_id;
+	n->way = way;
+	n->syn = is_syn(p);
+	n->ipv6 = ipv6;
+	n->nat_port = 0;
+	n->source = 0;
+	n->cell = 0;
+	failed = flow_create();
+	r->source = n->source;
+	r->nat_port = n->nat_port;
+	return failed;
 }
 
 /* The last look before the packet changes, and the change: rewrite is NULL
@@ -199,11 +114,12 @@ static __always_inline int send(ctx_t *ctx, struct packet *p, const struct addr 
 				const struct rewrite *rewrite, __u32 now, bool ipv6,
 				struct verdict *v)
 {
-	struct next_hop asked = {}, *hop;
 	__u32 egress, reason;
+	struct next_hop *hop = hop_find(ctx, p, to, to_ipv6, now, &reason);
 
-	hop = hop_find(ctx, p, to, to_ipv6, &asked, now, &reason);
 	v->reason = reason;
+	if (!hop)
+		return ctx_pass(ctx);
 	if (reason != REASON_TX && !(CTX_RESOLVES_NEIGHBOURS && reason == REASON_PASS_NEIGHBOUR))
 		return ctx_pass(ctx);
 	egress = hop->egress;
@@ -239,7 +155,7 @@ static __always_inline bool nat_passes(const struct packet *p, bool ipv6, struct
 		v->reason = REASON_PASS_TTL;
 		return true;
 	}
-	if (ipv6 && p->protocol == IPPROTO_UDP && !((struct udphdr *)p->l4)->check) {
+	if (ipv6 && p->protocol == IPPROTO_UDP && !*p->check) {
 		v->reason = REASON_PASS_CHECKSUM;
 		return true;
 	}
@@ -306,7 +222,7 @@ static __always_inline int request(ctx_t *ctx, struct packet *p, __u32 service, 
 	v->backend = r.backend_id;
 	if (is_rst(p))
 		return send_request(ctx, p, &r, now, ipv6, v);
-	failed = flow_create(set, index, way, p, &r, service, hash, now, ipv6);
+	failed = flow_record(p, &r, service, way, hash, ipv6);
 	if (failed >= 0 && nat) {
 		v->reason = failed;
 		return ctx_drop(ctx);
@@ -316,9 +232,9 @@ static __always_inline int request(ctx_t *ctx, struct packet *p, __u32 service, 
 }
 
 /* A packet to one of our nat sources: a backend's reply, if a flow owns its
- * port. Returns NO_ACTION if none does. */
-static __always_inline int reply(ctx_t *ctx, struct packet *p, __u32 source, bool ipv6,
-				 struct verdict *v)
+ * port. Returns false if none does. */
+static __always_inline bool reply(ctx_t *ctx, struct packet *p, __u32 source, bool ipv6,
+				  struct verdict *v, int *action)
 {
 	__u32 base = port_base(&p->source, p->source_port, &p->destination, p->protocol, ipv6);
 	__u32 at = (base + bpf_ntohs(p->destination_port)) & port_cell_mask, now;
@@ -332,11 +248,11 @@ static __always_inline int reply(ctx_t *ctx, struct packet *p, __u32 source, boo
 	owner = cell ? READ_ONCE(*cell) : 0;
 	f = owner ? flow_by_number(owner - 1) : NULL;
 	if (!f)
-		return NO_ACTION;
+		return false;
 	meta = READ_ONCE(f->meta);
 	if (meta_writing(meta) || f->nat_port != p->destination_port || f->source != source - 1 ||
 	    (__u8)(f->tuple >> 32) != p->protocol || (__u8)(f->tuple >> 40) != ipv6)
-		return NO_ACTION;
+		return false;
 	v->service = f->service;
 	v->backend = f->backend;
 	w.source = f->vip;
@@ -351,15 +267,18 @@ static __always_inline int reply(ctx_t *ctx, struct packet *p, __u32 source, boo
 	now = clock_now();
 	if (flow_expired(&s->timeouts, f->tuple, meta, now, 0))
 		goto none;
-	if (nat_passes(p, ipv6, v))
-		return ctx_pass(ctx);
+	if (nat_passes(p, ipv6, v)) {
+		*action = ctx_pass(ctx);
+		return true;
+	}
 	flow_touch(f, meta, state_next(meta_state(meta), p->tcp_flags, true, true), now);
 	v->reply = 1;
-	return send(ctx, p, &w.destination, ipv6, &w, now, ipv6, v);
+	*action = send(ctx, p, &w.destination, ipv6, &w, now, ipv6, v);
+	return true;
 none:
 	v->service = 0;
 	v->backend = 0;
-	return NO_ACTION;
+	return false;
 }
 
 static __always_inline int dispatch(ctx_t *ctx, struct packet *p, bool ipv6, struct verdict *v)
@@ -370,15 +289,32 @@ static __always_inline int dispatch(ctx_t *ctx, struct packet *p, bool ipv6, str
 	int action;
 
 	/* An address may be both: a VIP's port may be one that nat took. */
-	if (source) {
-		action = reply(ctx, p, source, ipv6, v);
-		if (action != NO_ACTION)
-			return action;
-	}
+	if (source && reply(ctx, p, source, ipv6, v, &action))
+		return action;
 	if (service)
 		return request(ctx, p, service, ipv6, v);
 	v->reason = REASON_PASS_NOT_VIP;
 	return ctx_pass(ctx);
+}
+
+/* The transport header of an IPv6 packet; returns -1 or the reason to leave. */
+static __always_inline int parse_ipv6_headers(ctx_t *ctx, struct packet *p)
+{
+	struct ipv6hdr *ip = p->l3;
+	__u32 skipped = 0;
+	int skip;
+
+	if ((void *)(ip + 1) > ctx_end(ctx))
+		return REASON_PASS_TRUNCATED;
+	p->protocol = ip->nexthdr;
+	if (p->protocol != IPPROTO_TCP && p->protocol != IPPROTO_UDP) {
+		skip = skip_extensions(ctx, (void *)(ip + 1) - ctx_data(ctx), p->protocol);
+		if (skip < 0)
+			return -1 - skip;
+		p->protocol = skip;
+		skipped = skip >> 8 & OFFSET_MASK;
+	}
+	return parse_ipv6(p, ctx_end(ctx), skipped);
 }
 
 static __always_inline int balance(ctx_t *ctx)
@@ -395,7 +331,7 @@ static __always_inline int balance(ctx_t *ctx)
 		else
 			v.reason = left;
 	} else if (protocol == bpf_htons(ETH_P_IPV6)) {
-		left = parse_ipv6(&p, ctx_end(ctx));
+		left = parse_ipv6_headers(ctx, &p);
 		if (left < 0)
 			action = dispatch(ctx, &p, true, &v);
 		else

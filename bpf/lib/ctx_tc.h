@@ -13,14 +13,6 @@
 
 typedef struct __sk_buff ctx_t;
 
-static __always_inline void ctx_linearise(ctx_t *ctx)
-{
-	__u32 want = ctx->len < LINEAR ? ctx->len : LINEAR;
-
-	if (ctx->data + want > ctx->data_end)
-		bpf_skb_pull_data(ctx, want);
-}
-
 static __always_inline void *ctx_data(ctx_t *ctx)
 {
 	return (void *)(long)ctx->data;
@@ -29,6 +21,14 @@ static __always_inline void *ctx_data(ctx_t *ctx)
 static __always_inline void *ctx_end(ctx_t *ctx)
 {
 	return (void *)(long)ctx->data_end;
+}
+
+static __always_inline void ctx_linearise(ctx_t *ctx)
+{
+	__u32 want = ctx->len < LINEAR ? ctx->len : LINEAR;
+
+	if (ctx_data(ctx) + want > ctx_end(ctx))
+		bpf_skb_pull_data(ctx, want);
 }
 
 static __always_inline __u32 ctx_length(ctx_t *ctx)
@@ -91,10 +91,8 @@ static __always_inline int ctx_send_unresolved(ctx_t *ctx, __u32 egress, const s
 static __always_inline int ctx_transport_checksum(ctx_t *ctx, struct packet *p, __u64 addresses,
 						  __u64 ports, bool ipv6)
 {
-	bool tcp = p->protocol == IPPROTO_TCP;
-	__u32 offset = p->l4 - ctx_data(ctx) +
-		       (tcp ? offsetof(struct tcphdr, check) : offsetof(struct udphdr, check));
-	__u64 flags = tcp ? 0 : BPF_F_MARK_MANGLED_0;
+	__u32 offset = (void *)p->check - ctx_data(ctx);
+	__u64 flags = p->protocol == IPPROTO_UDP ? BPF_F_MARK_MANGLED_0 : 0;
 	__u64 a = (addresses & 0xffffffff) + (addresses >> 32);
 	__u64 pseudo = (a & 0xffffffff) + (a >> 32);
 

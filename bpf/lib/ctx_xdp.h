@@ -66,18 +66,12 @@ static __always_inline int ctx_send_unresolved(ctx_t *ctx, __u32 egress, const s
 static __always_inline int ctx_transport_checksum(ctx_t *ctx, struct packet *p, __u64 addresses,
 						  __u64 ports, bool ipv6)
 {
-	if (p->protocol == IPPROTO_TCP) {
-		struct tcphdr *tcp = p->l4;
+	bool udp = p->protocol == IPPROTO_UDP;
 
-		tcp->check = checksum_apply(tcp->check, addresses + ports);
-	} else {
-		struct udphdr *udp = p->l4;
-
-		if (udp->check) {
-			udp->check = checksum_apply(udp->check, addresses + ports);
-			if (!udp->check)
-				udp->check = 0xffff;
-		}
-	}
+	if (udp && !*p->check)
+		return 0; /* IPv4: the sender computed none */
+	*p->check = checksum_apply(*p->check, addresses + ports);
+	if (udp && !*p->check)
+		*p->check = 0xffff;
 	return 0;
 }

@@ -8,10 +8,11 @@
  */
 
 #include "flow.h"
+#include "stats.h"
 
 /* Tries to find a cell nobody ever owned or gave back, then as many to find
  * one whose owner expired. */
-#define PORT_TRIES 192
+#define PORT_TRIES 256
 
 static __always_inline __u32 port_base(const struct addr *backend, __be16 backend_port,
 				       const struct addr *source, __u8 protocol, bool ipv6)
@@ -57,33 +58,56 @@ static __always_inline bool port_abandoned(__u32 owner, __u32 cell, __u32 now)
 	return !s || flow_expired(&s->timeouts, f->tuple, meta, now, RECLAIM_GRACE);
 }
 
-/*
- * Takes a port for owner (a flow's number plus one). Returns cell << 16 | port,
- * the port in host order, or 0 if there is none. Not static, so that the
- * verifier looks at it once and not once per caller.
- */
-__noinline __u64 port_take(__u32 base, __u32 start, __u32 owner, __u32 reclaim)
+struct port_search {
+	__u32 base;
+	__u32 offset;
+	__u32 range;
+	__u32 owner;
+	__u32 now;
+	__u32 reclaim;
+	__u64 taken;
+};
+
+/* One step of the search; returns 1 to end it. */
+static long port_try(__u32 i, struct port_search *s)
 {
-	__u32 range = nat_port_last - nat_port_first + 1;
-	__u32 offset = scale(start, range);
-	__u32 now = reclaim ? clock_now() : 0;
+	__u32 port = nat_port_first + s->offset;
+	__u32 at = (s->base + port) & port_cell_mask;
+	__u32 *c = port_cell(at), held;
 
-	for (__u32 i = 0; i < PORT_TRIES; i++) {
-		__u32 port = nat_port_first + offset;
-		__u32 at = (base + port) & port_cell_mask;
-		__u32 *c = port_cell(at);
-		__u32 held;
-
-		if (!c || i >= range)
-			return 0;
-		held = READ_ONCE(*c);
-		if ((!held || (reclaim && port_abandoned(held, at, now))) &&
-		    __sync_val_compare_and_swap(c, held, owner) == held)
-			return (__u64)at << 16 | port;
-		if (++offset == range)
-			offset = 0;
+	if (!c)
+		return 1;
+	held = READ_ONCE(*c);
+	if ((!held || (s->reclaim && port_abandoned(held, at, s->now))) &&
+	    __sync_val_compare_and_swap(c, held, s->owner) == held) {
+		s->taken = (__u64)at << 16 | port;
+		return 1;
 	}
+	if (++s->offset == s->range)
+		s->offset = 0;
 	return 0;
+}
+
+/* Takes a port for owner (a flow's number plus one). Returns cell << 16 | port,
+ * the port in host order, or 0 if there is none. */
+static __always_inline __u64 port_take(__u32 base, __u32 start, __u32 owner, __u32 now)
+{
+	struct port_search s = {
+		.base = base,
+		.owner = owner,
+		.now = now,
+		.range = nat_port_last - nat_port_first + 1,
+	};
+	__u32 tries = s.range < PORT_TRIES ? s.range : PORT_TRIES;
+
+	s.offset = scale(start, s.range);
+	bpf_loop(tries, port_try, &s, 0);
+	if (!s.taken) {
+		s.offset = scale(start, s.range);
+		s.reclaim = 1;
+		bpf_loop(tries, port_try, &s, 0);
+	}
+	return s.taken;
 }
 
 static __always_inline void port_release(__u32 cell, __u32 owner)

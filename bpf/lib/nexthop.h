@@ -48,18 +48,31 @@ static __always_inline __u32 next_hop_failure(long code)
 	}
 }
 
+static __always_inline struct next_hop *next_hop_get(const struct addr *to, __u32 ingress)
+{
+	__u32 slot = next_hop_slot(to, ingress);
+
+	return bpf_map_lookup_elem(&next_hops, &slot);
+}
+
 /*
- * Sets *hop and returns REASON_TX; or another reason, of which
- * REASON_PASS_NEIGHBOUR comes with a hop that lacks only the MAC: hop->address
- * is then the neighbour's own address, and hop->family its family.
+ * Asks the kernel and fills the address's slot. Returns REASON_TX, or the reason
+ * for which there is no whole answer; after REASON_PASS_NEIGHBOUR the slot lacks
+ * only the MAC, holds the neighbour's own address and family, and has expired.
+ *
+ * Not static, so that the verifier looks at it once.
  */
-static __noinline int next_hop_ask(ctx_t *ctx, const struct addr *to, struct next_hop *hop, int ipv6)
+__noinline int next_hop_ask(ctx_t *ctx, const struct addr *to, int ipv6)
 {
 	struct bpf_fib_lookup fib = { .tot_len = 1, .ifindex = ctx_ingress(ctx) };
-	__u32 ingress = ctx_ingress(ctx), slot = next_hop_slot(to, ingress);
-	struct next_hop *kept;
+	struct next_hop *hop;
 	long code;
 
+	if (!to)
+		return REASON_PASS_NO_ROUTE;
+	hop = next_hop_get(to, ctx_ingress(ctx));
+	if (!hop)
+		return REASON_PASS_NO_ROUTE;
 	if (ipv6) {
 		fib.family = AF_INET6;
 		__builtin_memcpy(fib.ipv6_dst, to, sizeof(*to));
@@ -70,31 +83,24 @@ static __noinline int next_hop_ask(ctx_t *ctx, const struct addr *to, struct nex
 	code = bpf_fib_lookup(ctx, &fib, sizeof(fib), 0);
 	if (code != BPF_FIB_LKUP_RET_SUCCESS && code != BPF_FIB_LKUP_RET_NO_NEIGH)
 		return next_hop_failure(code);
-	next_hop_store(hop, to, &fib, ingress, clock_now(), ipv6);
-	if (code == BPF_FIB_LKUP_RET_NO_NEIGH) {
-		if (ipv6 || fib.family == AF_INET6) {
-			__builtin_memcpy(&hop->address, fib.ipv6_dst, sizeof(hop->address));
-			hop->family = 6;
-		} else {
-			hop->address = (struct addr){ .word[3] = fib.ipv4_dst };
-		}
-		return REASON_PASS_NEIGHBOUR;
+	next_hop_store(hop, to, &fib, ctx_ingress(ctx), clock_now(), ipv6);
+	if (code == BPF_FIB_LKUP_RET_SUCCESS)
+		return REASON_TX;
+	hop->expires = clock_now();
+	/* An IPv4 route may lead to an IPv6 neighbour (RFC 8950). */
+	if (fib.family == AF_INET6) {
+		__builtin_memcpy(&hop->address, fib.ipv6_dst, sizeof(hop->address));
+		hop->family = 6;
+	} else {
+		hop->address = (struct addr){ .word[3] = fib.ipv4_dst };
 	}
-	kept = bpf_map_lookup_elem(&next_hops, &slot);
-	if (kept)
-		*kept = *hop;
-	return REASON_TX;
+	return REASON_PASS_NEIGHBOUR;
 }
 
-static __always_inline struct next_hop *next_hop_kept(const struct addr *to, __u32 ingress,
-						      __u32 now, bool ipv6)
+static __always_inline bool next_hop_holds(const struct next_hop *h, const struct addr *to,
+					   __u32 ingress, __u32 now, bool ipv6)
 {
-	__u32 slot = next_hop_slot(to, ingress);
-	struct next_hop *h = bpf_map_lookup_elem(&next_hops, &slot);
-
-	if (!h || h->family != (ipv6 ? 6 : 4) || h->ingress != ingress ||
-	    (__s32)(h->expires - now) <= 0 || h->address.half[1] != to->half[1] ||
-	    h->address.half[0] != to->half[0])
-		return NULL;
-	return h;
+	return h->family == (ipv6 ? 6 : 4) && h->ingress == ingress &&
+	       (__s32)(h->expires - now) > 0 && h->address.half[1] == to->half[1] &&
+	       h->address.half[0] == to->half[0];
 }

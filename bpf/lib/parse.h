@@ -5,7 +5,6 @@
 #include "types.h"
 
 #define VLAN_TAGS 2
-#define IPV6_EXTENSIONS 8
 
 struct packet {
 	struct addr source;
@@ -14,6 +13,8 @@ struct packet {
 	struct ethhdr *eth;
 	void *l3;
 	void *l4;
+	__u16 *check;      /* the transport checksum; kept since the verifier does
+			      not remember which protocol l4 was checked for */
 	__u32 length;      /* of the frame */
 	__u32 l3_length;   /* header and payload, by the IP header */
 	__be16 source_port;
@@ -74,6 +75,7 @@ static __always_inline int parse_transport(struct packet *p, void *end, __u32 pa
 		p->source_port = tcp->source;
 		p->destination_port = tcp->dest;
 		p->tcp_flags = ((__u8 *)tcp)[13];
+		p->check = &tcp->check;
 	} else if (p->protocol == IPPROTO_UDP) {
 		struct udphdr *udp = p->l4;
 
@@ -82,6 +84,7 @@ static __always_inline int parse_transport(struct packet *p, void *end, __u32 pa
 		p->source_port = udp->source;
 		p->destination_port = udp->dest;
 		p->tcp_flags = 0;
+		p->check = &udp->check;
 	} else {
 		return REASON_PASS_NOT_VIP;
 	}
@@ -112,61 +115,22 @@ static __always_inline int parse_ipv4(struct packet *p, void *end)
 	return parse_transport(p, end, p->l3_length - header, false);
 }
 
-struct ipv6_extension {
-	__u8 next;
-	__u8 length; /* RFC 8200 §4: in 8 bytes, the first not counted */
-	__u8 type;
-	__u8 segments_left;
-	__be32 rest;
-};
-
-static __always_inline int parse_ipv6(struct packet *p, void *end)
+/* An IPv6 packet whose header is followed by TCP or UDP at offset l4; extension
+ * headers between them were skipped. */
+static __always_inline int parse_ipv6(struct packet *p, void *end, __u32 skipped)
 {
 	struct ipv6hdr *ip = p->l3;
-	__u32 payload, skipped = 0;
+	__u32 payload;
 
 	if ((void *)(ip + 1) > end || ip->version != 6)
 		return REASON_PASS_TRUNCATED;
 	payload = bpf_ntohs(ip->payload_len);
+	if (payload < skipped)
+		return REASON_PASS_TRUNCATED;
 	p->l3_length = payload + sizeof(*ip);
 	__builtin_memcpy(&p->source, &ip->saddr, sizeof(p->source));
 	__builtin_memcpy(&p->destination, &ip->daddr, sizeof(p->destination));
 	p->ttl = ip->hop_limit;
-	p->protocol = ip->nexthdr;
-	p->l4 = ip + 1;
-
-	for (int i = 0; i < IPV6_EXTENSIONS; i++) {
-		struct ipv6_extension *x = p->l4;
-		__u32 size;
-
-		if (p->protocol == IPPROTO_TCP || p->protocol == IPPROTO_UDP) {
-			if (payload < skipped)
-				return REASON_PASS_TRUNCATED;
-			return parse_transport(p, end, payload - skipped, true);
-		}
-		if (p->protocol != IPPROTO_HOPOPTS && p->protocol != IPPROTO_ROUTING &&
-		    p->protocol != IPPROTO_FRAGMENT && p->protocol != IPPROTO_DSTOPTS &&
-		    p->protocol != IPPROTO_AH)
-			return REASON_PASS_NOT_VIP;
-		if ((void *)(x + 1) > end)
-			return REASON_PASS_TRUNCATED;
-		size = (x->length + 1) * 8;
-		if (p->protocol == IPPROTO_FRAGMENT) {
-			/* A fragment header that fragments nothing is legal and
-			 * complete (RFC 6946). */
-			if (*(__be16 *)&x->type & bpf_htons(0xfff9))
-				return REASON_PASS_FRAGMENT;
-			size = 8;
-		} else if (p->protocol == IPPROTO_AH) {
-			size = (x->length + 2) * 4; /* RFC 4302 §2.2 */
-		} else if (p->protocol == IPPROTO_ROUTING && x->segments_left) {
-			/* The destination is a stop on the way, and the
-			 * checksum is over another address. */
-			return REASON_PASS_EXTENSIONS;
-		}
-		p->protocol = x->next;
-		p->l4 += size;
-		skipped += size;
-	}
-	return REASON_PASS_EXTENSIONS;
+	p->l4 = (void *)(ip + 1) + skipped;
+	return parse_transport(p, end, payload - skipped, true);
 }

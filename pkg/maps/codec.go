@@ -1,0 +1,136 @@
+package maps
+
+import (
+	"encoding/binary"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/xlb-io/xlb/bpf"
+	"github.com/xlb-io/xlb/pkg/model"
+)
+
+// An IPv4 address occupies the last four bytes; see struct addr.
+func encodeAddr(a netip.Addr) (out bpf.Addr) {
+	if a.Is4() {
+		b := a.As4()
+		copy(out.Byte[12:], b[:])
+		return out
+	}
+	out.Byte = a.As16()
+	return out
+}
+
+func decodeAddr(a bpf.Addr, ipv6 bool) netip.Addr {
+	if ipv6 {
+		return netip.AddrFrom16(a.Byte)
+	}
+	return netip.AddrFrom4([4]byte(a.Byte[12:]))
+}
+
+// Ports cross in network order.
+func swap16(port uint16) uint16 {
+	return binary.BigEndian.Uint16(binary.NativeEndian.AppendUint16(nil, port))
+}
+
+func encodeVIP4Key(k VIPKey) bpf.Vip4Key {
+	b := k.Address.As4()
+	return bpf.Vip4Key{
+		Address: binary.NativeEndian.Uint32(b[:]), Port: swap16(k.Port), Protocol: uint8(k.Protocol),
+	}
+}
+
+func encodeVIP6Key(k VIPKey) bpf.Vip6Key {
+	return bpf.Vip6Key{Address: encodeAddr(k.Address), Port: swap16(k.Port), Protocol: uint8(k.Protocol)}
+}
+
+func decodeVIP4Key(k bpf.Vip4Key) VIPKey {
+	a := netip.AddrFrom4([4]byte(binary.NativeEndian.AppendUint32(nil, k.Address)))
+	return VIPKey{Address: a, Port: swap16(k.Port), Protocol: model.Protocol(k.Protocol)}
+}
+
+func decodeVIP6Key(k bpf.Vip6Key) VIPKey {
+	return VIPKey{Address: decodeAddr(k.Address, true), Port: swap16(k.Port), Protocol: model.Protocol(k.Protocol)}
+}
+
+func encodeVIP(v VIP) bpf.Vip { return bpf.Vip{Service: v.Service, Source: v.Source} }
+
+func decodeVIP(v bpf.Vip) VIP { return VIP{Service: v.Service, Source: v.Source} }
+
+func ticks(d time.Duration) uint32 { return uint32((d + tick - 1) / tick) }
+
+// Timeouts are whole seconds, so rounding undoes [ticks].
+func seconds(ticks uint32) time.Duration {
+	return (time.Duration(ticks) * tick).Round(time.Second)
+}
+
+func encodeService(s Service) (bpf.Service, error) {
+	out := bpf.Service{
+		FirstSource: s.FirstSource, Sources: s.Sources,
+		Timeouts: bpf.Timeouts{
+			TcpSyn:         ticks(s.Timeouts.TCPSyn),
+			TcpEstablished: ticks(s.Timeouts.TCPEstablished),
+			TcpFin:         ticks(s.Timeouts.TCPFin),
+			TcpClosed:      ticks(s.Timeouts.TCPClosed),
+			Udp:            ticks(s.Timeouts.UDP),
+		},
+	}
+	switch s.Forward {
+	case model.NAT:
+		out.Forward = bpf.ForwardNAT
+	case model.L2DSR:
+		out.Forward = bpf.ForwardL2DSR
+	default:
+		return out, fmt.Errorf("the data plane has no forwarding mode %v", s.Forward)
+	}
+	return out, nil
+}
+
+// decodeService returns false for a place that holds no service.
+func decodeService(s bpf.Service) (Service, bool) {
+	modes := map[uint8]model.Forward{bpf.ForwardNAT: model.NAT, bpf.ForwardL2DSR: model.L2DSR}
+	return Service{
+		Forward: modes[s.Forward], FirstSource: s.FirstSource, Sources: s.Sources,
+		Timeouts: model.Timeouts{
+			TCPSyn:         seconds(s.Timeouts.TcpSyn),
+			TCPEstablished: seconds(s.Timeouts.TcpEstablished),
+			TCPFin:         seconds(s.Timeouts.TcpFin),
+			TCPClosed:      seconds(s.Timeouts.TcpClosed),
+			UDP:            seconds(s.Timeouts.Udp),
+		},
+	}, s.Forward != 0
+}
+
+func encodeBackend(b Backend) bpf.Backend {
+	out := bpf.Backend{
+		Address: encodeAddr(b.Address.Addr()), Port: swap16(b.Address.Port()), Service: b.Service,
+	}
+	if b.Serves {
+		out.Flags |= bpf.BackendServes
+	}
+	if b.Address.Addr().Is6() {
+		out.Flags |= bpf.BackendIPv6
+	}
+	return out
+}
+
+// decodeBackend returns false for a place that holds no backend.
+func decodeBackend(b bpf.Backend) (Backend, bool) {
+	return Backend{
+		Address: netip.AddrPortFrom(decodeAddr(b.Address, b.Flags&bpf.BackendIPv6 != 0), swap16(b.Port)),
+		Service: b.Service, Serves: b.Flags&bpf.BackendServes != 0,
+	}, b.Service != 0
+}
+
+func encodeSource(a netip.Addr) bpf.Source {
+	out := bpf.Source{Address: encodeAddr(a)}
+	if a.Is6() {
+		out.Ipv6 = 1
+	}
+	return out
+}
+
+func decodeSource(s bpf.Source) (netip.Addr, bool) {
+	a := decodeAddr(s.Address, s.Ipv6 != 0)
+	return a, !a.IsUnspecified()
+}

@@ -1,0 +1,276 @@
+package maps
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+
+	"github.com/cilium/ebpf"
+
+	"github.com/xlb-io/xlb/bpf"
+)
+
+// Read returns what the kernel holds now.
+func (s *Set) Read() (Contents, error) {
+	c := Contents{}.Clone()
+	for _, read := range []func(*Contents) error{
+		s.readVIPs, s.readServices, s.readBackends, s.readSources, s.readTables,
+	} {
+		if err := read(&c); err != nil {
+			return Contents{}, err
+		}
+	}
+	return c, nil
+}
+
+// each calls f for every entry of a map. Small maps are read entry by entry:
+// batches of a hash map can fail half-way for want of room in a bucket.
+func each[K, V any](m *ebpf.Map, name string, f func(K, V)) error {
+	var k K
+	var v V
+	it := m.Iterate()
+	for it.Next(&k, &v) {
+		f(k, v)
+	}
+	if err := it.Err(); err != nil {
+		return fmt.Errorf("read map %s: %w", name, err)
+	}
+	return nil
+}
+
+// eachArray reads an array map in as few system calls as the kernel allows
+// (batches, Linux 5.6).
+func eachArray[V any](m *ebpf.Map, name string, f func(uint32, V)) error {
+	const chunk = 4096
+	n := int(m.MaxEntries())
+	keys, values := make([]uint32, min(n, chunk)), make([]V, min(n, chunk))
+	var cursor ebpf.MapBatchCursor
+	for {
+		got, err := m.BatchLookup(&cursor, keys, values, nil)
+		if err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+			return fmt.Errorf("read map %s: %w", name, err)
+		}
+		for i := range got {
+			f(keys[i], values[i])
+		}
+		if err != nil {
+			return nil
+		}
+	}
+}
+
+func (s *Set) readVIPs(c *Contents) error {
+	err := each(s.maps[vips4Name], vips4Name, func(k bpf.Vip4Key, v bpf.Vip) {
+		c.VIPs[decodeVIP4Key(k)] = decodeVIP(v)
+	})
+	if err != nil {
+		return err
+	}
+	return each(s.maps[vips6Name], vips6Name, func(k bpf.Vip6Key, v bpf.Vip) {
+		c.VIPs[decodeVIP6Key(k)] = decodeVIP(v)
+	})
+}
+
+func (s *Set) readServices(c *Contents) error {
+	return eachArray(s.maps[servicesName], servicesName, func(id uint32, v bpf.Service) {
+		if d, ok := decodeService(v); ok {
+			c.Services[id] = d
+		}
+	})
+}
+
+func (s *Set) readBackends(c *Contents) error {
+	return eachArray(s.maps[backendsName], backendsName, func(id uint32, v bpf.Backend) {
+		if d, ok := decodeBackend(v); ok {
+			c.Backends[id] = d
+		}
+	})
+}
+
+func (s *Set) readSources(c *Contents) error {
+	return eachArray(s.maps[sourcesName], sourcesName, func(i uint32, v bpf.Source) {
+		if a, ok := decodeSource(v); ok {
+			c.Sources[i] = a
+		}
+	})
+}
+
+func (s *Set) readTables(c *Contents) error {
+	for id := range s.maps[tablesName].MaxEntries() {
+		t, err := s.readTable(id)
+		if err != nil {
+			return err
+		}
+		if t != nil {
+			c.Tables[id] = t
+		}
+	}
+	return nil
+}
+
+// readTable returns nil if the service has no table.
+func (s *Set) readTable(id uint32) (Table, error) {
+	var inner *ebpf.Map
+	err := s.maps[tablesName].Lookup(id, &inner)
+	if errors.Is(err, ebpf.ErrKeyNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read map %s, entry %d: %w", tablesName, id, err)
+	}
+	defer inner.Close()
+	t := make(Table, s.layout.TableSize)
+	if err := inner.Lookup(uint32(0), []uint32(t)); err != nil {
+		return nil, fmt.Errorf("read table of service %d: %w", id, err)
+	}
+	return t, nil
+}
+
+// Apply writes a difference. What others refer to is written before them and
+// removed after them, so that no packet meets a number without its entry. If
+// it fails, some of the changes are made: [Set.Read] tells which.
+func (s *Set) Apply(c Changes) error {
+	return firstError(
+		func() error { return s.resetNew(c) },
+		func() error { return forEach(c.Sources, true, s.putSource) },
+		func() error { return forEach(c.Backends, true, s.putBackend) },
+		func() error { return forEach(c.Services, true, s.putService) },
+		func() error { return forEach(c.Tables, true, s.putTable) },
+		func() error { return forEach(c.VIPs, true, s.putVIP) },
+		func() error { return forEach(c.VIPs, false, s.putVIP) },
+		func() error { return forEach(c.Tables, false, s.putTable) },
+		func() error { return forEach(c.Services, false, s.putService) },
+		func() error { return forEach(c.Backends, false, s.putBackend) },
+		func() error { return forEach(c.Sources, false, s.putSource) },
+	)
+}
+
+// resetNew clears the counters of numbers that get an owner.
+func (s *Set) resetNew(c Changes) error {
+	for _, b := range c.Backends {
+		if b.Old == nil {
+			if err := s.resetTraffic(backendTrafficName, b.Key); err != nil {
+				return err
+			}
+		}
+	}
+	for _, v := range c.Services {
+		if v.Old == nil {
+			if err := s.resetTraffic(serviceTrafficName, v.Key); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func firstError(steps ...func() error) error {
+	for _, step := range steps {
+		if err := step(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// forEach makes the changes that put something (or, if not, that delete).
+func forEach[K comparable, V any](changes []Change[K, V], put bool, f func(K, *V) error) error {
+	for _, c := range changes {
+		if (c.New != nil) != put {
+			continue
+		}
+		if err := f(c.Key, c.New); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Set) putVIP(k VIPKey, v *VIP) error {
+	m, key := s.maps[vips4Name], any(nil)
+	if k.Address.Is4() {
+		key = encodeVIP4Key(k)
+	} else {
+		m, key = s.maps[vips6Name], encodeVIP6Key(k)
+	}
+	var err error
+	if v == nil {
+		err = m.Delete(key)
+		if errors.Is(err, ebpf.ErrKeyNotExist) {
+			err = nil
+		}
+	} else {
+		err = m.Put(key, encodeVIP(*v))
+	}
+	if errors.Is(err, errFull) {
+		return fmt.Errorf("no room for frontend %v: %w (raise max_frontends)", k, err)
+	}
+	if err != nil {
+		return fmt.Errorf("write frontend %v: %w", k, err)
+	}
+	return nil
+}
+
+func (s *Set) putService(id uint32, v *Service) error {
+	var value bpf.Service
+	if v != nil {
+		var err error
+		if value, err = encodeService(*v); err != nil {
+			return fmt.Errorf("service %d: %w", id, err)
+		}
+	}
+	return s.put(servicesName, id, value, "max_services")
+}
+
+func (s *Set) putBackend(id uint32, v *Backend) error {
+	var value bpf.Backend
+	if v != nil {
+		value = encodeBackend(*v)
+	}
+	return s.put(backendsName, id, value, "max_backends")
+}
+
+func (s *Set) putSource(i uint32, v *netip.Addr) error {
+	var value bpf.Source
+	if v != nil {
+		value = encodeSource(*v)
+	}
+	return s.put(sourcesName, i, value, "max_sources")
+}
+
+func (s *Set) put(name string, key uint32, value any, setting string) error {
+	m := s.maps[name]
+	if key >= m.MaxEntries() {
+		return fmt.Errorf("map %s has no place %d (raise %s)", name, key, setting)
+	}
+	if err := m.Put(key, value); err != nil {
+		return fmt.Errorf("write map %s, entry %d: %w", name, key, err)
+	}
+	return nil
+}
+
+func (s *Set) putTable(id uint32, t *Table) error {
+	outer := s.maps[tablesName]
+	if t == nil {
+		if err := outer.Delete(id); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+			return fmt.Errorf("remove table of service %d: %w", id, err)
+		}
+		return nil
+	}
+	if len(*t) != int(s.layout.TableSize) {
+		return fmt.Errorf("table of service %d has %d slots, the maps were made for %d", id, len(*t), s.layout.TableSize)
+	}
+	// Linux 6.1 and older take only a copy of the template.
+	inner, err := ebpf.NewMap(s.inner.Copy())
+	if err != nil {
+		return fmt.Errorf("create table of service %d: %w", id, err)
+	}
+	defer inner.Close()
+	if err := inner.Put(uint32(0), []uint32(*t)); err != nil {
+		return fmt.Errorf("fill table of service %d: %w", id, err)
+	}
+	if err := outer.Put(id, inner); err != nil {
+		return fmt.Errorf("swap table of service %d: %w", id, err)
+	}
+	return nil
+}
