@@ -24,6 +24,8 @@ type line struct {
 type givenFlag struct {
 	name  string
 	words []string
+	// valueless: the flag takes a value, but another flag follows.
+	valueless bool
 }
 
 // check finds unknown commands and flags, where a good answer can be given.
@@ -35,6 +37,9 @@ func (l *line) check(app *cli.App) error {
 	for _, f := range l.flags {
 		if l.flag(f.name) == nil {
 			return unknownFlag(l, f)
+		}
+		if f.valueless {
+			return usagef("%s needs a value (%s)", dashes(f.name), valueHelp(c, f.name))
 		}
 	}
 	return nil
@@ -94,15 +99,20 @@ func parseLine(app *cli.App, args []string) *line {
 			}
 			f := givenFlag{name: name, words: []string{word}}
 			if known := lookUpFlag(app, l, name); known != nil && takesValue(known) && !hasValue {
-				if i+1 == len(args) {
+				switch {
+				case i+1 == len(args):
 					l.wants = known
-				} else {
+				case strings.HasPrefix(args[i+1], "--"):
+					// Rather a forgotten value than one that looks so;
+					// --flag=--value is the way to say it.
+					f.valueless = true
+				default:
 					i++
 					f.words = append(f.words, args[i])
 				}
 			}
 			l.flags = append(l.flags, f)
-		case word == "help" && len(l.arguments) == 0 && (l.command() == nil || len(below) > 0):
+		case word == "help" && len(l.arguments) == 0 && (l.command() == nil || l.command().ArgsUsage == ""):
 			l.help = true
 		default:
 			c := findCommand(below, word)

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"slices"
 
 	"github.com/urfave/cli/v2"
 
@@ -25,7 +24,7 @@ func (e *env) checkCommand() *cli.Command {
 		Action: func(c *cli.Context) error {
 			path := c.Path("config")
 			if c.Args().Present() {
-				if slices.Contains(c.LocalFlagNames(), "config") {
+				if typed(c, "config") {
 					return usagef("give the file once: as argument or with --config")
 				}
 				path = c.Args().First()

@@ -10,7 +10,10 @@ func (e *env) commands() []*cli.Command {
 		commands []*cli.Command
 	}{
 		{"Daemon", []*cli.Command{
-			e.checkCommand(),
+			e.checkCommand(), e.reloadCommand(),
+		}},
+		{"State", []*cli.Command{
+			e.statusCommand(), e.serviceCommand(), e.backendCommand(), e.flowsCommand(), e.statsCommand(),
 		}},
 		{"Tools", []*cli.Command{
 			e.configCommand(), e.versionCommand(), e.completionCommand(),

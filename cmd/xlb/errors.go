@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -27,6 +28,14 @@ func usagef(format string, args ...any) error {
 	return &usageError{fmt.Sprintf(format, args...)}
 }
 
+// configError is a wrong configuration, told one mistake a line.
+type configError struct{ lines string }
+
+func (e *configError) Error() string { return e.lines }
+
+// failf is a failure that needs no further cause.
+func failf(format string, args ...any) error { return fmt.Errorf(format, args...) }
+
 // errSilent is a failure that the command has told in full.
 var errSilent = errors.New("")
 
@@ -35,6 +44,7 @@ func (e *env) exitStatus(ctx context.Context, err error) int {
 	var (
 		usage    *usageError
 		mistakes config.Errors
+		wrong    *configError
 	)
 	switch {
 	case err == nil:
@@ -50,6 +60,9 @@ func (e *env) exitStatus(ctx context.Context, err error) int {
 			fmt.Fprintln(e.stderr, one)
 		}
 		return exitUsage
+	case errors.As(err, &wrong):
+		fmt.Fprintln(e.stderr, strings.TrimRight(wrong.lines, "\n"))
+		return exitUsage
 	case ctx.Err() != nil && errors.Is(err, context.Canceled):
 		fmt.Fprintln(e.stderr, "xlb: interrupted")
 		return exitFailed
@@ -64,13 +77,15 @@ func oneLine(s string) string {
 	return strings.Join(strings.FieldsFunc(s, func(r rune) bool { return r == '\n' || r == '\r' }), "; ")
 }
 
+var invalidValue = regexp.MustCompile(`^invalid (?:boolean )?value (".*") for (?:flag )?-([^: ]+):`)
+
 // onUsageError takes the place of urfave's habit to print the whole help.
 func onUsageError(c *cli.Context, err error, _ bool) error {
 	text := err.Error()
-	// The flag package says: invalid value "x" for flag -limit: parse error.
-	if rest, ok := strings.CutPrefix(text, "invalid value "); ok {
-		value, rest, _ := strings.Cut(rest, " for flag -")
-		name, _, _ := strings.Cut(rest, ": ")
+	// The flag package says: invalid value "x" for flag -limit: parse error,
+	// or: invalid boolean value "x" for -json: parse error.
+	if m := invalidValue.FindStringSubmatch(text); m != nil {
+		value, name := m[1], m[2]
 		return usagef("%s is not a valid value for %s (%s)", value, dashes(name), valueHelp(c.Command, name))
 	}
 	if name, ok := strings.CutPrefix(text, "flag needs an argument: -"); ok {

@@ -74,3 +74,9 @@ func choiceFlag(name, usage, envVar, value string, words ...string) cli.Flag {
 		Value: &choice{value: value, words: words}, EnvVars: []string{envVar},
 	}
 }
+
+// typed says whether the command line itself gives a path, not the environment.
+func typed(c *cli.Context, name string) bool {
+	v, ok := environment(findFlag(c.Command.Flags, name))
+	return c.IsSet(name) && (!ok || c.Path(name) != v)
+}

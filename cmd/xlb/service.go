@@ -1,0 +1,180 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/xlb-io/xlb/pkg/api"
+)
+
+func (e *env) serviceCommand() *cli.Command {
+	return &cli.Command{
+		Name:        "service",
+		Aliases:     []string{"services"},
+		Usage:       "show services",
+		Description: "A service is a set of frontends (VIP, protocol, port) that share backends.",
+		UsageText:   "xlb service ls\nxlb service show web",
+		Subcommands: []*cli.Command{
+			{
+				Name:        "ls",
+				Aliases:     []string{"list"},
+				Usage:       "list the services",
+				Description: "One line per service: where it is reached, how it forwards, how many backends take new flows.",
+				UsageText:   "xlb service ls",
+				Flags:       []cli.Flag{socketFlag(), jsonFlag()},
+				Action: func(c *cli.Context) error {
+					return withDaemon(c, func(ctx context.Context, client *api.Client) error {
+						services, err := client.Services(ctx)
+						if err != nil {
+							return err
+						}
+						if c.Bool("json") {
+							return e.printJSON(nonNil(services))
+						}
+						e.printServices(services)
+						return nil
+					})
+				},
+			},
+			{
+				Name:        "show",
+				Usage:       "show one service in full",
+				Description: "Frontends, probe, timeouts, traffic, and the backends with their share of the lookup table.",
+				UsageText:   "xlb service show web",
+				ArgsUsage:   "SERVICE",
+				Flags:       []cli.Flag{socketFlag(), jsonFlag()},
+				Action: func(c *cli.Context) error {
+					return withDaemon(c, func(ctx context.Context, client *api.Client) error {
+						name := c.Args().First()
+						detail, err := client.Service(ctx, name)
+						if err != nil {
+							return unknownService(ctx, client, name, err)
+						}
+						if c.Bool("json") {
+							return e.printJSON(detail)
+						}
+						e.printService(detail)
+						return nil
+					})
+				},
+			},
+		},
+	}
+}
+
+func (e *env) printServices(services []api.Service) {
+	if len(services) == 0 {
+		e.printf("no services are configured\n")
+		return
+	}
+	t := &table{columns: []column{
+		{name: "SERVICE"}, {name: "FRONTENDS", shrinks: true}, {name: "FORWARD"}, {name: "SCHEDULE"},
+		{name: "SERVING", align: right}, {name: "FLOWS", align: right}, {name: "NOTE"},
+	}}
+	for _, s := range services {
+		serving, configured, flows := 0, 0, 0
+		for _, b := range s.Backends {
+			flows += b.Flows
+			if b.State != api.StateRetired {
+				configured++
+			}
+			if b.EffectiveWeight > 0 {
+				serving++
+			}
+		}
+		st := green
+		if serving < configured {
+			st = yellow
+		}
+		note := cell{}
+		if serving == 0 || s.FailOpen {
+			st = red
+			note = cell{serviceNote(s), red}
+		}
+		t.add(s.Name, strings.Join(s.Frontends, " "), s.Forward, s.Schedule,
+			cell{fmt.Sprintf("%d/%d", serving, configured), st}, humanCount(uint64(flows)), note)
+	}
+	e.printTable(t, "")
+}
+
+// serviceNote says what a service without a usable backend does.
+func serviceNote(s api.Service) string {
+	configured := slices.ContainsFunc(s.Backends, func(b api.Backend) bool { return b.State != api.StateRetired })
+	switch {
+	case s.FailOpen:
+		return "all down: fail open, all are used"
+	case !configured:
+		return "no backends: new flows are dropped"
+	}
+	return "none usable: new flows are dropped"
+}
+
+func (e *env) printService(s api.ServiceDetail) {
+	line := func(name, format string, args ...any) {
+		e.printf("%s  %s\n", e.paint(fmt.Sprintf("%-10s", name), bold), printable(fmt.Sprintf(format, args...)))
+	}
+	line("service", "%s (number %d)", s.Name, s.ID)
+	for i, f := range s.Frontends {
+		name := "frontends"
+		if i > 0 {
+			name = ""
+		}
+		line(name, "%s", f)
+	}
+	line("forward", "%s", s.Forward)
+	line("schedule", "%s, %d slots", s.Schedule, s.TableSize)
+	line("fail", "%s", s.Fail)
+	if p := s.Probe; p.Type == "none" {
+		line("probe", "none")
+	} else {
+		line("probe", "%s every %s, timeout %s, rise %d, fall %d", p.Type, seconds(p.IntervalSeconds), seconds(p.TimeoutSeconds), p.Rise, p.Fall)
+	}
+	var timeouts []string
+	for _, name := range []string{"tcp_syn", "tcp_established", "tcp_fin", "tcp_closed", "udp"} {
+		if v, ok := s.Timeouts[name]; ok {
+			timeouts = append(timeouts, name+" "+seconds(v))
+		}
+	}
+	line("timeouts", "%s", strings.Join(timeouts, ", "))
+	line("requests", "%s", packetsAndBytes(s.Traffic.Request))
+	if s.Forward == "nat" || s.Traffic.Reply.Packets > 0 {
+		line("replies", "%s", packetsAndBytes(s.Traffic.Reply))
+	}
+	line("dropped", "%s", packetsAndBytes(s.Traffic.Dropped))
+	line("flows", "%s created", humanCount(s.Traffic.FlowsCreated))
+	e.printf("\n")
+	if len(s.Backends) == 0 {
+		e.printf("no backends: new flows are dropped\n")
+		return
+	}
+	if s.FailOpen {
+		e.printf("%s\n", e.paint("no backend is usable: fail open, all are used", red))
+	}
+	t := backendTable(false)
+	for _, b := range s.Backends {
+		t.add(e.backendRow("", b, s.TableSize)[1:]...)
+	}
+	e.printTable(t, "")
+}
+
+func packetsAndBytes(c api.Count) string {
+	if c.Packets == 0 {
+		return "none"
+	}
+	return fmt.Sprintf("%s packets, %s", humanCount(c.Packets), humanBytes(c.Bytes))
+}
+
+func seconds(s float64) string { return humanDuration(time.Duration(s * float64(time.Second))) }
+
+// nonNil makes an empty list print as [] and not as null.
+func nonNil[T any](list []T) []T {
+	if list == nil {
+		return []T{}
+	}
+	return list
+}

@@ -1,0 +1,107 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/xlb-io/xlb/pkg/api"
+)
+
+func (e *env) statusCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "status",
+		Usage: "show the daemon, its interfaces, services and backends",
+		Description: "The first line says whether the data plane holds what the configuration wants, and if not,\n" +
+			"why. The JSON has the same as \"ready\" and \"reasons\".",
+		UsageText: "xlb status\nxlb status --json | jq .ready",
+		Flags:     []cli.Flag{socketFlag(), jsonFlag()},
+		Action: func(c *cli.Context) error {
+			return withDaemon(c, func(ctx context.Context, client *api.Client) error {
+				status, err := client.Status(ctx)
+				if err != nil {
+					return err
+				}
+				if c.Bool("json") {
+					return e.printJSON(status)
+				}
+				e.printStatus(status)
+				return nil
+			})
+		},
+	}
+}
+
+func (e *env) printStatus(s api.Status) {
+	word, st := "ready", green
+	if !s.Ready {
+		word, st = "not ready", red
+	} else if len(s.Reasons) > 0 {
+		st = yellow
+	}
+	e.printf("%s", e.paint(word, st))
+	if len(s.Reasons) > 0 {
+		e.printf(": %s", printable(strings.Join(s.Reasons, ", ")))
+	}
+	e.printf("\n")
+	start := ""
+	if s.Adopted {
+		start = ", took over the maps of an earlier run"
+	}
+	e.printf("xlb %s, process %d, up %s%s\n", printable(s.Version), s.PID, humanDuration(e.now().Sub(s.Since)), start)
+	if s.LastReload.OK {
+		e.printf("configuration %s, read %s ago\n", printable(s.Config), humanDuration(e.now().Sub(s.LastReload.At)))
+	} else {
+		e.printf("%s\n", e.paint(fmt.Sprintf("configuration %s refused %s ago, the one before holds:", printable(s.Config), humanDuration(e.now().Sub(s.LastReload.At))), red))
+		e.printIndented(s.LastReload.Error)
+	}
+	if s.Problem != "" {
+		e.printf("%s\n", e.paint("problem:", red))
+		e.printIndented(s.Problem)
+	}
+	e.printf("\n")
+	e.printInterfaces(s.Interfaces)
+	e.printf("\n")
+	if len(s.Services) == 0 {
+		e.printf("no services are configured\n")
+		return
+	}
+	for i, service := range s.Services {
+		if i > 0 {
+			e.printf("\n")
+		}
+		e.printf("%s  %s  %s, %s, fail %s\n", e.paint(printable(service.Name), bold), printable(strings.Join(service.Frontends, " ")), service.Forward, service.Schedule, service.Fail)
+		if service.FailOpen {
+			e.printf("  %s\n", e.paint(serviceNote(service), red))
+		}
+		if len(service.Backends) == 0 {
+			e.printf("  no backends: new flows are dropped\n")
+			continue
+		}
+		t := backendTable(false)
+		for _, b := range service.Backends {
+			t.add(e.backendRow("", b, 0)[1:]...)
+		}
+		e.printTable(t, "  ")
+	}
+}
+
+func (e *env) printInterfaces(interfaces []api.Interface) {
+	if len(interfaces) == 0 {
+		e.printf("no interfaces are attached\n")
+		return
+	}
+	t := &table{columns: []column{{name: "INTERFACE"}, {name: "MODE"}, {name: "HOOK"}, {name: "WHY", shrinks: true}}}
+	for _, i := range interfaces {
+		t.add(i.Name, i.Mode, i.Hook, i.Why)
+	}
+	e.printTable(t, "")
+}
+
+func (e *env) printIndented(lines string) {
+	for line := range strings.SplitSeq(strings.TrimSpace(lines), "\n") {
+		e.printf("  %s\n", printable(line))
+	}
+}
