@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"github.com/xlb-io/xlb/pkg/model"
@@ -208,6 +209,16 @@ func TestHTTPRefusesBadRequests(t *testing.T) {
 		tg.Probe.Type, tg.Probe.HTTP = model.ProbeHTTP, c.probe
 		if got := run(t, tg); got != c.want {
 			t.Errorf("%+v: reason is %q, want %q", c.probe, got, c.want)
+		}
+	}
+}
+
+// TestHTTPSearchAcrossReads: the text may arrive in any pieces.
+func TestHTTPSearchAcrossReads(t *testing.T) {
+	h := &httpCheck{probe: model.HTTPProbe{Body: "ready"}}
+	for body, found := range map[string]bool{"ready": true, "rereadyy": true, "read": false, "": false, "rea dy": false} {
+		if err := h.search(t.Context(), iotest.OneByteReader(strings.NewReader(body))); (err == nil) != found {
+			t.Errorf("body %q byte by byte: %v, want found = %v", body, err, found)
 		}
 	}
 }

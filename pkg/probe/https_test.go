@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 
@@ -25,6 +26,9 @@ func tlsServer(t *testing.T, refuse error) (srv *httptest.Server, names chan str
 	srv.Config.ErrorLog = log.New(io.Discard, "", 0)
 	srv.EnableHTTP2 = true // a probe speaks HTTP/1.1 nevertheless
 	srv.TLS = &tls.Config{GetConfigForClient: func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+		if !slices.Equal(hello.SupportedProtos, []string{"http/1.1"}) {
+			t.Errorf("the check offers %q by ALPN, want http/1.1 alone", hello.SupportedProtos)
+		}
 		names <- hello.ServerName
 		return nil, refuse
 	}}

@@ -9,8 +9,9 @@ import (
 	"github.com/xlb-io/xlb/pkg/model"
 )
 
-// The tests of this file and of loop_test.go run in bubbles of synctest: time moves on when all
-// goroutines wait, so they take no time and know exactly when a check starts.
+// The tests of this file and of loop_test.go run in bubbles of synctest: time
+// moves on when all goroutines wait, so they take no time and know exactly when
+// a check starts.
 
 func TestRunnerRiseAndFall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
