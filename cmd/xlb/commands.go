@@ -10,7 +10,7 @@ func (e *env) commands() []*cli.Command {
 		commands []*cli.Command
 	}{
 		{"Daemon", []*cli.Command{
-			e.checkCommand(), e.reloadCommand(),
+			e.runCommand(), e.checkCommand(), e.planCommand(), e.reloadCommand(), e.detachCommand(),
 		}},
 		{"State", []*cli.Command{
 			e.statusCommand(), e.serviceCommand(), e.backendCommand(), e.flowsCommand(), e.statsCommand(),

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"regexp"
 	"strings"
 
@@ -35,6 +36,14 @@ func (e *configError) Error() string { return e.lines }
 
 // failf is a failure that needs no further cause.
 func failf(format string, args ...any) error { return fmt.Errorf(format, args...) }
+
+// needsRoot says what to do about a refusal of the kernel.
+func needsRoot(err error) error {
+	if errors.Is(err, fs.ErrPermission) {
+		return fmt.Errorf("%w (run as root)", err)
+	}
+	return err
+}
 
 // errSilent is a failure that the command has told in full.
 var errSilent = errors.New("")

@@ -123,7 +123,9 @@ func flowRow(f api.Flow) []any {
 	if f.Backend.IsValid() {
 		backend = f.Backend.String()
 	}
-	short := func(s float64) string { return humanDuration(time.Duration(s * float64(time.Second)).Round(time.Second)) }
+	short := func(s float64) string {
+		return humanDuration(time.Duration(s * float64(time.Second)).Round(time.Second))
+	}
 	return []any{f.Protocol, f.Client, f.VIP, f.Service, backend, nat, f.State, short(f.IdleSeconds), short(f.ExpiresSeconds)}
 }
 
@@ -154,4 +156,3 @@ func (e *env) printRows(t *table, widths []int) {
 	}
 	t.rows = t.rows[:0]
 }
-

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"net/netip"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -13,6 +14,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/xlb-io/xlb/pkg/api"
+	"github.com/xlb-io/xlb/pkg/loader"
 	"github.com/xlb-io/xlb/pkg/maps"
 )
 
@@ -26,9 +28,12 @@ type offline struct {
 // openOffline opens the pinned maps. The text of a failure says why the daemon
 // was not asked.
 func openOffline(pinDir string, noDaemon error) (*offline, error) {
-	set, err := maps.Open(pinDir)
+	set, err := loader.OpenMaps(pinDir)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, noDaemon
+	}
 	if err != nil {
-		return nil, fmt.Errorf("%w, and the pinned maps cannot be read: %w", noDaemon, err)
+		return nil, fmt.Errorf("%w, and the pinned maps cannot be read: %w", noDaemon, needsRoot(err))
 	}
 	contents, err := set.Read()
 	if err != nil {

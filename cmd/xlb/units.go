@@ -1,7 +1,9 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -89,4 +91,11 @@ func two(d, large time.Duration, largeName string, small time.Duration, smallNam
 		s += strconv.Itoa(int(rest)) + smallName
 	}
 	return s
+}
+
+// sortNumbers sorts whole numbers that are written without leading zeros.
+func sortNumbers(list []string) {
+	slices.SortFunc(list, func(a, b string) int {
+		return cmp.Or(cmp.Compare(len(a), len(b)), cmp.Compare(a, b))
+	})
 }

@@ -227,4 +227,3 @@ func perSecond(before, now uint64, seconds float64) float64 {
 	}
 	return float64(now-before) / seconds
 }
-

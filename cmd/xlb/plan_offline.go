@@ -1,0 +1,135 @@
+package main
+
+import (
+	"errors"
+	"net"
+	"net/netip"
+	"os"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/xlb-io/xlb/pkg/config"
+	"github.com/xlb-io/xlb/pkg/control"
+	"github.com/xlb-io/xlb/pkg/loader"
+	"github.com/xlb-io/xlb/pkg/maps"
+	"github.com/xlb-io/xlb/pkg/model"
+	"github.com/xlb-io/xlb/pkg/probe"
+)
+
+// What a plan was compared with.
+const (
+	againstDaemon  = "daemon"
+	againstPins    = "pins"
+	againstNothing = "nothing"
+)
+
+// planWithoutDaemon plans as a daemon would at its start. Content replaces the
+// file at path if it is not empty.
+func (e *env) planWithoutDaemon(c *cli.Context, path, content string) (planResult, error) {
+	result := planResult{Against: againstNothing}
+	cfg, err := config.Parse(path, []byte(content))
+	if content == "" {
+		cfg, err = e.loadConfig(path)
+	}
+	if err != nil {
+		return result, err
+	}
+	in := control.Input{Settings: cfg.Settings, Services: cfg.Services, Sizes: maps.SizesOf(cfg.Settings)}
+	set, err := loader.OpenMaps(c.Path("pin-dir"))
+	switch {
+	case err == nil:
+		defer set.Close()
+		result.Against = againstPins
+		if in.Present, err = set.Read(); err != nil {
+			return result, err
+		}
+		if set.Sizes() != in.Sizes {
+			result.Warnings = append(result.Warnings, "the pinned maps have other sizes; the daemon makes new ones when it starts")
+			in.Sizes = set.Sizes()
+		}
+	case !errors.Is(err, os.ErrNotExist):
+		return result, needsRoot(err)
+	}
+	in.AutoSources = autoSources(cfg, in.Present)
+	in.Health = healthInMaps(cfg, in.Present)
+	plan, err := control.NewPlanner().Plan(in)
+	if err != nil {
+		return result, usagef("%s: %v", path, err)
+	}
+	names := map[uint32]string{}
+	for _, s := range plan.Services {
+		names[s.ID] = s.Name
+	}
+	result.Changes = nonNil(describe(maps.Diff(in.Present, plan.Contents), in.Present, plan.Contents, func(id uint32) string {
+		if n, ok := names[id]; ok {
+			return n
+		}
+		return serviceName(id)
+	}))
+	result.Warnings = nonNil(append(result.Warnings, plan.Warnings...))
+	result.Restart = []string{}
+	return result, nil
+}
+
+// autoSources are the sources that a daemon would choose: per family the one in
+// the maps or, if there is none, the kernel's choice towards the first backend.
+func autoSources(cfg *model.Config, present maps.Contents) (out []netip.Addr) {
+	if len(cfg.Settings.Sources) > 0 {
+		return nil
+	}
+	chosen := map[bool]bool{}
+	for _, i := range sortedKeys(present.Sources) {
+		if a := present.Sources[i]; !chosen[a.Is4()] {
+			chosen[a.Is4()] = true
+			out = append(out, a)
+		}
+	}
+	for _, s := range cfg.Services {
+		if s.Forward != model.NAT {
+			continue
+		}
+		for _, b := range s.Backends {
+			family := b.Address.Addr().Is4()
+			if chosen[family] {
+				continue
+			}
+			if a, ok := sourceTowards(b.Address); ok {
+				chosen[family] = true
+				out = append(out, a)
+			}
+		}
+	}
+	return out
+}
+
+// sourceTowards asks the routing table by connecting a UDP socket, which sends
+// nothing.
+func sourceTowards(to netip.AddrPort) (netip.Addr, bool) {
+	conn, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(to))
+	if err != nil {
+		return netip.Addr{}, false
+	}
+	defer conn.Close()
+	local, err := netip.ParseAddrPort(conn.LocalAddr().String())
+	return local.Addr().Unmap().WithZone(""), err == nil
+}
+
+// healthInMaps takes what the maps hold as not serving for down, as a daemon
+// does until its first probe.
+func healthInMaps(cfg *model.Config, present maps.Contents) map[probe.Key]model.BackendHealth {
+	down := map[netip.AddrPort]bool{}
+	for _, b := range present.Backends {
+		if !b.Serves {
+			down[b.Address] = true
+		}
+	}
+	health := map[probe.Key]model.BackendHealth{}
+	for _, s := range cfg.Services {
+		for _, b := range s.Backends {
+			if s.Probe.Type != model.ProbeNone && down[b.Address] {
+				health[probe.Key{Service: s.Name, Backend: b.Address}] = model.BackendHealth{State: model.HealthDown}
+			}
+		}
+	}
+	return health
+}
