@@ -4,20 +4,25 @@ import "strings"
 
 // nearest returns the name that s most likely misspells, if there is one.
 func nearest(s string, names []string) (string, bool) {
-	fold := func(s string) string {
-		return strings.NewReplacer("-", "", "_", "", " ", "").Replace(strings.ToLower(s))
-	}
+	fold := func(s string) string { return separators.Replace(strings.ToLower(s)) }
 	if len(s) == 0 || len(s) > 64 {
 		return "", false
 	}
+	asked := fold(s)
 	best, distance := "", (len(s)+2)/4
 	for _, name := range names {
-		if d := edits(fold(s), fold(name)); d <= distance && (best == "" || d < distance) {
+		known := fold(name)
+		if len(known)-len(asked) > distance || len(asked)-len(known) > distance {
+			continue
+		}
+		if d := edits(asked, known); d <= distance && (best == "" || d < distance) {
 			best, distance = name, d
 		}
 	}
 	return best, best != ""
 }
+
+var separators = strings.NewReplacer("-", "", "_", "", " ", "")
 
 // edits is the number of insertions, deletions, substitutions and swaps of
 // neighbours that turn a into b (optimal string alignment).

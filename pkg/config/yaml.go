@@ -73,9 +73,12 @@ func parseTokens(tokens token.Tokens) (file *ast.File, err error) {
 }
 
 func (r *reader) syntax(err error) {
-	at, message := place{line: 1, column: 1}, err.Error()
+	at, message := place{line: 1, column: 1}, ""
 	var located yaml.Error
-	if errors.As(err, &located) {
+	if !errors.As(err, &located) {
+		message = err.Error()
+	} else {
+		// Its Error quotes the source, which takes long for a long line.
 		message = located.GetMessage()
 		if t := located.GetToken(); t != nil {
 			at = tokenPlace(t)

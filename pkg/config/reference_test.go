@@ -1,0 +1,96 @@
+package config
+
+import (
+	"fmt"
+	"os"
+	"reflect"
+	"testing"
+
+	"github.com/xlb-io/xlb/pkg/model"
+)
+
+// TestDeclarations parses every example and every default of the reference.
+func TestDeclarations(t *testing.T) {
+	frames := map[string]string{
+		"file":     "%s\n",
+		"defaults": "defaults:\n  %s\n",
+		"probe":    "defaults:\n  probe:\n    %s\n",
+		"timeouts": "defaults:\n  timeouts:\n    %s\n",
+		"service":  "services:\n  s:\n    %s\n",
+		"backend":  "services:\n  s:\n    frontends: tcp://192.0.2.1:80\n    backends:\n    - %s\n",
+	}
+	companions := map[string]string{
+		"gateway_mac": "next_hop: gateway-mac\n", "next_hop": "gateway_mac: 02:00:00:00:00:01\n",
+		"backends": "    frontends: tcp://192.0.2.1:80\n", "frontends": "    forward: l2dsr\n    backends: []\n",
+	}
+	for _, g := range groups() {
+		for _, f := range g.fields {
+			examples := []string{f.example}
+			if f.def != nil {
+				examples = append(examples, show(f.def))
+			}
+			for i, example := range examples {
+				text := fmt.Sprintf(frames[g.name], f.key+": "+example)
+				if g.name == "backend" && f.key != "address" {
+					text += "      address: 10.0.0.1\n"
+				}
+				if g.name == "service" && f.key != "frontends" && f.key != "backends" {
+					text += "    frontends: tcp://192.0.2.1:80\n    backends: []\n"
+				} else if i == 0 {
+					text += companions[f.key]
+				}
+				if f.key != "interfaces" {
+					text += "interfaces: eth0\n"
+				}
+				parse(t, text)
+				checkSchema(t, []byte(text))
+			}
+		}
+	}
+}
+
+func TestReferenceIsCurrent(t *testing.T) {
+	b, err := os.ReadFile("../../docs/CONFIGURATION.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(b) != Reference() {
+		t.Error("docs/CONFIGURATION.md differs from the declarations; run go generate ./pkg/config")
+	}
+}
+
+// TestStartOnly compares StartOnlyChanges with what the reference says and
+// with the settings there are.
+func TestStartOnly(t *testing.T) {
+	var documented, reported []string
+	for _, f := range fileGroup().fields {
+		if f.atStart {
+			documented = append(documented, f.key)
+		}
+	}
+	for _, s := range startOnly {
+		reported = append(reported, s.key)
+	}
+	equal(t, documented, reported)
+
+	base := Default().Settings
+	base.Interfaces = []string{"a", "b"}
+	equal(t, []string(nil), StartOnlyChanges(base, base))
+	var all []string
+	other := reflect.New(reflect.TypeFor[model.Settings]()).Elem()
+	for i := range other.NumField() {
+		changed := base
+		reflect.ValueOf(&changed).Elem().Field(i).SetZero()
+		if name := other.Type().Field(i).Name; name == "GatewayMAC" {
+			changed.GatewayMAC[5] = 1
+		}
+		all = append(all, StartOnlyChanges(base, changed)...)
+	}
+	equal(t, documented, all)
+	swapped := base
+	swapped.Interfaces = []string{"b", "a"}
+	equal(t, []string(nil), StartOnlyChanges(base, swapped))
+	if base.Interfaces[0] != "a" || swapped.Interfaces[0] != "b" {
+		t.Error("StartOnlyChanges sorted its arguments")
+	}
+}
