@@ -1,0 +1,160 @@
+package control
+
+import (
+	"cmp"
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"github.com/xlb-io/xlb/pkg/api"
+	"github.com/xlb-io/xlb/pkg/maps"
+	"github.com/xlb-io/xlb/pkg/model"
+	"github.com/xlb-io/xlb/pkg/probe"
+)
+
+// backendsOf returns what discovery found, or the static backends.
+func (in *Input) backendsOf(s model.Service) []model.Backend {
+	if found, ok := in.Discovered[s.Name]; ok {
+		return found
+	}
+	return s.Backends
+}
+
+// addService adds a service, its backends and the wish for its table.
+func (r *round) addService(s model.Service, id uint32, runs map[bool]sourceRun) error {
+	run := sourcesOf(s, runs)
+	r.plan.Contents.Services[id] = maps.Service{
+		Forward: s.Forward, FirstSource: uint16(run.first), Sources: uint16(run.n), Timeouts: s.Timeouts,
+	}
+	state := ServiceState{
+		Name: s.Name, ID: id, Frontends: s.Frontends, Forward: s.Forward, Fail: s.Fail,
+		NoSource: s.Forward == model.NAT && run.n == 0,
+	}
+	if state.NoSource {
+		r.plan.Warnings = append(r.plan.Warnings, fmt.Sprintf("service %q has no source address for nat and drops new flows (set sources)", s.Name))
+	}
+
+	backends := slices.Clone(r.backendsOf(s))
+	slices.SortStableFunc(backends, func(a, b model.Backend) int { return a.Address.Compare(b.Address) })
+	state.Backends = make([]BackendState, 0, len(backends))
+	for i, b := range backends {
+		if i > 0 && backends[i-1].Address == b.Address {
+			r.plan.Warnings = append(r.plan.Warnings, fmt.Sprintf("service %q has backend %s twice; the first counts", s.Name, b.Address))
+			continue
+		}
+		number, err := r.backendNumber(id, b.Address)
+		if err != nil {
+			return fmt.Errorf("service %q: %w", s.Name, err)
+		}
+		one := r.backendState(s, b)
+		one.ID = number
+		if takesFlows(one) {
+			state.Usable++
+		}
+		state.Backends = append(state.Backends, one)
+	}
+	state.FailOpen = state.Usable == 0 && s.Fail == model.FailOpen && len(state.Backends) > 0
+	weigh(&state)
+	for _, b := range state.Backends {
+		r.plan.Contents.Backends[b.ID] = maps.Backend{Address: b.Address, Service: id, Serves: b.Serves}
+	}
+	r.jobs = append(r.jobs, tableJob{service: len(r.plan.Services), id: id})
+	r.plan.Services = append(r.plan.Services, state)
+	return nil
+}
+
+// backendState is a backend by itself: what probes and operator say of it.
+func (r *round) backendState(s model.Service, b model.Backend) BackendState {
+	key := probe.Key{Service: s.Name, Backend: b.Address}
+	override, overridden := r.Overrides[key]
+	out := BackendState{Address: b.Address, Weight: b.Weight, Zone: b.Zone, Override: overridden}
+	drain, drainReason := b.Drain, "drained by the configuration"
+	if override.Drain != nil {
+		drain, drainReason = *override.Drain, "drained by the operator"
+	}
+	if override.Weight != nil {
+		out.Weight = *override.Weight
+	}
+	health := r.Health[key]
+	out.State, out.Since, out.Reason, out.Serves = api.StateUnknown, health.Since, health.Reason, true
+	switch {
+	case health.State == model.HealthDown:
+		out.State, out.Serves = api.StateDown, false
+	case drain:
+		out.State, out.Reason = api.StateDraining, drainReason
+	case health.State == model.HealthUp || s.Probe.Type == model.ProbeNone || s.Probe.Type == "":
+		out.State = api.StateUp
+	}
+	if out.Weight == 0 && out.Reason == "" {
+		out.Reason = "weight 0: no new flows"
+	}
+	return out
+}
+
+func takesFlows(b BackendState) bool {
+	return (b.State == api.StateUp || b.State == api.StateUnknown) && b.Weight > 0
+}
+
+// weigh sets the weights with which the backends enter the table.
+func weigh(s *ServiceState) {
+	wanted := takesFlows
+	if s.FailOpen {
+		// Only the probes are doubted, as long as something is left to doubt.
+		wanted = func(b BackendState) bool { return b.State != api.StateDraining && b.Weight > 0 }
+		if !slices.ContainsFunc(s.Backends, wanted) {
+			wanted = func(BackendState) bool { return true }
+		}
+	}
+	for i := range s.Backends {
+		b := &s.Backends[i]
+		if s.FailOpen {
+			b.Serves = true
+		}
+		if wanted(*b) {
+			b.Effective = max(b.Weight, 1)
+		}
+	}
+}
+
+// retire keeps what is no longer configured and may still have flows: replies
+// need the entries of service and backend. Whether it serves stays as it was,
+// but the flows of a superseded service move.
+func (r *round) retire(superseded map[uint32]bool) {
+	left := map[uint32][]BackendState{}
+	for id, b := range r.Present.Backends {
+		if _, configured := r.plan.Contents.Backends[id]; configured || r.Idle[id] {
+			continue
+		}
+		b.Serves = b.Serves && !superseded[b.Service]
+		r.plan.Contents.Backends[id] = b
+		left[b.Service] = append(left[b.Service], BackendState{
+			Address: b.Address, ID: id, State: api.StateRetired, Reason: "removed; stays until its last flow ends", Serves: b.Serves,
+		})
+	}
+	for i := range r.plan.Services {
+		s := &r.plan.Services[i]
+		s.Backends = append(s.Backends, left[s.ID]...)
+		sortStates(s.Backends)
+		delete(left, s.ID)
+	}
+	for id, backends := range left {
+		sortStates(backends)
+		state := ServiceState{ID: id, Backends: backends}
+		if old, ok := r.Present.Services[id]; ok {
+			r.plan.Contents.Services[id] = old
+			state.Forward = old.Forward
+		}
+		r.plan.Retired = append(r.plan.Retired, state)
+	}
+	slices.SortFunc(r.plan.Retired, func(a, b ServiceState) int { return cmp.Compare(a.ID, b.ID) })
+}
+
+func sortStates(s []BackendState) {
+	slices.SortFunc(s, func(a, b BackendState) int {
+		return cmp.Or(a.Address.Compare(b.Address), cmp.Compare(a.ID, b.ID))
+	})
+}
+
+// entryKey places a backend in a table: the text of its address and port, the
+// same on every load balancer.
+func entryKey(a netip.AddrPort) string { return a.String() }

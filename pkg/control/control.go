@@ -1,0 +1,293 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"log/slog"
+	"net/netip"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/xlb-io/xlb/pkg/api"
+	"github.com/xlb-io/xlb/pkg/discovery"
+	"github.com/xlb-io/xlb/pkg/maps"
+	"github.com/xlb-io/xlb/pkg/model"
+	"github.com/xlb-io/xlb/pkg/probe"
+)
+
+// dataPlane is what the reconciler needs of the maps; [*maps.Set] is one.
+type dataPlane interface {
+	Sizes() maps.Sizes
+	Read() (maps.Contents, error)
+	Apply(maps.Changes) error
+	FlowCounts() map[uint32]int
+	Flows() iter.Seq[maps.Flow]
+	Reasons() ([]maps.NamedCount, error)
+	Events() ([]maps.NamedCount, error)
+	ServiceTraffic(id uint32) (maps.Traffic, error)
+	BackendTraffic(id uint32) (maps.Traffic, error)
+}
+
+// host is what it needs of the machine; [*loader.Loader] is one.
+type host interface {
+	ProtectVIPs([]model.Frontend) error
+	SourceFor(to netip.Addr) (netip.Addr, error)
+}
+
+// timing is how often and how soon. Tests shorten it.
+type timing struct {
+	// sweep is the time between two countings of flows.
+	sweep time.Duration
+	// grace is how long after a backend left the table a sweep may begin that
+	// decides on it: packets that had read the old table are done by then.
+	grace time.Duration
+	// drift is the least time between two comparisons of the maps with what
+	// was written to them.
+	drift time.Duration
+	// discovery is how long the first round waits for all sources.
+	discovery time.Duration
+	// minRetry and maxRetry bound the pause after a failed write.
+	minRetry, maxRetry time.Duration
+	// debounce is how long the configuration file must be left alone before
+	// it is read.
+	debounce time.Duration
+}
+
+var usual = timing{
+	sweep: 5 * time.Second, grace: time.Second, drift: time.Minute, discovery: 2 * time.Second,
+	minRetry: 100 * time.Millisecond, maxRetry: 10 * time.Second, debounce: 150 * time.Millisecond,
+}
+
+// parts is what a controller works with.
+type parts struct {
+	data       dataPlane
+	host       host
+	overrides  *overrideStore
+	log        *slog.Logger
+	version    string
+	configPath string
+	// loaded is fingerprintOf the file that the first configuration is from.
+	loaded     string
+	interfaces []api.Interface
+	adopted    bool
+	timing     timing
+}
+
+// errStopped is the answer to requests that come while the daemon ends.
+var errStopped = errors.New("the daemon is shutting down")
+
+// controller is the reconciler. The goroutine in run owns all fields below
+// "state"; the others reach it by post and submit, and read what it published.
+type controller struct {
+	parts
+	since     time.Time
+	discovery *discovery.Manager
+	prober    *probe.Runner
+	published atomic.Pointer[snapshot]
+	reloading sync.Mutex // one reload at a time
+
+	inboxMu sync.Mutex
+	inbox   []func()
+	wake    chan struct{} // holds one: inbox is not empty
+	stopped chan struct{} // closed when run is over
+	helpers sync.WaitGroup
+
+	// State.
+	cfg        *model.Config
+	lastReload api.Reload
+	planner    *Planner
+	plan       *Plan // nil until one was written
+	current    maps.Contents
+	stale      bool   // current must be read again before the next round
+	writes     uint64 // rounds that wrote
+	seeded     bool
+	discovered map[string][]model.Backend
+	replaced   map[string]time.Time // service → when its source was replaced
+	sourceErr  map[string]string    // service → its source's error
+	auto       map[bool]netip.Addr  // sources taken from routes, by Is4
+	health     map[probe.Key]model.BackendHealth
+	targets    map[probe.Key]bool
+	pending    map[probe.Key]time.Time // not probed yet → until when to wait for it
+	retarget   bool
+	names      map[uint32]string
+	counts     map[uint32]int
+	sweeping   bool
+	drifting   bool
+	retired    map[uint32]time.Time     // backend in no table → since when
+	undrawn    map[netip.Addr]time.Time // source not drawn from → since when
+	idle       map[uint32]bool
+	idleSource map[netip.Addr]bool
+	protected  map[model.Frontend]bool // nil until the host's rules are set
+	problems   map[string]error        // reason → what happened
+	dirty      bool
+	notBefore  time.Time
+	retry      time.Duration
+	waiters    []chan error
+}
+
+// newController returns a controller of a valid configuration, whose first
+// act will be to read the maps. Its run must be called.
+func newController(p parts, cfg *model.Config) *controller {
+	c := &controller{
+		parts: p, since: time.Now(), cfg: cfg,
+		wake: make(chan struct{}, 1), stopped: make(chan struct{}),
+		lastReload: api.Reload{At: time.Now(), OK: true},
+		planner:    NewPlanner(), stale: true,
+		discovered: map[string][]model.Backend{}, replaced: map[string]time.Time{}, sourceErr: map[string]string{},
+		auto:   map[bool]netip.Addr{},
+		health: map[probe.Key]model.BackendHealth{}, targets: map[probe.Key]bool{}, pending: map[probe.Key]time.Time{}, retarget: true,
+		names: map[uint32]string{}, retired: map[uint32]time.Time{}, undrawn: map[netip.Addr]time.Time{},
+		idle: map[uint32]bool{}, idleSource: map[netip.Addr]bool{}, problems: map[string]error{},
+	}
+	c.discovery = discovery.NewManager(discovery.Options{Log: p.log})
+	c.prober = probe.NewRunner(probe.Options{Log: p.log, OnChange: func(r probe.Result) {
+		c.post(func() { c.probed(r) })
+	}})
+	c.publish()
+	return c
+}
+
+// run reconciles until ctx ends, and leaves the maps as they are then.
+func (c *controller) run(ctx context.Context) {
+	defer func() {
+		c.prober.Close()
+		c.discovery.Close()
+		close(c.stopped)
+		c.helpers.Wait()
+	}()
+	c.dirty = true
+	c.notBefore = time.Now().Add(c.timing.discovery)
+	c.discovery.Apply(c.cfg.Services)
+	c.discoveryComplete()
+
+	sweep := time.NewTicker(c.timing.sweep)
+	defer sweep.Stop()
+	drift := time.NewTimer(c.timing.drift)
+	defer drift.Stop()
+	due := time.NewTimer(0)
+	defer due.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-c.wake:
+		case u := <-c.discovery.Updates():
+			c.found(u)
+		case <-sweep.C:
+			c.startSweep()
+			c.retryProblems()
+		case <-drift.C:
+			c.startDriftCheck(drift)
+		case <-due.C:
+		}
+		c.takeAll()
+		if !c.dirty {
+			continue
+		}
+		if wait := time.Until(c.notBefore); wait > 0 {
+			due.Reset(wait)
+			continue
+		}
+		begin := time.Now()
+		c.reconcile()
+		// Rounds take half of the time at most, so that a burst of changes
+		// becomes few of them.
+		if pause := time.Now().Add(min(time.Since(begin), time.Second)); pause.After(c.notBefore) {
+			c.notBefore = pause
+		}
+		if c.dirty {
+			due.Reset(time.Until(c.notBefore))
+		}
+	}
+}
+
+// takeAll takes every event that waits.
+func (c *controller) takeAll() {
+	for {
+		c.inboxMu.Lock()
+		calls := c.inbox
+		c.inbox = nil
+		c.inboxMu.Unlock()
+		for _, f := range calls {
+			f()
+		}
+		select {
+		case u := <-c.discovery.Updates():
+			c.found(u)
+		default:
+			if len(calls) == 0 {
+				return
+			}
+		}
+	}
+}
+
+// post makes the reconciler call f soon. It never waits.
+func (c *controller) post(f func()) {
+	c.inboxMu.Lock()
+	c.inbox = append(c.inbox, f)
+	c.inboxMu.Unlock()
+	select {
+	case c.wake <- struct{}{}:
+	default:
+	}
+}
+
+// submit makes the reconciler call change and waits until the maps hold what
+// follows from it. An error of change ends it at once.
+func (c *controller) submit(ctx context.Context, change func() error) error {
+	done := make(chan error, 1)
+	c.post(func() {
+		if err := change(); err != nil {
+			done <- err
+			return
+		}
+		c.waiters = append(c.waiters, done)
+		c.dirty = true
+	})
+	return c.await(ctx, done)
+}
+
+// ask makes the reconciler call f and waits for that alone.
+func (c *controller) ask(ctx context.Context, f func()) error {
+	done := make(chan error, 1)
+	c.post(func() { f(); done <- nil })
+	return c.await(ctx, done)
+}
+
+func (c *controller) await(ctx context.Context, done <-chan error) error {
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-c.stopped:
+		return api.Errorf(503, "%v", errStopped)
+	}
+}
+
+// Options of [Run].
+type Options struct {
+	// ConfigPath is the configuration file.
+	ConfigPath string
+	// PinDir holds the pinned maps and links; empty means
+	// [loader.DefaultPinDir].
+	PinDir string
+	// StateDir holds what the operator said; empty means [DefaultStateDir].
+	StateDir string
+	// Socket of the API; empty means [api.DefaultSocket].
+	Socket string
+	// Version is shown in the status.
+	Version string
+	// Hangup delivers SIGHUP: each receive reloads the configuration. May be
+	// nil.
+	Hangup <-chan os.Signal
+	// Log; nil means [slog.Default].
+	Log *slog.Logger
+}
+
+// DefaultStateDir is where the operator's overrides are kept.
+const DefaultStateDir = "/var/lib/xlb"

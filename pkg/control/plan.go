@@ -1,0 +1,213 @@
+package control
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/xlb-io/xlb/pkg/maps"
+	"github.com/xlb-io/xlb/pkg/model"
+	"github.com/xlb-io/xlb/pkg/probe"
+)
+
+// Input is all that a plan depends on. Nothing of it is changed.
+type Input struct {
+	Settings model.Settings
+	Services []model.Service
+	// Discovered are the backends of services by name; a service that is not
+	// here has its static ones.
+	Discovered map[string][]model.Backend
+	Health     map[probe.Key]model.BackendHealth
+	Overrides  map[probe.Key]model.Override
+	// AutoSources are the sources, at most one of each family, if
+	// Settings.Sources is empty.
+	AutoSources []netip.Addr
+	// Present is what the maps hold.
+	Present maps.Contents
+	// Idle are backend numbers that no flow uses: those of backends that were
+	// in no table, and without flows, for a whole sweep of the flow table.
+	Idle map[uint32]bool
+	// IdleSources are the same of sources that no service draws from.
+	IdleSources map[netip.Addr]bool
+	// Sizes are the capacities of the maps.
+	Sizes maps.Sizes
+}
+
+// Plan is the exact contents of every map, and what they mean.
+type Plan struct {
+	Contents maps.Contents
+	// Services are sorted by name.
+	Services []ServiceState
+	// Retired are services that are no longer configured and still have
+	// flows, without names, sorted by number.
+	Retired []ServiceState
+	// DrawnFrom are the sources that new flows use.
+	DrawnFrom []netip.Addr
+	// Warnings are sorted.
+	Warnings []string
+}
+
+// ServiceState is a service in a plan.
+type ServiceState struct {
+	Name      string
+	ID        uint32
+	Frontends []model.Frontend
+	Forward   model.Forward
+	Fail      model.FailMode
+	// Usable is the number of backends that can take new flows.
+	Usable int
+	// FailOpen: none is usable, and all are used.
+	FailOpen bool
+	// NoSource: the service needs a source address and has none.
+	NoSource bool
+	// Backends are sorted by address and number.
+	Backends []BackendState
+}
+
+// BackendState is a backend in a plan.
+type BackendState struct {
+	Address netip.AddrPort
+	ID      uint32
+	// State is one of the api.State constants.
+	State  string
+	Reason string
+	// Since is when the probe's state was entered; zero without a result.
+	Since time.Time
+	Zone  string
+	// Weight is the configured or the operator's; Effective the one in the
+	// table, 0 if not in it, and Slots its part of the table.
+	Weight, Effective uint16
+	Slots             int
+	Override, Serves  bool
+}
+
+// Planner makes plans. It remembers the lookup tables it has computed, which
+// are most of the work; a plan depends on its input alone. It is for one
+// goroutine at a time.
+type Planner struct {
+	tables map[uint32]builtTable
+}
+
+// NewPlanner returns a planner that remembers nothing.
+func NewPlanner() *Planner { return &Planner{tables: map[uint32]builtTable{}} }
+
+// Clone returns a planner that knows the same tables.
+func (p *Planner) Clone() *Planner {
+	c := NewPlanner()
+	for id, t := range p.tables {
+		c.tables[id] = t
+	}
+	return c
+}
+
+// round is one plan in the making.
+type round struct {
+	Input
+	services []model.Service // sorted by name
+	plan     Plan
+	jobs     []tableJob
+	used     map[uint32]bool // backend numbers of Present and of the plan
+	next     uint32          // no lower backend number is free
+	present  map[uint32]map[netip.AddrPort]uint32
+}
+
+// Plan returns what the maps shall hold. Numbers of services and backends stay
+// as they are in Present, and a number that Present holds for something else
+// is never given out. It fails if something does not fit into the maps, and
+// then names the setting to raise.
+func (p *Planner) Plan(in Input) (*Plan, error) {
+	r := &round{Input: in, used: make(map[uint32]bool, len(in.Present.Backends)), next: 1}
+	r.plan.Contents = maps.Contents{
+		VIPs:     make(map[maps.VIPKey]maps.VIP, len(in.Present.VIPs)),
+		Services: make(map[uint32]maps.Service, len(in.Present.Services)),
+		Tables:   make(map[uint32]maps.Table, len(in.Present.Tables)),
+		Backends: make(map[uint32]maps.Backend, len(in.Present.Backends)),
+		Sources:  make(map[uint32]netip.Addr, len(in.Present.Sources)),
+	}
+	r.services = slices.Clone(in.Services)
+	slices.SortFunc(r.services, func(a, b model.Service) int { return strings.Compare(a.Name, b.Name) })
+	r.indexPresent()
+
+	runs, err := r.placeSources()
+	if err != nil {
+		return nil, err
+	}
+	numbers, superseded, err := r.number()
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range r.services {
+		if err := r.addService(s, numbers[s.Name], runs); err != nil {
+			return nil, err
+		}
+	}
+	r.retire(superseded)
+	if err := r.addVIPs(numbers); err != nil {
+		return nil, err
+	}
+	if err := p.buildTables(r); err != nil {
+		return nil, err
+	}
+	slices.Sort(r.plan.Warnings)
+	return &r.plan, nil
+}
+
+// indexPresent notes which backend numbers are taken, and by whom.
+func (r *round) indexPresent() {
+	r.present = make(map[uint32]map[netip.AddrPort]uint32, len(r.Present.Services))
+	for id, b := range r.Present.Backends {
+		r.used[id] = true
+		of := r.present[b.Service]
+		if of == nil {
+			of = map[netip.AddrPort]uint32{}
+			r.present[b.Service] = of
+		}
+		if other, double := of[b.Address]; !double || id < other {
+			of[b.Address] = id
+		}
+	}
+}
+
+// backendNumber returns the number of a backend, a new one if it has none.
+func (r *round) backendNumber(service uint32, address netip.AddrPort) (uint32, error) {
+	if id, ok := r.present[service][address]; ok {
+		return id, nil
+	}
+	for ; int(r.next) < r.Sizes.Backends; r.next++ {
+		if !r.used[r.next] {
+			r.used[r.next] = true
+			return r.next, nil
+		}
+	}
+	return 0, fmt.Errorf("more backends than the %d that the maps have room for, those with flows left included (raise max_backends and restart)",
+		r.Sizes.Backends-1)
+}
+
+// addVIPs writes frontends and sources.
+func (r *round) addVIPs(numbers map[string]uint32) error {
+	vips := r.plan.Contents.VIPs
+	bySource := make(map[netip.Addr]uint16, len(r.plan.Contents.Sources))
+	for i := range r.Sizes.Sources {
+		if a, ok := r.plan.Contents.Sources[uint32(i)]; ok {
+			bySource[a] = uint16(i) + 1
+			vips[maps.VIPKey{Address: a}] = maps.VIP{Source: uint16(i) + 1}
+		}
+	}
+	frontends := 0
+	for _, s := range r.services {
+		for _, f := range s.Frontends {
+			key := maps.VIPKey{Address: f.VIP, Port: f.Port, Protocol: f.Protocol}
+			if v, double := vips[key]; double {
+				return fmt.Errorf("frontend %s belongs to services number %d and %q", f, v.Service, s.Name)
+			}
+			vips[key] = maps.VIP{Service: numbers[s.Name], Source: bySource[f.VIP]}
+			frontends++
+		}
+	}
+	if room := r.Sizes.Frontends - r.Sizes.Sources; frontends > room {
+		return fmt.Errorf("%d frontends, but the maps have room for %d (raise max_frontends and restart)", frontends, room)
+	}
+	return nil
+}

@@ -1,0 +1,286 @@
+package control
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/xlb-io/xlb/pkg/api"
+	"github.com/xlb-io/xlb/pkg/maps"
+	"github.com/xlb-io/xlb/pkg/model"
+)
+
+// The reasons of a status that a round can give; see [api.Status].
+const (
+	reasonPlan        = "plan_failed"
+	reasonApply       = "apply_failed"
+	reasonRead        = "maps_unreadable"
+	reasonUnprotected = "vips_unprotected"
+)
+
+// reconcile is one round: plan, difference, write, publish. After an error
+// the maps are read again and the round is repeated later.
+func (c *controller) reconcile() {
+	reason, err := c.round()
+	for _, r := range []string{reasonPlan, reasonApply, reasonRead} {
+		delete(c.problems, r)
+	}
+	c.dirty = err != nil
+	if err != nil {
+		c.problems[reason] = err
+		c.retry = min(max(2*c.retry, c.timing.minRetry), c.timing.maxRetry)
+		c.notBefore = time.Now().Add(c.retry)
+		c.log.Error("the maps do not hold what they should; trying again", "reason", reason, "error", err, "retry_in", c.retry)
+	} else {
+		c.retry = 0
+	}
+	c.publish()
+	for _, w := range c.waiters {
+		w <- err
+	}
+	c.waiters = nil
+}
+
+func (c *controller) round() (reason string, err error) {
+	if c.stale {
+		if c.current, err = c.data.Read(); err != nil {
+			return reasonRead, fmt.Errorf("read the maps: %w", err)
+		}
+		c.stale = false
+	}
+	if !c.seeded {
+		c.seed()
+		c.seeded = true
+	}
+	if c.retarget {
+		c.aimProbes()
+	}
+	c.findSources()
+	plan, err := c.planner.Plan(c.input(c.cfg, c.discovered))
+	if err != nil {
+		return reasonPlan, err
+	}
+	changes := diff(c.current, plan.Contents)
+	if changes.Len() > 0 {
+		c.writes++
+		if err := c.data.Apply(changes); err != nil {
+			c.stale = true
+			return reasonApply, fmt.Errorf("write the maps: %w", err)
+		}
+		c.log.Debug("wrote the maps", "vips", len(changes.VIPs), "services", len(changes.Services),
+			"tables", len(changes.Tables), "backends", len(changes.Backends), "sources", len(changes.Sources))
+	}
+	c.written(plan)
+	c.protect()
+	return "", nil
+}
+
+// input is the input of a plan for cfg.
+func (c *controller) input(cfg *model.Config, discovered map[string][]model.Backend) Input {
+	in := Input{
+		Settings: cfg.Settings, Services: cfg.Services, Discovered: discovered,
+		Health: c.health, Overrides: c.overrides.all(),
+		Present: c.current, Idle: c.idle, IdleSources: c.idleSource, Sizes: c.data.Sizes(),
+	}
+	for _, a := range c.auto {
+		in.AutoSources = append(in.AutoSources, a)
+	}
+	return in
+}
+
+// written takes note of a plan that the maps hold now.
+func (c *controller) written(plan *Plan) {
+	if c.plan == nil || !slices.Equal(c.plan.Warnings, plan.Warnings) {
+		for _, w := range plan.Warnings {
+			c.log.Warn(w)
+		}
+	}
+	c.logFailOpen(plan)
+	c.plan, c.current = plan, plan.Contents
+
+	now := time.Now()
+	retired := map[uint32]time.Time{}
+	names := map[uint32]string{}
+	note := func(s ServiceState) {
+		for _, b := range s.Backends {
+			if b.State != api.StateRetired {
+				continue
+			}
+			since, known := c.retired[b.ID]
+			if !known {
+				since = now
+			}
+			retired[b.ID] = since
+		}
+	}
+	for _, s := range plan.Retired {
+		note(s)
+		names[s.ID] = c.names[s.ID]
+	}
+	for _, s := range plan.Services {
+		note(s)
+		names[s.ID] = s.Name
+	}
+	undrawn := map[netip.Addr]time.Time{}
+	for _, a := range plan.Contents.Sources {
+		if slices.Contains(plan.DrawnFrom, a) {
+			continue
+		}
+		since, known := c.undrawn[a]
+		if !known {
+			since = now
+		}
+		undrawn[a] = since
+	}
+	// What was idle may have come back to use: only a new sweep tells.
+	c.retired, c.undrawn, c.names = retired, undrawn, names
+	c.idle, c.idleSource = map[uint32]bool{}, map[netip.Addr]bool{}
+}
+
+// logFailOpen logs services that enter or leave fail-open.
+func (c *controller) logFailOpen(plan *Plan) {
+	before := map[string]bool{}
+	if c.plan != nil {
+		for _, s := range c.plan.Services {
+			before[s.Name] = s.FailOpen
+		}
+	}
+	for _, s := range plan.Services {
+		switch {
+		case s.FailOpen && !before[s.Name]:
+			c.log.Warn("no backend is usable, all of them are used", "service", s.Name, "fail", s.Fail)
+		case !s.FailOpen && before[s.Name]:
+			c.log.Info("no longer failing open", "service", s.Name, "usable", s.Usable)
+		}
+	}
+}
+
+// protect keeps the flows of the frontends out of the host's connection
+// tracking.
+func (c *controller) protect() {
+	want := map[model.Frontend]bool{}
+	var list []model.Frontend
+	for _, s := range c.plan.Services {
+		for _, f := range s.Frontends {
+			want[f] = true
+			list = append(list, f)
+		}
+	}
+	same := c.protected != nil && len(want) == len(c.protected)
+	for f := range want {
+		same = same && c.protected[f]
+	}
+	if same {
+		return
+	}
+	if err := c.host.ProtectVIPs(list); err != nil {
+		c.problems[reasonUnprotected] = err
+		c.protected = nil
+		c.log.Error("cannot keep frontends out of connection tracking; trying again", "error", err)
+		return
+	}
+	delete(c.problems, reasonUnprotected)
+	c.protected = want
+}
+
+// findSources asks the host for the source addresses that are missing and that
+// the configuration does not give.
+func (c *controller) findSources() {
+	if len(c.cfg.Settings.Sources) > 0 {
+		clear(c.auto)
+		return
+	}
+	needed := map[bool]netip.Addr{}
+	for _, s := range c.cfg.Services {
+		if s.Forward != model.NAT {
+			continue
+		}
+		in := Input{Discovered: c.discovered}
+		for _, b := range in.backendsOf(s) {
+			is4 := b.Address.Addr().Is4()
+			if _, known := needed[is4]; !known {
+				needed[is4] = b.Address.Addr()
+			}
+		}
+	}
+	for _, is4 := range []bool{true, false} {
+		to, need := needed[is4]
+		if _, have := c.auto[is4]; have || !need {
+			if !need {
+				delete(c.auto, is4)
+			}
+			continue
+		}
+		a, err := c.host.SourceFor(to)
+		if err != nil {
+			c.log.Error("cannot find a source address for nat (set sources)", "backend", to, "error", err)
+			continue
+		}
+		c.auto[is4] = a
+		c.log.Info("source address for nat", "source", a, "backend", to)
+	}
+}
+
+// retryProblems repeats, at every sweep, what failed without stopping a round.
+func (c *controller) retryProblems() {
+	if c.plan == nil {
+		return
+	}
+	if c.problems[reasonUnprotected] != nil {
+		c.protect()
+		c.publish()
+	}
+	if len(c.cfg.Settings.Sources) == 0 && slices.ContainsFunc(c.plan.Services, func(s ServiceState) bool { return s.NoSource }) {
+		c.dirty = true
+	}
+}
+
+// problemText joins the problems, sorted by reason.
+func problemText(problems map[string]error) string {
+	var errs []error
+	for _, r := range []string{reasonApply, reasonRead, reasonPlan, reasonUnprotected} {
+		if err := problems[r]; err != nil {
+			errs = append(errs, err)
+		}
+	}
+	if len(errs) == 0 {
+		return ""
+	}
+	return errors.Join(errs...).Error()
+}
+
+// startDriftCheck compares, beside the reconciler, the maps with what was
+// written to them, and sets the timer for the next time: the checks take one
+// per cent of the time at most.
+func (c *controller) startDriftCheck(next interface{ Reset(time.Duration) bool }) {
+	if c.stale || c.plan == nil || c.drifting {
+		next.Reset(c.timing.drift)
+		return
+	}
+	c.drifting = true
+	writes, want := c.writes, c.current
+	c.helpers.Go(func() {
+		begin := time.Now()
+		have, err := c.data.Read()
+		var drift maps.Changes
+		if err == nil {
+			drift = maps.Diff(have, want)
+		}
+		took := time.Since(begin)
+		c.post(func() {
+			c.drifting = false
+			next.Reset(max(c.timing.drift, 100*took))
+			if err != nil {
+				c.log.Warn("cannot compare the maps with what was written", "error", err)
+				return
+			}
+			if c.writes != writes || drift.Len() == 0 {
+				return
+			}
+			c.log.Warn("somebody else changed the maps; writing them again", "entries", drift.Len())
+			c.stale, c.dirty = true, true
+		})
+	})
+}

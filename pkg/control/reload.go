@@ -1,0 +1,110 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"strings"
+	"time"
+
+	"github.com/xlb-io/xlb/pkg/api"
+	"github.com/xlb-io/xlb/pkg/config"
+	"github.com/xlb-io/xlb/pkg/model"
+)
+
+// Reload implements [api.Daemon]: it reads the configuration file and returns
+// once the maps hold it. Everything is tried before anything changes: a file
+// that is wrong, a setting that needs a restart and a plan that does not fit
+// leave the old configuration in force.
+func (c *controller) Reload(ctx context.Context) error {
+	c.reloading.Lock()
+	defer c.reloading.Unlock()
+	cfg, err := config.Load(c.configPath)
+	if err == nil {
+		err = c.try(ctx, cfg)
+	}
+	if err != nil {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		refused := unprocessable(err)
+		c.log.Error("configuration refused, the old one stays in force", "file", c.configPath, "error", err)
+		if e := c.ask(ctx, func() {
+			c.lastReload = api.Reload{At: time.Now(), Error: refused.Error()}
+			c.publish()
+		}); e != nil {
+			return e
+		}
+		return refused
+	}
+	err = c.submit(ctx, func() error {
+		c.lastReload = api.Reload{At: time.Now(), OK: true}
+		c.adopt(cfg)
+		return nil
+	})
+	if err == nil {
+		c.log.Info("configuration reloaded", "file", c.configPath, "services", len(cfg.Services))
+		return nil
+	}
+	if _, refused := errors.AsType[*api.Error](err); refused || ctx.Err() != nil {
+		return err
+	}
+	return fmt.Errorf("the configuration is valid, but the maps do not hold it yet (the daemon keeps trying): %w", err)
+}
+
+// try refuses a configuration that cannot become the running one.
+func (c *controller) try(ctx context.Context, cfg *model.Config) error {
+	t, err := c.rehearse(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	if len(t.restart) > 0 {
+		return fmt.Errorf("%s: %s can be changed only by a restart of the daemon (traffic goes on meanwhile)", c.configPath, strings.Join(t.restart, ", "))
+	}
+	return nil
+}
+
+// rehearsal is what a configuration would lead to.
+type rehearsal struct {
+	plan    *Plan
+	now     *Plan // nil before the first round
+	changes mapChanges
+	restart []string
+	names   map[uint32]string
+}
+
+// rehearse plans for cfg without writing anything. The work is done beside the
+// reconciler.
+func (c *controller) rehearse(ctx context.Context, cfg *model.Config) (*rehearsal, error) {
+	var in Input
+	var planner *Planner
+	out := &rehearsal{}
+	err := c.ask(ctx, func() {
+		planner = c.planner.Clone()
+		in = c.input(cfg, c.discoveredFor(cfg))
+		in.Health = maps.Clone(c.health)
+		in.Idle, in.IdleSources = maps.Clone(c.idle), maps.Clone(c.idleSource)
+		out.now, out.names = c.plan, c.names
+		out.restart = config.StartOnlyChanges(c.cfg.Settings, cfg.Settings)
+	})
+	if err != nil {
+		return nil, err
+	}
+	if out.plan, err = planner.Plan(in); err != nil {
+		if len(out.restart) > 0 {
+			return out, nil // the restart that is needed changes what fits
+		}
+		return nil, fmt.Errorf("%s: %w", c.configPath, err)
+	}
+	out.changes = diff(in.Present, out.plan.Contents)
+	return out, nil
+}
+
+// unprocessable gives an error of a configuration its HTTP status.
+func unprocessable(err error) error {
+	if e, ok := errors.AsType[*api.Error](err); ok {
+		return e
+	}
+	return api.Errorf(422, "%v", err)
+}

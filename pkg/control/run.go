@@ -1,0 +1,96 @@
+package control
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+
+	"github.com/xlb-io/xlb/pkg/api"
+	"github.com/xlb-io/xlb/pkg/config"
+	"github.com/xlb-io/xlb/pkg/loader"
+)
+
+// Run is the daemon: it loads and attaches the data plane, keeps it as the
+// configuration, the probes and the operator want it, and answers at the
+// socket. When ctx ends it stops and returns nil; what is pinned stays, and
+// the kernel goes on balancing.
+//
+// It fails at once if the configuration is wrong ([config.Errors]), if another
+// daemon owns the pin directory ([loader.ErrLocked]) or the socket, or if the
+// data plane cannot be loaded. Later errors it outlives; the status shows them.
+func Run(ctx context.Context, o Options) (err error) {
+	o.PinDir = cmp.Or(o.PinDir, loader.DefaultPinDir)
+	o.StateDir = cmp.Or(o.StateDir, DefaultStateDir)
+	o.Socket = cmp.Or(o.Socket, api.DefaultSocket)
+	if o.Log == nil {
+		o.Log = slog.Default()
+	}
+	loaded := fingerprintOf(o.ConfigPath) // before the load: at worst one reload too many
+	cfg, err := config.Load(o.ConfigPath)
+	if err != nil {
+		return err
+	}
+	overrides, err := openOverrides(o.StateDir)
+	if err != nil {
+		return err
+	}
+	plane, err := loader.Open(loader.Options{PinDir: o.PinDir, Settings: cfg.Settings, Log: o.Log})
+	if err != nil {
+		return fmt.Errorf("start the data plane: %w", err)
+	}
+	defer func() { err = errors.Join(err, plane.Close()) }()
+	listener, err := api.Listen(o.Socket)
+	if err != nil {
+		return err
+	}
+	defer listener.Close()
+
+	c := newController(parts{
+		data: plane.Maps(), host: plane, overrides: overrides, log: o.Log, version: o.Version, configPath: o.ConfigPath,
+		loaded: loaded, interfaces: interfacesOf(plane, o.Log), adopted: plane.Adopted(), timing: usual,
+	}, cfg)
+	return c.serve(ctx, listener, o.Hangup)
+}
+
+// serve runs the controller with all around it until ctx ends or the socket
+// fails. When it returns nothing touches the maps any more.
+func (c *controller) serve(ctx context.Context, listener *api.Listener, hangup <-chan os.Signal) error {
+	ctx, stop := context.WithCancel(ctx)
+	var group sync.WaitGroup
+	defer group.Wait()
+	defer stop()
+	group.Go(func() { c.run(ctx) })
+	group.Go(func() { c.watchFile(ctx) })
+	group.Go(func() {
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case _, open := <-hangup:
+				if !open {
+					return
+				}
+				_ = c.Reload(ctx) // logged, and kept in the status
+			}
+		}
+	})
+	c.log.Info("xlb is running", "version", c.version, "config", c.configPath, "socket", listener.Path(), "adopted", c.adopted)
+	if err := api.NewServer(c, c.log).Serve(ctx, listener); err != nil {
+		return fmt.Errorf("serve %s: %w", listener.Path(), err)
+	}
+	c.log.Info("xlb stops; the data plane stays and traffic flows on")
+	return nil
+}
+
+func interfacesOf(plane *loader.Loader, log *slog.Logger) []api.Interface {
+	out := []api.Interface{}
+	for _, a := range plane.Attachments() {
+		out = append(out, api.Interface{Name: a.Interface, Mode: a.Mode.String(), Why: a.Why, Hook: a.Hook})
+		log.Info("attached", "interface", a.Interface, "mode", a.Mode, "why", a.Why, "hook", a.Hook)
+	}
+	return out
+}

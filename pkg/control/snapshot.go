@@ -1,0 +1,157 @@
+package control
+
+import (
+	"cmp"
+	"maps"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/xlb-io/xlb/pkg/api"
+	"github.com/xlb-io/xlb/pkg/model"
+)
+
+// snapshot is the published state; nothing of it is changed after.
+type snapshot struct {
+	cfg        *model.Config
+	plan       *Plan // nil until one was written
+	counts     map[uint32]int
+	names      map[uint32]string
+	lastReload api.Reload
+	problem    string
+	reasons    []string
+	// pending is how many backends wait for their first probe, and pendingTo
+	// the last moment until which that counts.
+	pending   int
+	pendingTo time.Time
+}
+
+func (c *controller) publish() {
+	s := &snapshot{
+		cfg: c.cfg, plan: c.plan, counts: c.counts, names: c.names,
+		lastReload: c.lastReload, problem: problemText(c.problems), pending: len(c.pending),
+	}
+	for _, to := range c.pending {
+		if to.After(s.pendingTo) {
+			s.pendingTo = to
+		}
+	}
+	s.reasons = slices.Collect(maps.Keys(c.problems))
+	for name := range c.sourceErr {
+		s.reasons = append(s.reasons, "discovery_failed:"+name)
+	}
+	if c.plan == nil && c.problems[reasonRead] == nil && c.problems[reasonPlan] == nil && c.problems[reasonApply] == nil {
+		s.reasons = append(s.reasons, "starting")
+	}
+	if !c.lastReload.OK {
+		s.reasons = append(s.reasons, "config_invalid")
+	}
+	if c.plan != nil {
+		for _, one := range c.plan.Services {
+			if one.Usable == 0 {
+				s.reasons = append(s.reasons, "service_down:"+one.Name)
+			}
+			if one.NoSource {
+				s.reasons = append(s.reasons, "no_source:"+one.Name)
+			}
+		}
+	}
+	slices.Sort(s.reasons)
+	c.published.Store(s)
+}
+
+// notReady are the reasons with which the load balancer does not do what its
+// configuration says.
+var notReady = []string{reasonApply, reasonPlan, reasonRead, "probes_pending", "starting"}
+
+// Status implements [api.Daemon].
+func (c *controller) Status() api.Status {
+	s := c.published.Load()
+	out := api.Status{
+		Version: c.version, PID: os.Getpid(), Since: c.since, Config: c.configPath, Adopted: c.adopted,
+		Reasons: slices.Clone(s.reasons), Problem: s.problem, LastReload: s.lastReload,
+		Interfaces: c.interfaces, Services: s.services(),
+	}
+	if s.pending > 0 && time.Now().Before(s.pendingTo) {
+		out.Reasons = append(out.Reasons, "probes_pending")
+		slices.Sort(out.Reasons)
+	}
+	out.Ready = !slices.ContainsFunc(out.Reasons, func(r string) bool { return slices.Contains(notReady, r) })
+	if out.Reasons == nil {
+		out.Reasons = []string{}
+	}
+	if out.Interfaces == nil {
+		out.Interfaces = []api.Interface{}
+	}
+	return out
+}
+
+// services are the configured ones, sorted by name. Before the first round
+// they have no backends.
+func (s *snapshot) services() []api.Service {
+	if s.plan == nil {
+		out := make([]api.Service, 0, len(s.cfg.Services))
+		for _, one := range s.cfg.Services {
+			out = append(out, s.service(ServiceState{Name: one.Name, Frontends: one.Frontends, Forward: one.Forward, Fail: one.Fail}))
+		}
+		slices.SortFunc(out, func(a, b api.Service) int { return cmp.Compare(a.Name, b.Name) })
+		return out
+	}
+	out := make([]api.Service, 0, len(s.plan.Services))
+	for _, one := range s.plan.Services {
+		out = append(out, s.service(one))
+	}
+	return out
+}
+
+func (s *snapshot) service(one ServiceState) api.Service {
+	out := api.Service{
+		Name: one.Name, Frontends: make([]string, 0, len(one.Frontends)), Forward: one.Forward.String(),
+		Schedule: "maglev", Fail: one.Fail.String(), FailOpen: one.FailOpen, Backends: s.backends(one),
+	}
+	for _, f := range one.Frontends {
+		out.Frontends = append(out.Frontends, f.String())
+	}
+	return out
+}
+
+func (s *snapshot) backends(one ServiceState) []api.Backend {
+	out := make([]api.Backend, 0, len(one.Backends))
+	for _, b := range one.Backends {
+		shown := api.Backend{
+			Address: b.Address, Weight: int(b.Weight), State: b.State, Reason: b.Reason, Flows: s.counts[b.ID],
+			EffectiveWeight: int(b.Effective), Slots: b.Slots, ID: b.ID, Zone: b.Zone, Override: b.Override,
+		}
+		if !b.Since.IsZero() {
+			shown.Since = &b.Since
+		}
+		out = append(out, shown)
+	}
+	return out
+}
+
+// find returns a configured service of the plan.
+func (s *snapshot) find(name string) (ServiceState, error) {
+	if s.plan == nil {
+		return ServiceState{}, api.Errorf(503, "the daemon has not written its first plan yet (see `xlb status`)")
+	}
+	i, ok := slices.BinarySearchFunc(s.plan.Services, name, func(a ServiceState, n string) int { return cmp.Compare(a.Name, n) })
+	if !ok {
+		return ServiceState{}, api.Errorf(404, "no service %q (`xlb service ls` shows them)", name)
+	}
+	return s.plan.Services[i], nil
+}
+
+// all returns every service of the maps, those that are no longer configured
+// last, with the names they had if they are known.
+func (s *snapshot) all() []ServiceState {
+	if s.plan == nil {
+		return nil
+	}
+	out := slices.Clone(s.plan.Services)
+	for _, one := range s.plan.Retired {
+		one.Name = s.names[one.ID]
+		out = append(out, one)
+	}
+	return out
+}

@@ -1,0 +1,124 @@
+package control
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/xlb-io/xlb/pkg/maps"
+	"github.com/xlb-io/xlb/pkg/schedule"
+)
+
+// tableWorkers bounds the tables computed at the same time: a plan must not
+// take the whole machine from the packets.
+const tableWorkers = 2
+
+// tableJob asks for the table of plan.Services[service].
+type tableJob struct {
+	service int
+	id      uint32
+}
+
+// tableEntry is what a table depends on, per backend.
+type tableEntry struct {
+	address netip.AddrPort
+	id      uint32
+	weight  uint16
+}
+
+// builtTable is a table with what it was built from. Nothing of it is changed.
+type builtTable struct {
+	entries []tableEntry // sorted by address
+	table   maps.Table
+	slots   map[uint32]int // by backend number
+}
+
+// buildTables computes the tables whose entries changed, and forgets those of
+// services that are gone.
+func (p *Planner) buildTables(r *round) error {
+	built := make([]builtTable, len(r.jobs))
+	var group errgroup.Group
+	group.SetLimit(tableWorkers)
+	for i, job := range r.jobs {
+		s := &r.plan.Services[job.service]
+		entries := make([]tableEntry, 0, len(s.Backends))
+		for _, b := range s.Backends {
+			if b.Effective > 0 {
+				entries = append(entries, tableEntry{b.Address, b.ID, b.Effective})
+			}
+		}
+		known := p.tables[job.id]
+		if len(known.table) == r.Sizes.Table && slices.Equal(known.entries, entries) {
+			built[i] = known
+			continue
+		}
+		group.Go(func() error {
+			t, err := build(entries, r.Sizes.Table)
+			if err != nil {
+				return fmt.Errorf("service %q: %w", s.Name, err)
+			}
+			built[i] = t
+			return nil
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	tables := make(map[uint32]builtTable, len(built))
+	for i, job := range r.jobs {
+		t := built[i]
+		if now := r.Present.Tables[job.id]; !sameSlots(now, t.table) && now.Equal(t.table) {
+			t.table = now // one copy in memory is enough, and comparing is free
+		}
+		tables[job.id] = t
+		r.plan.Contents.Tables[job.id] = t.table
+		backends := r.plan.Services[job.service].Backends
+		for k := range backends {
+			backends[k].Slots = t.slots[backends[k].ID]
+		}
+	}
+	p.tables = tables
+	return nil
+}
+
+func build(entries []tableEntry, size int) (builtTable, error) {
+	in := make([]schedule.Entry, len(entries))
+	for i, e := range entries {
+		in[i] = schedule.Entry{Key: entryKey(e.address), ID: e.id, Weight: uint32(e.weight)}
+	}
+	table, err := schedule.Maglev(in, size)
+	if err != nil {
+		return builtTable{}, err
+	}
+	out := builtTable{entries: entries, table: table, slots: make(map[uint32]int, len(entries))}
+	for _, id := range table {
+		out.slots[id]++
+	}
+	return out, nil
+}
+
+// sameSlots says whether two tables are the same memory.
+func sameSlots(a, b maps.Table) bool {
+	return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0])
+}
+
+// diff is [maps.Diff] without comparing the slots of tables that are the same
+// memory: most of them, most of the time.
+func diff(have, want maps.Contents) maps.Changes {
+	h, w := have, want
+	h.Tables = make(map[uint32]maps.Table)
+	w.Tables = make(map[uint32]maps.Table)
+	for id, t := range have.Tables {
+		if u, ok := want.Tables[id]; !ok || !sameSlots(t, u) {
+			h.Tables[id] = t
+		}
+	}
+	for id, t := range want.Tables {
+		if u, ok := have.Tables[id]; !ok || !sameSlots(t, u) {
+			w.Tables[id] = t
+		}
+	}
+	return maps.Diff(h, w)
+}

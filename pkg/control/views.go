@@ -1,0 +1,239 @@
+package control
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"iter"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/xlb-io/xlb/pkg/api"
+	"github.com/xlb-io/xlb/pkg/maps"
+	"github.com/xlb-io/xlb/pkg/model"
+)
+
+// Service implements [api.Daemon].
+func (c *controller) Service(name string) (api.ServiceDetail, error) {
+	s := c.published.Load()
+	state, err := s.find(name)
+	if err != nil {
+		return api.ServiceDetail{}, err
+	}
+	traffic, err := c.data.ServiceTraffic(state.ID)
+	if err != nil {
+		return api.ServiceDetail{}, err
+	}
+	out := api.ServiceDetail{
+		Service: s.service(state), ID: state.ID, TableSize: len(s.plan.Contents.Tables[state.ID]), Traffic: trafficOf(traffic),
+		Probe: api.ServiceProbe{Type: string(model.ProbeNone)},
+	}
+	i := slices.IndexFunc(s.cfg.Services, func(one model.Service) bool { return one.Name == name })
+	if i < 0 {
+		return out, nil // configured differently since; the plan follows
+	}
+	cfg := s.cfg.Services[i]
+	if p := cfg.Probe; p.Type != model.ProbeNone && p.Type != "" {
+		out.Probe = api.ServiceProbe{
+			Type: string(p.Type), IntervalSeconds: p.Interval.Seconds(), TimeoutSeconds: p.Timeout.Seconds(), Rise: p.Rise, Fall: p.Fall,
+		}
+	}
+	out.Timeouts = map[string]float64{
+		"tcp_syn": cfg.Timeouts.TCPSyn.Seconds(), "tcp_established": cfg.Timeouts.TCPEstablished.Seconds(),
+		"tcp_fin": cfg.Timeouts.TCPFin.Seconds(), "tcp_closed": cfg.Timeouts.TCPClosed.Seconds(), "udp": cfg.Timeouts.UDP.Seconds(),
+	}
+	return out, nil
+}
+
+// Backends implements [api.Daemon].
+func (c *controller) Backends(service string) ([]api.ServiceBackend, error) {
+	s := c.published.Load()
+	if service != "" {
+		if _, err := s.find(service); err != nil {
+			return nil, err
+		}
+	}
+	out := []api.ServiceBackend{}
+	for _, one := range s.all() {
+		if service != "" && one.Name != service {
+			continue
+		}
+		for _, b := range s.backends(one) {
+			out = append(out, api.ServiceBackend{Service: one.Name, Backend: b})
+		}
+	}
+	slices.SortStableFunc(out, func(a, b api.ServiceBackend) int {
+		return cmp.Or(strings.Compare(a.Service, b.Service), a.Address.Compare(b.Address))
+	})
+	return out, nil
+}
+
+// Stats implements [api.Daemon].
+func (c *controller) Stats(ctx context.Context, f api.StatsFilter) (api.Stats, error) {
+	s := c.published.Load()
+	out := api.Stats{At: time.Now(), Services: []api.ServiceStats{}, Backends: []api.BackendStats{}}
+	if f.Service != "" {
+		if _, err := s.find(f.Service); err != nil {
+			return out, err
+		}
+	}
+	for _, group := range []struct {
+		to   *[]api.Counter
+		read func() ([]maps.NamedCount, error)
+	}{{&out.Reasons, c.data.Reasons}, {&out.Events, c.data.Events}} {
+		counts, err := group.read()
+		if err != nil {
+			return out, err
+		}
+		*group.to = make([]api.Counter, 0, len(counts))
+		for _, n := range counts {
+			*group.to = append(*group.to, api.Counter{Name: n.Name, Count: api.Count(n.Count)})
+		}
+	}
+	for _, one := range s.all() {
+		if f.Service != "" && one.Name != f.Service {
+			continue
+		}
+		traffic, err := c.data.ServiceTraffic(one.ID)
+		if err != nil {
+			return out, err
+		}
+		flows := 0
+		for _, b := range one.Backends {
+			flows += s.counts[b.ID]
+			if f.NoBackends {
+				continue
+			}
+			if ctx.Err() != nil {
+				return out, ctx.Err()
+			}
+			traffic, err := c.data.BackendTraffic(b.ID)
+			if err != nil {
+				return out, err
+			}
+			out.Backends = append(out.Backends, api.BackendStats{
+				Service: one.Name, Address: b.Address, ID: b.ID, Flows: s.counts[b.ID], Traffic: trafficOf(traffic),
+			})
+		}
+		out.Services = append(out.Services, api.ServiceStats{Service: one.Name, ID: one.ID, Flows: flows, Traffic: trafficOf(traffic)})
+	}
+	return out, nil
+}
+
+func trafficOf(t maps.Traffic) api.Traffic {
+	return api.Traffic{
+		Request: api.Count(t.Request), Reply: api.Count(t.Reply), Dropped: api.Count(t.Dropped), FlowsCreated: t.Flows,
+	}
+}
+
+// Flows implements [api.Daemon].
+func (c *controller) Flows(f api.FlowFilter) (iter.Seq[api.Flow], error) {
+	s := c.published.Load()
+	match, err := s.flowMatcher(f)
+	if err != nil {
+		return nil, err
+	}
+	names := map[uint32]string{}
+	for id, name := range s.names {
+		names[id] = name
+	}
+	addresses := map[uint32]netip.AddrPort{}
+	if s.plan != nil {
+		for id, b := range s.plan.Contents.Backends {
+			addresses[id] = b.Address
+		}
+	}
+	return func(yield func(api.Flow) bool) {
+		sent := 0
+		for flow := range c.data.Flows() {
+			if !match(flow) {
+				continue
+			}
+			out := api.Flow{
+				Client: flow.Client, VIP: flow.VIP, Protocol: flow.Protocol.String(), Service: names[flow.Service],
+				Backend: addresses[flow.Backend], State: flow.State,
+				IdleSeconds: seconds(flow.Idle), ExpiresSeconds: seconds(flow.Expires),
+			}
+			if out.Service == "" {
+				out.Service = fmt.Sprintf("#%d", flow.Service)
+			}
+			if flow.NAT.IsValid() {
+				out.NAT = &flow.NAT
+			}
+			sent++
+			if !yield(out) || sent == f.Limit {
+				return
+			}
+		}
+	}, nil
+}
+
+// seconds drops what is below the resolution of the data plane's clock.
+func seconds(d time.Duration) float64 { return d.Round(10 * time.Millisecond).Seconds() }
+
+// flowMatcher compiles a filter to comparisons of numbers and addresses, cheap
+// enough for millions of flows.
+func (s *snapshot) flowMatcher(f api.FlowFilter) (func(maps.Flow) bool, error) {
+	var service uint32
+	if f.Service != "" {
+		state, err := s.find(f.Service)
+		if err != nil {
+			return nil, err
+		}
+		service = state.ID
+	}
+	var backends map[uint32]bool
+	if f.Backend != "" {
+		address, port, err := parseBackend(f.Backend)
+		if err != nil {
+			return nil, err
+		}
+		backends = map[uint32]bool{}
+		for _, one := range s.all() {
+			for _, b := range one.Backends {
+				if b.Address.Addr() == address && (port == 0 || b.Address.Port() == port) {
+					backends[b.ID] = true
+				}
+			}
+		}
+		if len(backends) == 0 {
+			return nil, api.Errorf(404, "no backend %s (`xlb backend ls` shows them)", f.Backend)
+		}
+	}
+	var clients netip.Prefix
+	if f.Client != "" {
+		var err error
+		if clients, err = parsePrefix(f.Client); err != nil {
+			return nil, err
+		}
+	}
+	return func(flow maps.Flow) bool {
+		return (service == 0 || flow.Service == service) &&
+			(backends == nil || backends[flow.Backend]) &&
+			(!clients.IsValid() || clients.Contains(flow.Client.Addr()))
+	}, nil
+}
+
+func parseBackend(text string) (netip.Addr, uint16, error) {
+	if ap, err := netip.ParseAddrPort(text); err == nil {
+		return ap.Addr(), ap.Port(), nil
+	}
+	a, err := netip.ParseAddr(text)
+	if err != nil {
+		return a, 0, api.Errorf(400, "backend %q is not an address (for example 10.0.0.11 or 10.0.0.11:8080)", text)
+	}
+	return a, 0, nil
+}
+
+func parsePrefix(text string) (netip.Prefix, error) {
+	if a, err := netip.ParseAddr(text); err == nil {
+		return netip.PrefixFrom(a, a.BitLen()), nil
+	}
+	p, err := netip.ParsePrefix(text)
+	if err != nil {
+		return p, api.Errorf(400, "client %q is not an address or prefix (for example 192.0.2.7 or 192.0.2.0/24)", text)
+	}
+	return p.Masked(), nil
+}
