@@ -153,7 +153,7 @@ func (n *Namespace) HoldTCP(ctx context.Context, to netip.AddrPort, count, paral
 			return err
 		}
 		h.conns[i] = &heldConn{Conn: c, reader: bufio.NewReaderSize(c, 64)}
-		return h.conns[i].within(ctx, func() error {
+		return underContext(ctx, c.SetDeadline, func() error {
 			name, err := h.conns[i].reader.ReadString('\n')
 			h.conns[i].backend = strings.TrimSuffix(name, "\n")
 			return err
@@ -197,7 +197,7 @@ func (h *Held) Echo(ctx context.Context) (failed int, err error) {
 }
 
 func (c *heldConn) echo(ctx context.Context, i int) error {
-	return c.within(ctx, func() error {
+	return underContext(ctx, c.SetDeadline, func() error {
 		want := fmt.Sprintf("%d\n", i)
 		if _, err := io.WriteString(c, want); err != nil {
 			return err
@@ -208,17 +208,6 @@ func (c *heldConn) echo(ctx context.Context, i int) error {
 		}
 		return err
 	})
-}
-
-// within runs fn under the context's end.
-func (c *heldConn) within(ctx context.Context, fn func() error) error {
-	stop := context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) })
-	defer stop()
-	err := fn()
-	if err != nil && ctx.Err() != nil {
-		return ctx.Err()
-	}
-	return err
 }
 
 func (h *Held) each(ctx context.Context, fn func(context.Context, int) error) error {

@@ -16,6 +16,7 @@ import (
 // Close. Its methods are safe for concurrent use.
 type Lab struct {
 	prefix string
+	cables atomic.Int32
 
 	mu       sync.Mutex
 	closed   bool

@@ -35,6 +35,9 @@ type End struct {
 // XDP program transmits or redirects.
 var ForXDP = &Features{TxChecksum: false, GRO: true}
 
+// firstIndex is above any index that the kernel chooses in a lab.
+const firstIndex = 1000
+
 // Veth lays a cable, sets both ends up and configures them.
 func (l *Lab) Veth(a, b End) error {
 	fail := func(err error) error {
@@ -46,6 +49,10 @@ func (l *Lab) Veth(a, b End) error {
 	}
 	attrs := netlink.NewLinkAttrs()
 	attrs.Name, attrs.MTU, attrs.HardwareAddr = a.Name, a.MTU, a.MAC
+	// Were both ends given the same index, each in its namespace, the kernel
+	// would no longer see that they are a pair and leave them for up to a
+	// second before it declares them up (linkwatch_urgent_event).
+	attrs.Index = firstIndex + int(l.cables.Add(1))
 	veth := &netlink.Veth{
 		LinkAttrs: attrs, PeerName: b.Name, PeerHardwareAddr: b.MAC,
 		PeerMTU: uint32(b.MTU), PeerNamespace: netlink.NsFd(b.Namespace.fd),

@@ -125,31 +125,44 @@ func connect(ctx context.Context, f *os.File, to unix.Sockaddr) error {
 	if err != nil {
 		return err
 	}
-	if deadline, ok := ctx.Deadline(); ok {
-		if err := f.SetDeadline(deadline); err != nil {
-			return err
-		}
-	}
-	stop := context.AfterFunc(ctx, func() { _ = f.SetDeadline(time.Unix(1, 0)) })
-	defer stop()
 	var connErr error
-	err = raw.Write(func(fd uintptr) bool {
-		connErr = unix.Connect(int(fd), to)
-		switch connErr {
-		case unix.EINPROGRESS, unix.EALREADY, unix.EINTR:
-			return false
-		case unix.EISCONN:
-			connErr = nil
-		}
-		return true
+	err = underContext(ctx, f.SetDeadline, func() error {
+		return raw.Write(func(fd uintptr) bool {
+			connErr = unix.Connect(int(fd), to)
+			switch connErr {
+			case unix.EINPROGRESS, unix.EALREADY, unix.EINTR:
+				return false
+			case unix.EISCONN:
+				connErr = nil
+			}
+			return true
+		})
 	})
-	switch {
-	case errors.Is(err, os.ErrDeadlineExceeded) && ctx.Err() != nil:
-		return ctx.Err()
-	case err != nil:
+	if err != nil {
 		return err
 	}
 	return os.NewSyscallError("connect", connErr)
+}
+
+// underContext runs input or output that obeys a deadline, and ends it with
+// the context's error when the context is done. Afterwards no deadline is set.
+func underContext(ctx context.Context, setDeadline func(time.Time) error, fn func() error) error {
+	fired := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		_ = setDeadline(time.Unix(1, 0))
+		close(fired)
+	})
+	err := fn()
+	if stop() {
+		return err
+	}
+	// It has set the deadline or is about to, which must not hit a later call.
+	<-fired
+	_ = setDeadline(time.Time{})
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return ctx.Err()
+	}
+	return err
 }
 
 func sockaddr(a netip.AddrPort) unix.Sockaddr {

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
-	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -62,23 +61,18 @@ func (w *Wire) Next(ctx context.Context, match func(frame []byte) bool) ([]byte,
 	if err != nil {
 		return nil, err
 	}
-	if err := w.file.SetReadDeadline(time.Time{}); err != nil {
-		return nil, err
-	}
-	stop := context.AfterFunc(ctx, func() { _ = w.file.SetReadDeadline(time.Unix(1, 0)) })
-	defer stop()
 	for {
 		var (
 			frame   []byte
 			recvErr error
 		)
-		err := raw.Read(func(fd uintptr) bool {
-			frame, recvErr = w.receive(int(fd))
-			return recvErr != unix.EAGAIN
+		err := underContext(ctx, w.file.SetReadDeadline, func() error {
+			return raw.Read(func(fd uintptr) bool {
+				frame, recvErr = w.receive(int(fd))
+				return recvErr != unix.EAGAIN
+			})
 		})
 		switch {
-		case err != nil && ctx.Err() != nil:
-			return nil, ctx.Err()
 		case err != nil:
 			return nil, err
 		case recvErr != nil:
