@@ -1,0 +1,269 @@
+package control
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/xlb-io/xlb/pkg/maps"
+	"github.com/xlb-io/xlb/pkg/model"
+	"github.com/xlb-io/xlb/pkg/probe"
+)
+
+// checkPlan checks what must hold of every plan.
+func checkPlan(t *testing.T, in Input, p *Plan) {
+	t.Helper()
+	c := p.Contents
+	for id, b := range c.Backends {
+		if old, ok := in.Present.Backends[id]; ok && (old.Address != b.Address || old.Service != b.Service) {
+			t.Errorf("backend number %d went from %v to %v", id, old, b)
+		}
+		if _, ok := c.Services[b.Service]; !ok {
+			t.Errorf("backend number %d belongs to service %d, which is not there", id, b.Service)
+		}
+		if id == 0 || int(id) >= in.Sizes.Backends {
+			t.Errorf("backend number %d is out of range", id)
+		}
+	}
+	for id, old := range in.Present.Backends {
+		if _, ok := c.Backends[id]; !ok && !in.Idle[id] {
+			t.Errorf("backend number %d (%v) is gone and may have flows", id, old)
+		}
+	}
+	for id, s := range c.Services {
+		if old, ok := in.Present.Services[id]; ok && old.Forward != s.Forward {
+			t.Errorf("service number %d forwards by %s, before by %s", id, s.Forward, old.Forward)
+		}
+	}
+	for i, a := range c.Sources {
+		if old, ok := in.Present.Sources[i]; ok && old != a {
+			t.Errorf("source %d went from %s to %s", i, old, a)
+		}
+		if v := c.VIPs[maps.VIPKey{Address: a}]; v.Source != uint16(i)+1 || v.Service != 0 {
+			t.Errorf("source %s at %d is known as %+v", a, i, v)
+		}
+	}
+	for k, v := range c.VIPs {
+		if k.Protocol == 0 {
+			continue
+		}
+		if _, ok := c.Tables[v.Service]; !ok {
+			t.Errorf("frontend %v leads to service %d, which has no table", k, v.Service)
+		}
+	}
+	for _, s := range p.Services {
+		checkTable(t, in, s, c)
+	}
+}
+
+// checkTable checks that every slot is of a backend of the service and that
+// shares follow the weights.
+func checkTable(t *testing.T, in Input, s ServiceState, c maps.Contents) {
+	t.Helper()
+	table := c.Tables[s.ID]
+	if len(table) != in.Sizes.Table {
+		t.Fatalf("service %s has a table of %d slots", s.Name, len(table))
+	}
+	slots := map[uint32]int{}
+	for _, id := range table {
+		slots[id]++
+	}
+	total := 0
+	for _, b := range s.Backends {
+		total += int(b.Effective)
+		if c.Backends[b.ID].Serves != b.Serves || b.Effective > 0 && !b.Serves {
+			t.Errorf("backend %+v: the maps say serves %v", b, c.Backends[b.ID].Serves)
+		}
+	}
+	for _, b := range s.Backends {
+		if slots[b.ID] != b.Slots {
+			t.Errorf("backend %s has %d slots, said %d", b.Address, slots[b.ID], b.Slots)
+		}
+		if total > 0 {
+			exact := float64(len(table)) * float64(b.Effective) / float64(total)
+			if d := float64(b.Slots) - exact; d > 1 || d < -1 {
+				t.Errorf("backend %s has %d slots, weight %d of %d asks for %.2f", b.Address, b.Slots, b.Effective, total, exact)
+			}
+		}
+		delete(slots, b.ID)
+	}
+	if total == 0 {
+		delete(slots, 0)
+	}
+	if len(slots) != 0 {
+		t.Errorf("service %s sends flows to %v, which are not its backends", s.Name, slots)
+	}
+}
+
+// world is a random history of configurations.
+type world struct {
+	*rand.Rand
+	in Input
+}
+
+func (w *world) change() {
+	w.in.Services = nil
+	for i := range w.IntN(6) {
+		s := service(fmt.Sprintf("s%d", i), fmt.Sprintf("203.0.113.%d:80", 1+(i+w.IntN(2)*6)))
+		if w.IntN(8) == 0 {
+			s.Forward = model.L2DSR
+		}
+		s.Fail = []model.FailMode{model.FailOpen, model.FailClosed}[w.IntN(2)]
+		s.Probe.Type = model.ProbeTCP
+		for b := range 8 {
+			if w.IntN(3) > 0 {
+				s.Backends = append(s.Backends, model.Backend{
+					Address: ap(fmt.Sprintf("10.0.%d.%d:80", i, b+1)), Weight: uint16(w.IntN(4)), Drain: w.IntN(6) == 0,
+				})
+			}
+		}
+		w.Shuffle(len(s.Backends), func(i, j int) { s.Backends[i], s.Backends[j] = s.Backends[j], s.Backends[i] })
+		w.in.Services = append(w.in.Services, s)
+	}
+	w.in.Health = map[probe.Key]model.BackendHealth{}
+	w.in.Overrides = map[probe.Key]model.Override{}
+	for _, s := range w.in.Services {
+		for _, b := range s.Backends {
+			key := probe.Key{Service: s.Name, Backend: b.Address}
+			w.in.Health[key] = model.BackendHealth{State: model.Health(w.IntN(3))}
+			if w.IntN(10) == 0 {
+				weight := uint16(w.IntN(5))
+				w.in.Overrides[key] = model.Override{Weight: &weight}
+			}
+		}
+	}
+	w.in.Settings.Sources = nil
+	for i := range 4 {
+		if i == 0 || w.IntN(2) == 0 {
+			w.in.Settings.Sources = append(w.in.Settings.Sources, addr(fmt.Sprintf("192.0.2.%d", 1+i)))
+		}
+	}
+	w.in.Settings.Sources = append(w.in.Settings.Sources, addr("2001:db8::1"))
+}
+
+// rest makes some of what is out of use idle.
+func (w *world) rest(p *Plan) {
+	w.in.Idle, w.in.IdleSources = map[uint32]bool{}, map[netip.Addr]bool{}
+	for _, list := range [][]ServiceState{p.Services, p.Retired} {
+		for _, s := range list {
+			for _, b := range s.Backends {
+				if b.State == "retired" && w.IntN(2) == 0 {
+					w.in.Idle[b.ID] = true
+				}
+			}
+		}
+	}
+	drawn := map[netip.Addr]bool{}
+	for _, a := range p.DrawnFrom {
+		drawn[a] = true
+	}
+	for _, a := range p.Contents.Sources {
+		if !drawn[a] && w.IntN(2) == 0 {
+			w.in.IdleSources[a] = true
+		}
+	}
+}
+
+func TestRandomHistories(t *testing.T) {
+	for seed := range uint64(40) {
+		w := &world{Rand: rand.New(rand.NewPCG(seed, 1)), in: input(maps.Contents{})}
+		planner := NewPlanner()
+		for step := range 25 {
+			w.change()
+			p, err := planner.Plan(w.in)
+			if err != nil {
+				t.Fatal(err)
+			}
+			checkPlan(t, w.in, p)
+
+			// Whatever a planner has seen before, and in whatever order
+			// services come, the plan is the same.
+			again := w.in
+			again.Services = append([]model.Service(nil), w.in.Services...)
+			w.Shuffle(len(again.Services), func(i, j int) {
+				again.Services[i], again.Services[j] = again.Services[j], again.Services[i]
+			})
+			if d := cmp.Diff(p, mustPlan(t, again), compare...); d != "" {
+				t.Fatalf("the same input gave another plan (-first +second):\n%s", d)
+			}
+
+			// Written, it is its own successor.
+			w.in.Present = p.Contents
+			w.in.Idle, w.in.IdleSources = nil, nil
+			next := mustPlan(t, w.in)
+			if n := diff(p.Contents, next.Contents).Len(); n != 0 {
+				t.Fatalf("seed %d, step %d: planning again changes %d entries", seed, step, n)
+			}
+			w.rest(p)
+			if t.Failed() {
+				t.Fatalf("seed %d, step %d", seed, step)
+			}
+		}
+	}
+}
+
+func TestOneChangeBuildsOneTable(t *testing.T) {
+	in := input(maps.Contents{}, service("a", "203.0.113.1:80", "10.0.0.1:80", "10.0.0.2:80"), service("b", "203.0.113.2:80", "10.0.0.1:80"))
+	planner := NewPlanner()
+	first, err := planner.Plan(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	in.Present = first.Contents
+	in.Health[probe.Key{Service: "a", Backend: ap("10.0.0.1:80")}] = model.BackendHealth{State: model.HealthDown}
+	second, err := planner.Plan(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a := first.Services[0].ID; sameSlots(first.Contents.Tables[a], second.Contents.Tables[a]) {
+		t.Error("the table of the service that changed was not built again")
+	}
+	if b := first.Services[1].ID; !sameSlots(first.Contents.Tables[b], second.Contents.Tables[b]) {
+		t.Error("the table of the service that did not change was built again")
+	}
+	if c := diff(first.Contents, second.Contents); len(c.Tables) != 1 || len(c.Backends) != 1 || c.Len() != 2 {
+		t.Errorf("one backend down changes %d entries", c.Len())
+	}
+}
+
+// BenchmarkPlan plans 1,000 services of 100 backends each.
+func BenchmarkPlan(b *testing.B) {
+	in := input(maps.Contents{})
+	in.Sizes = maps.Sizes{Services: 2001, Backends: 200001, Frontends: 2008, Sources: 8, Table: 65537, Flows: 1024}
+	for i := range 1000 {
+		s := service(fmt.Sprintf("s%04d", i), fmt.Sprintf("203.0.%d.%d:80", i/250, 1+i%250))
+		for k := range 100 {
+			s.Backends = append(s.Backends, model.Backend{Address: ap(fmt.Sprintf("10.%d.%d.%d:80", i/250, i%250, k+1)), Weight: 1})
+		}
+		in.Services = append(in.Services, s)
+	}
+	b.Run("full", func(b *testing.B) {
+		for b.Loop() {
+			if _, err := NewPlanner().Plan(in); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("one-change", func(b *testing.B) {
+		planner := NewPlanner()
+		p, err := planner.Plan(in)
+		if err != nil {
+			b.Fatal(err)
+		}
+		key := probe.Key{Service: "s0500", Backend: ap("10.2.0.7:80")}
+		in := in
+		for b.Loop() {
+			in.Present = p.Contents
+			in.Health = map[probe.Key]model.BackendHealth{key: {State: model.HealthDown - in.Health[key].State}}
+			if p, err = planner.Plan(in); err != nil {
+				b.Fatal(err)
+			}
+			if n := diff(in.Present, p.Contents).Len(); n != 2 {
+				b.Fatalf("%d entries change", n)
+			}
+		}
+	})
+}
