@@ -197,8 +197,7 @@ type XdpVip6Key struct {
 	Address  XdpAddr
 	Port     uint16
 	Protocol uint8
-	Pad      uint8
-	_        [4]byte
+	Pad      [5]uint8
 }
 
 // Names of all BPF objects in the ELF.

@@ -12,6 +12,9 @@
 
 #define HOP_LIFE 238
 
+/* A packet length that fits everywhere. */
+#define ASK_MTU 1
+
 static __always_inline __u32 next_hop_slot(const struct addr *to, __u32 ingress)
 {
 	return mix(to->half[0] ^ mix(to->half[1]) ^ ingress) >> 16 & (NEXT_HOPS - 1);
@@ -24,7 +27,9 @@ static __always_inline void next_hop_store(struct next_hop *h, const struct addr
 	h->address = *to;
 	h->ingress = ingress;
 	h->egress = fib->ifindex;
-	h->mtu = fib->mtu_result;
+	/* Shares its place with tot_len, which asks for it; without an answer
+	 * that is still there. */
+	h->mtu = fib->mtu_result == ASK_MTU ? 0 : fib->mtu_result;
 	h->expires = now + HOP_LIFE;
 	h->family = ipv6 ? 6 : 4;
 	h->via_gateway = ipv6 ? __builtin_memcmp(fib->ipv6_dst, to, sizeof(*to)) != 0 :
@@ -64,7 +69,7 @@ static __always_inline struct next_hop *next_hop_get(const struct addr *to, __u3
  */
 __noinline int next_hop_ask(ctx_t *ctx, const struct addr *to, int ipv6)
 {
-	struct bpf_fib_lookup fib = { .tot_len = 1, .ifindex = ctx_ingress(ctx) };
+	struct bpf_fib_lookup fib = { .tot_len = ASK_MTU, .ifindex = ctx_ingress(ctx) };
 	struct next_hop *hop;
 	long code;
 

@@ -86,7 +86,7 @@ struct vip6_key {
 	struct addr address;
 	__be16 port;
 	__u8 protocol;
-	__u8 pad;
+	__u8 pad[5]; /* named, so that it is zero: keys are compared whole */
 };
 
 struct vip {

@@ -1,0 +1,299 @@
+package loader
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/xlb-io/xlb/pkg/model"
+)
+
+// Attachment is the data plane on one interface.
+type Attachment struct {
+	Interface string
+	// Mode is native, generic or tc; never auto.
+	Mode model.AttachMode
+	// Why is the reason for the mode, in words.
+	Why string
+	// Hook is what holds the program: "xdp link", "tcx link" or "clsact filter".
+	Hook string
+}
+
+const (
+	kindXDP = "xdp"
+	kindTCX = "tcx"
+)
+
+// attachAll brings every interface to the mode asked for, then leaves the
+// interfaces that are no longer wanted.
+func (l *Loader) attachAll(p *Programs) error {
+	for _, name := range l.options.Settings.Interfaces {
+		iface, err := netlink.LinkByName(name)
+		if err != nil {
+			return fmt.Errorf("interface %q: %w (see `ip link`)", name, err)
+		}
+		a, err := l.attach(iface, p)
+		if err != nil {
+			return fmt.Errorf("attach to interface %q: %w", name, err)
+		}
+		l.options.Log.Info("attached", "interface", name, "mode", a.Mode, "hook", a.Hook, "why", a.Why)
+		l.attachments = append(l.attachments, a)
+	}
+	return l.leaveOthers()
+}
+
+// takeOverLinks moves the links that a version of xlb with another layout of the
+// maps pinned to our directory, so that they are updated and not replaced.
+func (l *Loader) takeOverLinks() error {
+	versions, err := entries(l.pins.root)
+	if err != nil {
+		return err
+	}
+	for _, v := range versions {
+		dir := filepath.Join(l.pins.root, v, "links")
+		if dir == l.pins.links() {
+			continue
+		}
+		names, err := entries(dir)
+		if err != nil {
+			return err
+		}
+		for _, n := range names {
+			if err := movePin(filepath.Join(dir, n), filepath.Join(l.pins.links(), n)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// movePin leaves a link that has a pin at the new place alone: its interface
+// has been taken over before.
+func movePin(from, to string) error {
+	if _, err := os.Stat(to); err == nil {
+		return nil
+	}
+	pinned, err := link.LoadPinnedLink(from, nil)
+	if err != nil {
+		return fmt.Errorf("open pinned link %s: %w", from, err)
+	}
+	defer pinned.Close()
+	if err := pinned.Pin(to); err != nil {
+		return fmt.Errorf("move pin %s: %w", from, err)
+	}
+	return nil
+}
+
+func (l *Loader) leaveOthers() error {
+	names, err := entries(l.pins.links())
+	if err != nil {
+		return err
+	}
+	for _, n := range names {
+		iface, _, ok := parsePinName(n)
+		if ok && slices.Contains(l.options.Settings.Interfaces, iface) {
+			continue
+		}
+		l.options.Log.Info("leaving interface", "interface", iface)
+		if err := detachPinned(filepath.Join(l.pins.links(), n)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (l *Loader) attach(iface netlink.Link, p *Programs) (Attachment, error) {
+	mode, why, err := l.attachXDP(iface, p)
+	if err != nil {
+		return Attachment{}, err
+	}
+	if mode == model.AttachTC {
+		hook, err := l.attachTC(iface, p.TC)
+		if err == nil {
+			err = l.detachKind(iface, kindXDP)
+		}
+		return Attachment{iface.Attrs().Name, mode, why, hook}, err
+	}
+	// What XDP cannot finish it passes on, so TC must be there too.
+	if _, err := l.attachTC(iface, p.Companion); err != nil {
+		return Attachment{}, fmt.Errorf("TC program beside XDP: %w", err)
+	}
+	return Attachment{iface.Attrs().Name, mode, why, "xdp link"}, nil
+}
+
+// attachXDP returns the XDP mode that the program runs in now, or AttachTC if
+// it is to run in TC.
+func (l *Loader) attachXDP(iface netlink.Link, p *Programs) (model.AttachMode, string, error) {
+	switch want := l.options.Settings.Attach; want {
+	case model.AttachTC:
+		return model.AttachTC, "the configuration asks for tc", nil
+	case model.AttachNative, model.AttachGeneric:
+		err := l.putXDP(iface, p.XDP, want)
+		return want, fmt.Sprintf("the configuration asks for %s", want), err
+	}
+	native := l.putXDP(iface, p.XDP, model.AttachNative)
+	if native == nil {
+		return model.AttachNative, "the driver runs XDP", nil
+	}
+	generic := l.putXDP(iface, p.XDP, model.AttachGeneric)
+	if generic == nil {
+		return model.AttachGeneric, fmt.Sprintf("native XDP: %v", native), nil
+	}
+	return model.AttachTC, fmt.Sprintf("native XDP: %v; generic XDP: %v", native, generic), nil
+}
+
+var xdpFlags = map[model.AttachMode]link.XDPAttachFlags{
+	model.AttachNative:  link.XDPDriverMode,
+	model.AttachGeneric: link.XDPGenericMode,
+}
+
+// putXDP makes the interface run prog in the given mode. A link of ours in that
+// mode is updated in place; in another mode it is replaced, with a gap of
+// microseconds; a program that is not ours stays, and is an error.
+func (l *Loader) putXDP(iface netlink.Link, prog *ebpf.Program, mode model.AttachMode) error {
+	path := l.linkPath(iface, kindXDP)
+	if currentXDPMode(iface) == mode {
+		done, err := updatePinned(path, iface, prog)
+		if done || err != nil {
+			return err
+		}
+	}
+	options := link.XDPOptions{Program: prog, Interface: iface.Attrs().Index, Flags: xdpFlags[mode]}
+	made, err := link.AttachXDP(options)
+	if errors.Is(err, unix.EBUSY) || errors.Is(err, unix.EEXIST) {
+		if _, pinned := os.Stat(path); pinned != nil {
+			return foreignXDP(iface)
+		}
+		// Ours, in the other mode or of another interface of this name.
+		if err := detachPinned(path); err != nil {
+			return err
+		}
+		made, err = link.AttachXDP(options)
+		if errors.Is(err, unix.EBUSY) || errors.Is(err, unix.EEXIST) {
+			return foreignXDP(iface)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	defer made.Close()
+	return pinLink(made, path)
+}
+
+func currentXDPMode(iface netlink.Link) model.AttachMode {
+	const driver, generic = 1, 2 // enum of IFLA_XDP_ATTACHED in linux/if_link.h
+	fresh, err := netlink.LinkByIndex(iface.Attrs().Index)
+	if err != nil || fresh.Attrs().Xdp == nil || !fresh.Attrs().Xdp.Attached {
+		return 0
+	}
+	switch fresh.Attrs().Xdp.AttachMode {
+	case driver:
+		return model.AttachNative
+	case generic:
+		return model.AttachGeneric
+	}
+	return 0
+}
+
+func foreignXDP(iface netlink.Link) error {
+	what := "another XDP program"
+	if fresh, err := netlink.LinkByIndex(iface.Attrs().Index); err == nil && fresh.Attrs().Xdp != nil {
+		id := fresh.Attrs().Xdp.ProgId
+		what = fmt.Sprintf("another XDP program (id %d%s)", id, programName(ebpf.ProgramID(id)))
+	}
+	return fmt.Errorf("%s runs there (remove it with `ip link set dev %s xdp off` or its owner's tool, or set `attach: tc`)", what, iface.Attrs().Name)
+}
+
+func programName(id ebpf.ProgramID) string {
+	p, err := ebpf.NewProgramFromID(id)
+	if err != nil {
+		return ""
+	}
+	defer p.Close()
+	info, err := p.Info()
+	if err != nil || info.Name == "" {
+		return ""
+	}
+	return ", " + info.Name
+}
+
+func (l *Loader) linkPath(iface netlink.Link, kind string) string {
+	return filepath.Join(l.pins.links(), pinName(iface.Attrs().Name, kind))
+}
+
+// updatePinned replaces the program of a pinned link, between two packets. It
+// returns false if there is no such link, or if its interface is gone and a new
+// one has the name: then the dead pin is removed.
+func updatePinned(path string, iface netlink.Link, prog *ebpf.Program) (bool, error) {
+	pinned, err := link.LoadPinnedLink(path, nil)
+	if errors.Is(err, os.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("open pinned link %s: %w", path, err)
+	}
+	defer pinned.Close()
+	if linkInterface(pinned) != iface.Attrs().Index {
+		return false, pinned.Unpin()
+	}
+	err = pinned.Update(prog)
+	if errors.Is(err, unix.ENOLINK) {
+		return false, pinned.Unpin()
+	}
+	if err != nil {
+		return false, fmt.Errorf("update pinned link %s: %w", path, err)
+	}
+	return true, nil
+}
+
+// linkInterface returns the index of a link's interface, 0 if it is gone.
+func linkInterface(l link.Link) int {
+	info, err := l.Info()
+	if err != nil {
+		return 0
+	}
+	if x := info.XDP(); x != nil {
+		return int(x.Ifindex)
+	}
+	if x := info.TCX(); x != nil {
+		return int(x.Ifindex)
+	}
+	return 0
+}
+
+func pinLink(l link.Link, path string) error {
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("remove dead pin: %w", err)
+	}
+	if err := l.Pin(path); err != nil {
+		return fmt.Errorf("pin link: %w", err)
+	}
+	return nil
+}
+
+// detachPinned ends a pinned link even if another process has it open.
+func detachPinned(path string) error {
+	pinned, err := link.LoadPinnedLink(path, nil)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("open pinned link %s: %w", path, err)
+	}
+	defer pinned.Close()
+	if err := pinned.Detach(); err != nil && !errors.Is(err, unix.ENOLINK) && linkInterface(pinned) != 0 {
+		return fmt.Errorf("detach %s: %w", path, err)
+	}
+	return pinned.Unpin()
+}
+
+func (l *Loader) detachKind(iface netlink.Link, kind string) error {
+	return detachPinned(l.linkPath(iface, kind))
+}

@@ -1,0 +1,97 @@
+package loader
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// attachTC puts prog on the interface's ingress and returns what holds it: a
+// tcx link (Linux 6.6), or a filter of the clsact qdisc on older kernels.
+func (l *Loader) attachTC(iface netlink.Link, prog *ebpf.Program) (string, error) {
+	err := l.putTCX(iface, prog)
+	if err == nil {
+		// An earlier run may have had no tcx.
+		return "tcx link", removeFilter(iface)
+	}
+	if !errors.Is(err, ebpf.ErrNotSupported) && !errors.Is(err, unix.EINVAL) {
+		return "", err
+	}
+	if err := putFilter(iface, prog); err != nil {
+		return "", err
+	}
+	return "clsact filter", nil
+}
+
+func (l *Loader) putTCX(iface netlink.Link, prog *ebpf.Program) error {
+	path := l.linkPath(iface, kindTCX)
+	if done, err := updatePinned(path, iface, prog); done || err != nil {
+		return err
+	}
+	made, err := link.AttachTCX(link.TCXOptions{
+		Interface: iface.Attrs().Index, Program: prog, Attach: ebpf.AttachTCXIngress,
+		// First, so that no other program sees half of our traffic.
+		Anchor: link.Head(),
+	})
+	if err != nil {
+		return fmt.Errorf("tcx: %w", err)
+	}
+	defer made.Close()
+	return pinLink(made, path)
+}
+
+// The filter that is ours among those of the clsact qdisc.
+const (
+	filterName     = "xlb"
+	filterHandle   = 0x786c62 // "xlb"
+	filterPriority = 1
+)
+
+func putFilter(iface netlink.Link, prog *ebpf.Program) error {
+	qdisc := &netlink.GenericQdisc{
+		QdiscType: "clsact",
+		QdiscAttrs: netlink.QdiscAttrs{
+			LinkIndex: iface.Attrs().Index, Handle: netlink.MakeHandle(0xffff, 0), Parent: netlink.HANDLE_CLSACT,
+		},
+	}
+	if err := netlink.QdiscAdd(qdisc); err != nil && !errors.Is(err, unix.EEXIST) {
+		return fmt.Errorf("add clsact qdisc: %w", err)
+	}
+	if err := netlink.FilterReplace(filter(iface, prog.FD())); err != nil {
+		return fmt.Errorf("put clsact filter: %w", err)
+	}
+	return nil
+}
+
+func filter(iface netlink.Link, fd int) *netlink.BpfFilter {
+	return &netlink.BpfFilter{
+		FilterAttrs: netlink.FilterAttrs{
+			LinkIndex: iface.Attrs().Index, Parent: netlink.HANDLE_MIN_INGRESS,
+			Handle: filterHandle, Protocol: unix.ETH_P_ALL, Priority: filterPriority,
+		},
+		Fd: fd, Name: filterName, DirectAction: true,
+	}
+}
+
+// removeFilter removes our filter, if it is there. The qdisc stays: others may
+// use it, and empty it costs nothing.
+func removeFilter(iface netlink.Link) error {
+	filters, err := netlink.FilterList(iface, netlink.HANDLE_MIN_INGRESS)
+	if err != nil {
+		return nil // no clsact qdisc, so no filter
+	}
+	for _, f := range filters {
+		b, ok := f.(*netlink.BpfFilter)
+		if !ok || b.Handle != filterHandle {
+			continue
+		}
+		if err := netlink.FilterDel(f); err != nil {
+			return fmt.Errorf("remove clsact filter from %s: %w", iface.Attrs().Name, err)
+		}
+	}
+	return nil
+}
