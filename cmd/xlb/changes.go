@@ -28,6 +28,9 @@ func describe(c maps.Changes, have, want maps.Contents, name func(uint32) string
 		out = append(out, planChange("service", name(s.Key), name(s.Key), s.Key, s, serviceText))
 	}
 	for _, v := range c.VIPs {
+		if v.Key.Protocol == 0 && len(c.Sources) > 0 {
+			continue // follows from the source
+		}
 		id := uint32(0)
 		if v.New != nil {
 			id = v.New.Service
@@ -126,11 +129,11 @@ func (e *env) printChanges(changes []api.PlanChange) {
 		if !ok {
 			sign = cell{"?", plain}
 		}
-		what := c.Kind
+		what := ""
 		if c.Service != "" && c.Service != c.Key {
-			what += " " + c.Service
+			what = c.Service + " "
 		}
-		e.printf("%s %s\n", e.paint(sign.text, sign.style), printable(what+" "+c.Key+detail(c)))
+		e.printf("%s %-8s %s\n", e.paint(sign.text, sign.style), c.Kind, printable(what+c.Key+detail(c)))
 	}
 }
 
