@@ -141,7 +141,8 @@ type heldConn struct {
 
 // HoldTCP opens count connections, at most parallel at a time, waits for each
 // one's greeting and keeps them all open. It raises the process's limit of
-// open files where count needs that. On error all are closed again.
+// open files where count needs that; servers within this process need as many
+// again, which [Namespace.StartTCPEchoProcess] avoids. On error all are closed.
 func (n *Namespace) HoldTCP(ctx context.Context, to netip.AddrPort, count, parallel int) (*Held, error) {
 	if err := raiseFileLimit(uint64(count)); err != nil {
 		return nil, err
@@ -228,9 +229,9 @@ func (h *Held) Close() {
 	}
 }
 
-// raiseFileLimit makes room for both ends of count connections.
+// raiseFileLimit makes room for count connections and what else is open.
 func raiseFileLimit(count uint64) error {
-	need := 2*count + 1024
+	need := count + 1024
 	var limit syscall.Rlimit
 	if err := syscall.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
 		return fmt.Errorf("read limit of open files: %w", err)
@@ -240,7 +241,7 @@ func raiseFileLimit(count uint64) error {
 	}
 	limit.Cur, limit.Max = need, max(limit.Max, need)
 	if err := syscall.Setrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
-		return fmt.Errorf("raise limit of open files to %d: %w (see fs.nr_open)", need, err)
+		return fmt.Errorf("raise limit of open files to %d: %w (raise the hard limit, see ulimit -Hn)", need, err)
 	}
 	return nil
 }

@@ -16,6 +16,11 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	EchoMain()
+	if os.Getenv(victimVariable) != "" {
+		fmt.Fprintln(os.Stderr, playVictim())
+		os.Exit(1)
+	}
 	before, err := TakeSnapshot()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -15,7 +15,7 @@ import (
 
 // Process is a program that runs inside a namespace. Unlike under
 // `ip netns exec` its file system is the caller's, so it sees the same
-// /sys/fs/bpf. It leads a process group of its own, which is killed as a whole
+// /sys/fs/bpf (and, under /sys/class/net, not its own links). It leads a process group of its own, which is killed as a whole
 // when the program ends, when its context is done, or when the lab closes; and
 // the kernel kills the program should this process die first.
 type Process struct {

@@ -127,7 +127,7 @@ func TestStopKillsTheStubborn(t *testing.T) {
 	}
 }
 
-// victimVariable makes TestVictim the process that TestKilledLab kills.
+// victimVariable makes the test binary the process that TestKilledLab kills.
 const victimVariable = "XLB_TESTLAB_VICTIM"
 
 // A process that is killed leaves neither children nor, after a sweep,
@@ -137,8 +137,9 @@ func TestKilledLab(t *testing.T) {
 	n := newNamespaceIn(t, l, "outer")
 	self, err := os.Executable()
 	must(t, err)
-	victim := n.Command(t.Context(), self, "-test.run=^TestVictim$")
+	victim := n.Command(t.Context(), self)
 	victim.Cmd.Env = append(os.Environ(), victimVariable+"=1")
+	victim.Cmd.Stderr = os.Stderr
 	r, w, err := os.Pipe()
 	must(t, err)
 	defer r.Close()
@@ -159,15 +160,21 @@ func TestKilledLab(t *testing.T) {
 	}
 }
 
-func TestVictim(t *testing.T) {
-	if os.Getenv(victimVariable) == "" {
-		t.Skip("runs only as a child of TestKilledLab")
+// playVictim starts a child, which is in a process group of its own, says its
+// id and the namespace's name, and waits to be killed.
+func playVictim() error {
+	l, err := New("victim")
+	if err != nil {
+		return err
 	}
-	l := newLab(t)
-	n := newNamespaceIn(t, l, "inner")
-	// Away from the group that the killer would kill anyway.
-	p := n.Command(t.Context(), "sleep", "300")
-	must(t, p.Start())
+	n, err := l.Namespace("inner")
+	if err != nil {
+		return err
+	}
+	p := n.Command(context.Background(), "sleep", "300")
+	if err := p.Start(); err != nil {
+		return err
+	}
 	fmt.Printf("%d %s\n", p.Pid(), n.FullName)
-	_ = p.Wait()
+	return p.Wait()
 }

@@ -6,6 +6,7 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // Server is what the real servers of a lab have in common. They listen on
@@ -102,8 +103,13 @@ func (e *TCPEcho) serve(l net.Listener) (stop func() error) {
 	wg.Go(func() {
 		for {
 			c, err := l.Accept()
-			if err != nil {
+			if errors.Is(err, net.ErrClosed) {
 				return
+			}
+			if err != nil {
+				// Out of descriptors: the caller waits in the backlog.
+				time.Sleep(5 * time.Millisecond)
+				continue
 			}
 			e.connections.Add(1)
 			mu.Lock()

@@ -73,6 +73,22 @@ type Topology struct {
 type Backend struct {
 	*Namespace
 	IP4, IP6 netip.Addr
+
+	outlet port
+}
+
+// Unplug pulls the backend's cable: to everybody else it is dead and silent.
+func (b *Backend) Unplug() error { return b.outlet.namespace.LinkDown(b.outlet.link) }
+
+// Plug puts the cable back and waits until it carries packets.
+func (b *Backend) Plug(ctx context.Context) error {
+	if err := b.outlet.namespace.LinkUp(b.outlet.link); err != nil {
+		return err
+	}
+	if err := b.outlet.namespace.WaitUp(ctx); err != nil {
+		return err
+	}
+	return b.WaitUp(ctx)
 }
 
 var (
@@ -180,7 +196,7 @@ func (b *builder) namespaces() error {
 		if err != nil {
 			return err
 		}
-		backend := &Backend{Namespace: n}
+		backend := &Backend{Namespace: n, outlet: port{t.Switch, n.Name}}
 		backend.IP4, backend.IP6 = backendNet.host(backendHost + i)
 		t.Backends = append(t.Backends, backend)
 	}

@@ -2,8 +2,10 @@ package testlab
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -165,6 +167,32 @@ func arpState(t *testing.T, n *Namespace, ip netip.Addr) int {
 		return state&(netlink.NUD_NONE|netlink.NUD_INCOMPLETE) == 0 && state != netlink.NUD_NONE
 	})
 	return state
+}
+
+// An unplugged backend is silent, not refusing, and comes back whole.
+func TestUnplug(t *testing.T) {
+	l := newLab(t)
+	net, err := l.Topology(TopologyOptions{Shape: OneArm, Backends: 1})
+	must(t, err)
+	backend := net.Backends[0]
+	_, err = backend.StartUDPEcho(9000)
+	must(t, err)
+	ctx := deadline(t)
+	for range 2 {
+		for _, ip := range []netip.Addr{backend.IP4, backend.IP6} {
+			if _, _, err := net.Client.AskUDP(ctx, netip.AddrPortFrom(ip, 9000), []byte("x"), 5, time.Second); err != nil {
+				t.Error(err)
+			}
+		}
+		must(t, backend.Unplug())
+		for _, ip := range []netip.Addr{backend.IP4, backend.IP6} {
+			_, _, err := net.Client.AskUDP(ctx, netip.AddrPortFrom(ip, 9000), []byte("x"), 2, 10*time.Millisecond)
+			if !errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Errorf("unplugged: %v", err)
+			}
+		}
+		must(t, backend.Plug(ctx))
+	}
 }
 
 func TestAttachPassRefusesSecondProgram(t *testing.T) {
