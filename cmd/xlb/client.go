@@ -51,21 +51,26 @@ func unknownService(ctx context.Context, client *api.Client, name string, err er
 	return notFound("service", name, names)
 }
 
-// notFound says that there is no such thing, and what there is.
+// notFound says that there is no thing of that name, and what there is.
 func notFound(what, name string, known []string) error {
-	slices.Sort(known)
-	known = slices.Compact(known)
 	if near := nearest(name, known); near != "" {
 		return failf("there is no %s %q (did you mean %s?)", what, name, near)
 	}
+	return noneOf(what, name, known)
+}
+
+// noneOf is notFound for what is no word, and has no likely misspelling.
+func noneOf(what, name string, known []string) error {
+	slices.Sort(known)
+	known = slices.Compact(known)
 	const few = 8
 	switch {
 	case len(known) == 0:
 		return failf("there is no %s %q (there is none at all)", what, name)
 	case len(known) > few:
-		return failf("there is no %s %q (there are %d: %s, …)", what, name, len(known), strings.Join(known[:few], ", "))
+		return failf("there is no %s %q (%d are known: %s, …)", what, name, len(known), strings.Join(known[:few], ", "))
 	}
-	return failf("there is no %s %q (there is: %s)", what, name, strings.Join(known, ", "))
+	return failf("there is no %s %q (known: %s)", what, name, strings.Join(known, ", "))
 }
 
 // findBackend resolves what the user typed for a backend: its address, with a
@@ -103,7 +108,7 @@ func findBackend(ctx context.Context, client *api.Client, service, typed string)
 	for _, b := range detail.Backends {
 		known = append(known, b.Address.String())
 	}
-	return netip.AddrPort{}, notFound("backend", typed, known)
+	return netip.AddrPort{}, noneOf("backend of "+service, typed, known)
 }
 
 func joinAddresses(list []netip.AddrPort) string {

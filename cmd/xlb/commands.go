@@ -13,7 +13,7 @@ func (e *env) commands() []*cli.Command {
 			e.runCommand(), e.checkCommand(), e.planCommand(), e.reloadCommand(), e.detachCommand(),
 		}},
 		{"State", []*cli.Command{
-			e.statusCommand(), e.serviceCommand(), e.backendCommand(), e.flowsCommand(), e.statsCommand(),
+			e.statusCommand(), e.serviceCommand(), e.backendCommand(), e.flowsCommand(), e.statsCommand(), e.mapCommand(),
 		}},
 		{"Tools", []*cli.Command{
 			e.configCommand(), e.versionCommand(), e.completionCommand(),

@@ -8,6 +8,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/xlb-io/xlb/pkg/api"
+	"github.com/xlb-io/xlb/pkg/maps"
 )
 
 // completeTimeout bounds what a shell waits for after Tab.
@@ -65,7 +66,10 @@ func (e *env) argumentValues(ctx context.Context, l *line) []string {
 	case "ADDRESS":
 		return e.knownBackends(ctx, l, l.arguments[0])
 	case "MAP":
-		return e.knownMaps(l)
+		if l.command().Name == "load" {
+			return maps.Loadable()
+		}
+		return maps.Names()
 	case "WEIGHT":
 		return []string{"reset"}
 	}

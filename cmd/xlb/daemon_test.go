@@ -252,4 +252,3 @@ func (s *sample) manyFlows(n int) {
 }
 
 func lines(s string) []string { return strings.Split(strings.TrimRight(s, "\n"), "\n") }
-

@@ -61,7 +61,7 @@ func (e *env) exitStatus(ctx context.Context, err error) int {
 	case errors.Is(err, errSilent):
 		return exitFailed
 	case errors.As(err, &usage):
-		fmt.Fprintf(e.stderr, "xlb: %v\n", err)
+		fmt.Fprintf(e.stderr, "xlb: %s\n", oneLine(err.Error()))
 		return exitUsage
 	case errors.As(err, &mistakes):
 		// Editors and people find the place by a line that starts with it.

@@ -47,7 +47,7 @@ func TestStatusOfTroubles(t *testing.T) {
 	same(t, xlb(t, "status").ok(t), `
 not ready: apply_failed, config_invalid
 xlb v1.2.3, process 4711, up 1d2h, took over the maps of an earlier run
-configuration /etc/xlb/xlb.yaml refused 0ms ago, the one before holds:
+configuration /etc/xlb/xlb.yaml refused 0s ago, the one before holds:
   xlb.yaml:3:1: unknown key
   xlb.yaml:4:1: another
 problem:
@@ -116,7 +116,7 @@ BACKEND              WEIGHT  STATE     SINCE  FLOWS  SHARE  ZONE    REASON
 		t.Errorf("JSON has table size %d", got.TableSize)
 	}
 	xlb(t, "service", "show", "wbe").fails(t, 1, `xlb: there is no service "wbe" (did you mean web?)`)
-	xlb(t, "service", "show", "mail").fails(t, 1, `xlb: there is no service "mail" (there is: dns, web)`)
+	xlb(t, "service", "show", "mail").fails(t, 1, `xlb: there is no service "mail" (known: dns, web)`)
 
 	s.mu.Lock()
 	s.status.Services = nil
@@ -158,8 +158,8 @@ web      [2001:db8::11]:8080       3  up                   0
 		status int
 		want   string
 	}{
-		{"drain web 10.0.0.99:8080", 1, `xlb: there is no backend "10.0.0.99:8080" (did you mean 10.0.0.11:8080?)`},
-		{"drain web 1.1.1.1", 1, `xlb: there is no backend "1.1.1.1" (there is: 10.0.0.11:8080, 10.0.0.12:8080, [2001:db8::11]:8080)`},
+		{"drain web 10.0.0.99:8080", 1, `xlb: there is no backend of web "10.0.0.99:8080" (known: 10.0.0.11:8080, 10.0.0.12:8080, [2001:db8::11]:8080)`},
+		{"drain web 1.1.1.1", 1, `xlb: there is no backend of web "1.1.1.1" (known: 10.0.0.11:8080, 10.0.0.12:8080, [2001:db8::11]:8080)`},
 		{"drain web web-1", 2, `xlb: "web-1" is not a backend address (for example 10.0.0.11:8080 or [2001:db8::11]:8080)`},
 		{"drain wbe 10.0.0.11", 1, `xlb: there is no service "wbe" (did you mean web?)`},
 		{"drain web", 2, `xlb: ADDRESS is missing (usage: xlb backend drain [OPTIONS] SERVICE ADDRESS)`},

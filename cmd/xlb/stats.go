@@ -85,12 +85,12 @@ func (e *env) printTotals(s api.Stats, all bool) {
 		}
 	}
 	e.printSection(events)
-	services := trafficTable(column{name: "SERVICE", shrinks: true})
+	services := trafficTable("BYTES", column{name: "SERVICE", shrinks: true})
 	for _, v := range s.Services {
 		services.add(append([]any{v.Service}, totalsRow(v.Flows, v.Traffic)...)...)
 	}
 	e.printSection(services)
-	backends := trafficTable(column{name: "SERVICE", shrinks: true}, column{name: "BACKEND"})
+	backends := trafficTable("BYTES", column{name: "SERVICE", shrinks: true}, column{name: "BACKEND"})
 	for _, v := range s.Backends {
 		backends.add(append([]any{orDash(v.Service), v.Address}, totalsRow(v.Flows, v.Traffic)...)...)
 	}
@@ -105,9 +105,9 @@ func (e *env) printSection(t *table) {
 	}
 }
 
-func trafficTable(first ...column) *table {
+func trafficTable(size string, first ...column) *table {
 	t := &table{columns: first}
-	for _, name := range []string{"FLOWS", "NEW", "REQUESTS", "BYTES", "REPLIES", "BYTES", "DROPPED"} {
+	for _, name := range []string{"FLOWS", "NEW", "REQUESTS", size, "REPLIES", size, "DROPPED"} {
 		t.columns = append(t.columns, column{name: name, align: right})
 	}
 	return t

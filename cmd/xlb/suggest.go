@@ -14,7 +14,7 @@ func unknownCommand(app *cli.App, path []*cli.Command, word string) error {
 	}
 	var names []string
 	for _, c := range commands {
-		names = append(names, c.Names()...)
+		names = append(names, c.Name)
 	}
 	// The word may be right, one level away: xlb dump.
 	var elsewhere string
@@ -29,7 +29,10 @@ func unknownCommand(app *cli.App, path []*cli.Command, word string) error {
 	if near := nearest(word, names); near != "" {
 		return usagef("unknown command %q (did you mean \"%s %s\"?)", word, prefix, near)
 	}
-	return usagef("unknown command %q (%s has: %s)", word, prefix, strings.Join(names, ", "))
+	if len(path) == 0 {
+		return usagef("unknown command %q (see \"xlb --help\")", word)
+	}
+	return usagef("unknown command %q (known: %s)", prefix+" "+word, strings.Join(names, ", "))
 }
 
 func unknownFlag(l *line, f givenFlag) error {
@@ -77,21 +80,22 @@ func valueHelp(c *cli.Command, name string) string {
 // nearest returns the candidate that word most likely misspells; empty if none
 // is close.
 func nearest(word string, candidates []string) string {
-	best, least := "", 1+len(word)/3
+	best, limit := "", max(1, len(word)/3)
 	for _, c := range candidates {
-		if len(c) < 2 {
-			continue
-		}
-		d := distance(word, c)
-		if d <= least && (best == "" || d < least) {
-			best, least = c, d
-		}
-		// A clear beginning of exactly one candidate is as good as a typo.
-		if best == "" && len(word) >= 2 && strings.HasPrefix(c, word) {
-			best = c
+		if d := distance(word, c); len(c) > 1 && d <= limit {
+			best, limit = c, d-1
 		}
 	}
-	return best
+	if best != "" || len(word) < 2 {
+		return best
+	}
+	// A beginning is as good as a typo.
+	for _, c := range candidates {
+		if strings.HasPrefix(c, word) {
+			return c
+		}
+	}
+	return ""
 }
 
 // distance is the number of insertions, deletions, substitutions and swaps of

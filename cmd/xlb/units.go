@@ -71,7 +71,7 @@ func trimZero(s string) string { return strings.TrimSuffix(s, ".0") }
 func humanDuration(d time.Duration) string {
 	const day = 24 * time.Hour
 	switch {
-	case d < 0:
+	case d < time.Millisecond:
 		return "0s"
 	case d < time.Second:
 		return strconv.FormatInt(d.Milliseconds(), 10) + "ms"

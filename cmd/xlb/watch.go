@@ -136,12 +136,12 @@ func (e *env) printRates(r rates, all bool) {
 		}
 	}
 	e.printSection(events)
-	services := trafficTable(column{name: "SERVICE", shrinks: true})
+	services := trafficTable("BITS", column{name: "SERVICE", shrinks: true})
 	for _, v := range r.Services {
 		services.add(append([]any{v.Service}, ratesRow(v.trafficRates)...)...)
 	}
 	e.printSection(services)
-	backends := trafficTable(column{name: "SERVICE", shrinks: true}, column{name: "BACKEND"})
+	backends := trafficTable("BITS", column{name: "SERVICE", shrinks: true}, column{name: "BACKEND"})
 	for _, v := range r.Backends {
 		backends.add(append([]any{orDash(v.Service), v.Address}, ratesRow(v.trafficRates)...)...)
 	}

@@ -1,0 +1,121 @@
+package main
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/urfave/cli/v2"
+)
+
+func TestEveryCommandExplainsItself(t *testing.T) {
+	app := (&env{}).app()
+	names := map[string]bool{}
+	walk(app.Commands, func(path []string, c *cli.Command) {
+		name := "xlb " + strings.Join(path, " ")
+		names[strings.Join(path, " ")] = true
+		if c.Usage == "" || strings.HasSuffix(c.Usage, ".") {
+			t.Errorf("%s: usage %q must be a phrase without a full stop", name, c.Usage)
+		}
+		if !strings.HasSuffix(c.Description, ".") && !strings.Contains(c.Description, "$schema") {
+			t.Errorf("%s: the description %q must be sentences", name, c.Description)
+		}
+		if !strings.Contains(c.UsageText, name) {
+			t.Errorf("%s: the examples do not use it:\n%s", name, c.UsageText)
+		}
+		for _, f := range c.Flags {
+			if d, ok := f.(cli.DocGenerationFlag); !ok || d.GetUsage() == "" {
+				t.Errorf("%s: %s has no usage", name, dashes(f.Names()[0]))
+			} else if d.TakesValue() && !strings.Contains(d.GetUsage(), "`") {
+				t.Errorf("%s: %s does not name its value in backquotes", name, dashes(f.Names()[0]))
+			}
+		}
+		for _, line := range strings.Split(c.Description+"\n"+c.UsageText, "\n") {
+			if len(line) > 100 {
+				t.Errorf("%s: a line of the help has %d columns: %s", name, len(line), line)
+			}
+		}
+	})
+	for _, want := range []string{
+		"run", "check", "plan", "reload", "status", "service ls", "service show", "backend ls", "backend drain", "backend undrain",
+		"backend weight", "map ls", "map dump", "map load", "flows", "stats", "detach", "config schema", "version", "completion bash",
+	} {
+		if !names[want] {
+			t.Errorf("there is no command %q", want)
+		}
+	}
+}
+
+// The examples must be command lines that are accepted.
+func TestExamplesParse(t *testing.T) {
+	app := (&env{}).app()
+	walk(app.Commands, func(path []string, c *cli.Command) {
+		for _, example := range lines(c.UsageText) {
+			example = strings.TrimPrefix(example, "systemctl stop xlb && ")
+			_, rest, _ := strings.Cut(example, "xlb ")
+			rest = strings.NewReplacer("2>&1", "", "'", "").Replace(rest)
+			rest, _, _ = strings.Cut(rest, " | ")
+			rest, _, _ = strings.Cut(rest, " && ")
+			rest, _, _ = strings.Cut(rest, " > ")
+			rest, _, _ = strings.Cut(rest, " < ")
+			l := parseLine(app, strings.Fields(strings.TrimRight(rest, ")")))
+			if err := l.check(app); err != nil {
+				t.Errorf("%s: %v", example, err)
+			} else if cmd := l.command(); len(cmd.Subcommands) == 0 {
+				if err := checkArguments(path, cmd.ArgsUsage, l.arguments); err != nil {
+					t.Errorf("%s: %v", example, err)
+				}
+			}
+		}
+	})
+}
+
+// What shows something must be able to show it to programs.
+func TestWhatShowsHasJSON(t *testing.T) {
+	// These print something that is one format by nature.
+	without := []string{"run", "config schema", "config reference", "completion bash", "completion zsh", "completion fish"}
+	walk((&env{}).app().Commands, func(path []string, c *cli.Command) {
+		name := strings.Join(path, " ")
+		if len(c.Subcommands) == 0 && !slices.Contains(without, name) && findFlag(c.Flags, "json") == nil {
+			t.Errorf("xlb %s has no --json", name)
+		}
+	})
+}
+
+func TestHelp(t *testing.T) {
+	whole := xlb(t, "--help").ok(t)
+	for _, args := range [][]string{{"help"}, {"-h"}, {"help", "--help"}} {
+		same(t, xlb(t, args...).ok(t), whole)
+	}
+	if !strings.Contains(whole, "backend ls|drain|undrain|weight  show and steer backends") {
+		t.Errorf("the overview does not list commands:\n%s", whole)
+	}
+	drain := xlb(t, "backend", "drain", "--help").ok(t)
+	for _, args := range []string{"help backend drain", "backend help drain", "backend drain -h web", "-h backend drain"} {
+		same(t, xlb(t, strings.Fields(args)...).ok(t), drain)
+	}
+	same(t, xlb(t, "flows", "help").ok(t), xlb(t, "flows", "--help").ok(t))
+	same(t, drain, `
+xlb backend drain: take a backend out of service gently
+
+The backend gets no new flows; those it has stay until they end (watch them with
+"xlb backend ls"). Take it back with "xlb backend undrain".
+
+Usage:
+  xlb backend drain [OPTIONS] SERVICE ADDRESS
+
+Options:
+  --socket PATH  PATH of the daemon's socket (default /run/xlb/xlb.sock, $XLB_SOCKET)
+  --json         print JSON, for programs
+
+Examples:
+  xlb backend drain web 10.0.0.11:8080
+`)
+	// Without a command the help is the answer to a mistake.
+	for _, args := range [][]string{nil, {"backend"}} {
+		r := xlb(t, args...)
+		if r.status != exitUsage || r.stdout != "" || !strings.Contains(r.stderr, "Usage:\n") {
+			t.Errorf("xlb %s: %+v", strings.Join(args, " "), r)
+		}
+	}
+}
