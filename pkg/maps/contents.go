@@ -28,19 +28,19 @@ type Contents struct {
 // VIPKey is the key of a frontend, or of a source address if Port and Protocol
 // are 0.
 type VIPKey struct {
-	Address  netip.Addr
-	Port     uint16
-	Protocol model.Protocol
+	Address  netip.Addr     `json:"address"`
+	Port     uint16         `json:"port"`
+	Protocol model.Protocol `json:"protocol,omitzero"`
 }
 
 // VIP is what an address and port mean.
 type VIP struct {
 	// Service is the service's number; 0 if the key is a source only.
-	Service uint32
+	Service uint32 `json:"service"`
 	// Source is the index of Address in Contents.Sources plus one if `nat`
 	// uses it as source; 0 if not. A frontend whose address is also a source
 	// carries it too.
-	Source uint16
+	Source uint16 `json:"source"`
 }
 
 // Service is what the data plane knows of a service.
@@ -54,12 +54,12 @@ type Service struct {
 
 // Backend is what the data plane knows of a backend.
 type Backend struct {
-	Address netip.AddrPort
+	Address netip.AddrPort `json:"address"`
 	// Service is the number of the service it belongs to.
-	Service uint32
+	Service uint32 `json:"service"`
 	// Serves: flows that have this backend may keep it. Not set: they are
 	// given another at their next packet. A drained backend serves.
-	Serves bool
+	Serves bool `json:"serves"`
 }
 
 // Table is a service's lookup table; see schedule.

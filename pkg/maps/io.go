@@ -149,14 +149,20 @@ func (s *Set) Apply(c Changes) error {
 func (s *Set) resetNew(c Changes) error {
 	for _, b := range c.Backends {
 		if b.Old == nil {
-			if err := s.resetTraffic(backendTrafficName, b.Key); err != nil {
+			if err := firstError(
+				func() error { return s.checkPlace(backendsName, b.Key, "max_backends") },
+				func() error { return s.resetTraffic(backendTrafficName, b.Key) },
+			); err != nil {
 				return err
 			}
 		}
 	}
 	for _, v := range c.Services {
 		if v.Old == nil {
-			if err := s.resetTraffic(serviceTrafficName, v.Key); err != nil {
+			if err := firstError(
+				func() error { return s.checkPlace(servicesName, v.Key, "max_services") },
+				func() error { return s.resetTraffic(serviceTrafficName, v.Key) },
+			); err != nil {
 				return err
 			}
 		}
@@ -239,12 +245,18 @@ func (s *Set) putSource(i uint32, v *netip.Addr) error {
 }
 
 func (s *Set) put(name string, key uint32, value any, setting string) error {
-	m := s.maps[name]
-	if key >= m.MaxEntries() {
-		return fmt.Errorf("map %s has no place %d (raise %s)", name, key, setting)
+	if err := s.checkPlace(name, key, setting); err != nil {
+		return err
 	}
-	if err := m.Put(key, value); err != nil {
+	if err := s.maps[name].Put(key, value); err != nil {
 		return fmt.Errorf("write map %s, entry %d: %w", name, key, err)
+	}
+	return nil
+}
+
+func (s *Set) checkPlace(name string, key uint32, setting string) error {
+	if key >= s.maps[name].MaxEntries() {
+		return fmt.Errorf("map %s has no place %d (raise %s)", name, key, setting)
 	}
 	return nil
 }

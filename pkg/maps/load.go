@@ -1,0 +1,214 @@
+package maps
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/xlb-io/xlb/pkg/model"
+)
+
+// The longest dump that is read: a million tables' slots fit many times.
+const maxDump = 1 << 30
+
+// serviceJSON is a service with its timeouts as text such as "15m0s".
+type serviceJSON Service
+
+type serviceFields struct {
+	Forward     model.Forward     `json:"forward"`
+	FirstSource uint16            `json:"first_source"`
+	Sources     uint16            `json:"sources"`
+	Timeouts    map[string]string `json:"timeouts"`
+}
+
+// timeoutFields are the configuration's names of a service's timeouts.
+func timeoutFields(t *model.Timeouts) map[string]*time.Duration {
+	return map[string]*time.Duration{
+		"tcp_syn": &t.TCPSyn, "tcp_established": &t.TCPEstablished, "tcp_fin": &t.TCPFin,
+		"tcp_closed": &t.TCPClosed, "udp": &t.UDP,
+	}
+}
+
+// MarshalJSON implements [json.Marshaler].
+func (s serviceJSON) MarshalJSON() ([]byte, error) {
+	out := serviceFields{s.Forward, s.FirstSource, s.Sources, map[string]string{}}
+	for name, d := range timeoutFields(&s.Timeouts) {
+		out.Timeouts[name] = d.String()
+	}
+	return json.Marshal(out)
+}
+
+// UnmarshalJSON implements [json.Unmarshaler].
+func (s *serviceJSON) UnmarshalJSON(b []byte) error {
+	var in serviceFields
+	if err := strict(b, &in); err != nil {
+		return err
+	}
+	*s = serviceJSON{Forward: in.Forward, FirstSource: in.FirstSource, Sources: in.Sources}
+	for name, d := range timeoutFields(&s.Timeouts) {
+		text, ok := in.Timeouts[name]
+		if !ok {
+			return fmt.Errorf("timeouts lack %s", name)
+		}
+		v, err := time.ParseDuration(text)
+		if err != nil || v < time.Second || v > 7*24*time.Hour || v%time.Second != 0 {
+			return fmt.Errorf("timeout %s is %q (want whole seconds, 1s to 168h)", name, text)
+		}
+		*d = v
+	}
+	return nil
+}
+
+func strict(b []byte, into any) error {
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.DisallowUnknownFields()
+	return d.Decode(into)
+}
+
+// rawDump is a [Dump] before its map's types are known.
+type rawDump struct {
+	Map     string     `json:"map"`
+	Entries []rawEntry `json:"entries"`
+}
+
+type rawEntry struct {
+	Key   json.RawMessage `json:"key"`
+	Value json.RawMessage `json:"value"`
+}
+
+// ParseDump reads what [Dump] encodes to as JSON. The map must be one of
+// [Loadable]. Errors say which entry is wrong.
+func ParseDump(r io.Reader) (Dump, error) {
+	b, err := io.ReadAll(io.LimitReader(r, maxDump+1))
+	if err != nil {
+		return Dump{}, fmt.Errorf("read dump: %w", err)
+	}
+	if len(b) > maxDump {
+		return Dump{}, fmt.Errorf("dump is larger than %d bytes", maxDump)
+	}
+	var raw rawDump
+	if err := strict(b, &raw); err != nil {
+		return Dump{}, fmt.Errorf("read dump: %w (want the output of `xlb map dump NAME --json`)", err)
+	}
+	parse, ok := entryParsers[raw.Map]
+	if !ok {
+		return Dump{}, fmt.Errorf("map %q cannot be loaded (only %s can: the others are the data plane's own)", raw.Map, strings.Join(Loadable(), ", "))
+	}
+	d := Dump{Map: raw.Map, Entries: []DumpEntry{}}
+	seen := map[any]bool{}
+	for i, e := range raw.Entries {
+		entry, err := parse(e)
+		if err != nil {
+			return Dump{}, fmt.Errorf("dump of %s, entry %d: %w", raw.Map, i+1, err)
+		}
+		if seen[entry.Key] {
+			return Dump{}, fmt.Errorf("dump of %s, entry %d: key %v stands twice", raw.Map, i+1, entry.Key)
+		}
+		seen[entry.Key] = true
+		d.Entries = append(d.Entries, entry)
+	}
+	return d, nil
+}
+
+var entryParsers = map[string]func(rawEntry) (DumpEntry, error){
+	"vips":       parseEntry[VIPKey, VIP],
+	servicesName: parseEntry[uint32, serviceJSON],
+	tablesName:   parseEntry[uint32, Table],
+	backendsName: parseEntry[uint32, Backend],
+	sourcesName:  parseEntry[uint32, netip.Addr],
+}
+
+func parseEntry[K, V any](raw rawEntry) (DumpEntry, error) {
+	var k K
+	var v V
+	if err := strict(raw.Key, &k); err != nil {
+		return DumpEntry{}, fmt.Errorf("key: %w", err)
+	}
+	if err := strict(raw.Value, &v); err != nil {
+		return DumpEntry{}, fmt.Errorf("value: %w", err)
+	}
+	return DumpEntry{Key: k, Value: v}, nil
+}
+
+// Contents returns base with the dumped map in place of its own. The result is
+// checked: everything that is referred to is there.
+func (d Dump) Contents(base Contents) (Contents, error) {
+	c := base.Clone()
+	switch d.Map {
+	case "vips":
+		c.VIPs = entriesOf[VIPKey, VIP](d)
+	case servicesName:
+		c.Services = map[uint32]Service{}
+		for k, v := range entriesOf[uint32, serviceJSON](d) {
+			c.Services[k] = Service(v)
+		}
+	case tablesName:
+		c.Tables = entriesOf[uint32, Table](d)
+	case backendsName:
+		c.Backends = entriesOf[uint32, Backend](d)
+	case sourcesName:
+		c.Sources = entriesOf[uint32, netip.Addr](d)
+	default:
+		return Contents{}, fmt.Errorf("map %q cannot be loaded", d.Map)
+	}
+	return c, c.check()
+}
+
+func entriesOf[K comparable, V any](d Dump) map[K]V {
+	out := map[K]V{}
+	for _, e := range d.Entries {
+		out[e.Key.(K)] = e.Value.(V)
+	}
+	return out
+}
+
+// check returns every reference that leads nowhere.
+func (c Contents) check() error {
+	var errs []error
+	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	for k, v := range c.VIPs {
+		if _, ok := c.Services[v.Service]; v.Service != 0 && !ok {
+			bad("frontend %v names service %d, which is not there", k, v.Service)
+		}
+		if a, ok := c.Sources[uint32(v.Source)-1]; v.Source != 0 && (!ok || a != k.Address) {
+			bad("address %v names source %d, which is not it", k.Address, v.Source-1)
+		}
+		if !k.Address.IsValid() || v.Service == 0 && v.Source == 0 {
+			bad("frontend %v means nothing: neither a service nor a source", k)
+		}
+	}
+	for id, s := range c.Services {
+		if id == 0 {
+			bad("service 0 is reserved")
+		}
+		for i := range uint32(s.Sources) {
+			if _, ok := c.Sources[uint32(s.FirstSource)+i]; !ok {
+				bad("service %d draws from source %d, which is not there", id, uint32(s.FirstSource)+i)
+			}
+		}
+	}
+	for id, b := range c.Backends {
+		if id == 0 || b.Service == 0 || !b.Address.IsValid() {
+			bad("backend %d lacks a number, a service or an address", id)
+		}
+	}
+	for id, t := range c.Tables {
+		if _, ok := c.Services[id]; !ok {
+			bad("the table of service %d belongs to no service", id)
+		}
+		slots := slices.Clone(t)
+		slices.Sort(slots)
+		for _, n := range slices.Compact(slots) {
+			if _, ok := c.Backends[n]; n != 0 && !ok {
+				bad("the table of service %d names backend %d, which is not there", id, n)
+			}
+		}
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,280 @@
+package maps_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/xlb-io/xlb/pkg/maps"
+	"github.com/xlb-io/xlb/pkg/model"
+)
+
+var testSizes = maps.Sizes{Services: 9, Backends: 33, Frontends: 16, Sources: 4, Table: 251, Flows: 1024}
+
+var compare = cmp.Options{
+	cmp.Comparer(func(a, b netip.Addr) bool { return a == b }),
+	cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b }),
+	cmpopts.EquateEmpty(),
+}
+
+func newSet(t *testing.T, sizes maps.Sizes) *maps.Set {
+	t.Helper()
+	if os.Getuid() != 0 {
+		t.Skip("BPF maps need root")
+	}
+	s, err := maps.New(sizes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	return s
+}
+
+func sample() maps.Contents {
+	addr, ap := netip.MustParseAddr, netip.MustParseAddrPort
+	table := make(maps.Table, testSizes.Table)
+	for i := range table {
+		table[i] = uint32(i%2 + 1)
+	}
+	return maps.Contents{
+		VIPs: map[maps.VIPKey]maps.VIP{
+			{Address: addr("192.0.2.1"), Port: 443, Protocol: model.TCP}:   {Service: 1},
+			{Address: addr("10.0.0.1"), Port: 53, Protocol: model.UDP}:     {Service: 2, Source: 1},
+			{Address: addr("10.0.0.1")}:                                    {Source: 1},
+			{Address: addr("2001:db8::1"), Port: 53, Protocol: model.UDP}:  {Service: 2},
+			{Address: addr("2001:db8::2"), Port: 443, Protocol: model.TCP}: {Service: 1},
+		},
+		Services: map[uint32]maps.Service{
+			1: {Forward: model.NAT, FirstSource: 0, Sources: 2, Timeouts: model.Timeouts{
+				TCPSyn: time.Second, TCPEstablished: 7 * 24 * time.Hour, TCPFin: 61 * time.Second, TCPClosed: 10 * time.Second, UDP: time.Hour}},
+			2: {Forward: model.L2DSR, Timeouts: model.Timeouts{
+				TCPSyn: 3 * time.Second, TCPEstablished: time.Hour, TCPFin: time.Minute, TCPClosed: time.Second, UDP: 59 * time.Second}},
+		},
+		Tables: map[uint32]maps.Table{1: table, 2: make(maps.Table, testSizes.Table)},
+		Backends: map[uint32]maps.Backend{
+			1: {Address: ap("10.0.0.2:80"), Service: 1, Serves: true},
+			2: {Address: ap("[fd00::2]:8080"), Service: 1},
+		},
+		Sources: map[uint32]netip.Addr{0: addr("10.0.0.1"), 1: addr("10.0.0.9"), 2: addr("fd00::1")},
+	}
+}
+
+// What is written is what is read, and applying it again changes nothing.
+func TestApplyRead(t *testing.T) {
+	s, want := newSet(t, testSizes), sample()
+	for _, step := range []maps.Contents{want, {}, want} {
+		have, err := s.Read()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Apply(maps.Diff(have, step)); err != nil {
+			t.Fatal(err)
+		}
+		got, err := s.Read()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d := cmp.Diff(step, got, compare); d != "" {
+			t.Fatalf("read differs (-want +got):\n%s", d)
+		}
+		if n := maps.Diff(got, step).Len(); n != 0 {
+			t.Errorf("%d changes left after applying", n)
+		}
+	}
+}
+
+// What does not fit is an error that names the setting.
+func TestApplyErrors(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(*maps.Contents)
+		want   string
+	}{
+		"backend":    {func(c *maps.Contents) { c.Backends[33] = c.Backends[1] }, "max_backends"},
+		"service":    {func(c *maps.Contents) { c.Services[9] = c.Services[1] }, "max_services"},
+		"source":     {func(c *maps.Contents) { c.Sources[4] = c.Sources[1] }, "max_sources"},
+		"table size": {func(c *maps.Contents) { c.Tables[1] = make(maps.Table, 13) }, "251"},
+		"forward":    {func(c *maps.Contents) { c.Services[1] = maps.Service{Forward: 9} }, "forwarding mode"},
+		"frontends": {func(c *maps.Contents) {
+			for i := range 17 {
+				c.VIPs[maps.VIPKey{Address: netip.AddrFrom4([4]byte{1, 1, 1, byte(i)}), Port: 1, Protocol: model.TCP}] = maps.VIP{Service: 1}
+			}
+		}, "max_frontends"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, want := newSet(t, testSizes), sample()
+			c.change(&want)
+			err := s.Apply(maps.Diff(maps.Contents{}, want))
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("error %v, want one that says %q", err, c.want)
+			}
+		})
+	}
+}
+
+// Every map can be dumped to JSON, and a loadable one comes back the same.
+func TestDumpLoad(t *testing.T) {
+	s, want := newSet(t, testSizes), sample()
+	if err := s.Apply(maps.Diff(maps.Contents{}, want)); err != nil {
+		t.Fatal(err)
+	}
+	loadable := map[string]bool{}
+	for _, n := range maps.Loadable() {
+		loadable[n] = true
+	}
+	for _, name := range maps.Names() {
+		d, err := s.Dump(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := json.Marshal(d)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		parsed, err := maps.ParseDump(bytes.NewReader(text))
+		if !loadable[name] {
+			if err == nil {
+				t.Errorf("%s: loaded, though it is the data plane's", name)
+			}
+			continue
+		}
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		got, err := parsed.Contents(want)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if d := cmp.Diff(want, got, compare); d != "" {
+			t.Errorf("%s (-want +got):\n%s", name, d)
+		}
+	}
+	if _, err := s.Dump("nonsense"); err == nil || !strings.Contains(err.Error(), "backends") {
+		t.Errorf("dump of an unknown map: %v", err)
+	}
+	infos, err := s.List()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, i := range infos {
+		if i.Name == "backends" && (i.Entries != 2 || i.MaxEntries != 33 || i.Type != "array") {
+			t.Errorf("backends are listed as %+v", i)
+		}
+	}
+}
+
+func TestParseDumpErrors(t *testing.T) {
+	for _, c := range []struct{ in, want string }{
+		{``, "read dump"},
+		{`{"map":"backends","entries":[{"key":1,"value":{"address":"10.0.0.1","service":1,"serves":true}}]}`, "entry 1"},
+		{`{"map":"backends","entries":[{"key":-1,"value":{}}]}`, "key"},
+		{`{"map":"backends","entries":[{"key":1,"value":{"adress":"10.0.0.1:1"}}]}`, "adress"},
+		{`{"map":"backends","entries":[{"key":1,"value":{"address":"10.0.0.1:1"}},{"key":1,"value":{"address":"10.0.0.1:1"}}]}`, "twice"},
+		{`{"map":"flows","entries":[]}`, "cannot be loaded"},
+		{`{"map":"vips","entries":[{"key":{"address":"10.0.0.1","port":80,"protocol":"sctp"},"value":{"service":1}}]}`, "sctp"},
+		{`{"map":"services","entries":[{"key":1,"value":{"forward":"nat","timeouts":{"udp":"1ms"}}}]}`, "timeout"},
+	} {
+		_, err := maps.ParseDump(strings.NewReader(c.in))
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: error %v, want one that says %q", c.in, err, c.want)
+		}
+	}
+}
+
+// A dump whose references lead nowhere is refused.
+func TestDumpReferences(t *testing.T) {
+	for _, c := range []struct{ in, want string }{
+		{`{"map":"backends","entries":[]}`, "names backend 1"},
+		{`{"map":"services","entries":[]}`, "names service 1"},
+		{`{"map":"sources","entries":[]}`, "draws from source 0"},
+		{`{"map":"vips","entries":[{"key":{"address":"10.0.0.7"},"value":{"source":1}}]}`, "names source 0"},
+	} {
+		d, err := maps.ParseDump(strings.NewReader(c.in))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := d.Contents(sample()); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: error %v, want one that says %q", c.in, err, c.want)
+		}
+	}
+}
+
+// A set of other sizes takes the contents over; tables keep their proportions.
+func TestCopyFrom(t *testing.T) {
+	old := newSet(t, testSizes)
+	if err := old.Apply(maps.Diff(maps.Contents{}, sample())); err != nil {
+		t.Fatal(err)
+	}
+	sizes := testSizes
+	sizes.Table, sizes.Flows, sizes.Backends = 509, 4096, 65
+	s := newSet(t, sizes)
+	if err := s.CopyFrom(old); err != nil {
+		t.Fatal(err)
+	}
+	got, err := s.Read()
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := sample()
+	if d := cmp.Diff(want.Backends, got.Backends, compare); d != "" {
+		t.Errorf("backends (-want +got):\n%s", d)
+	}
+	share := map[uint32]int{}
+	for _, b := range got.Tables[1] {
+		share[b]++
+	}
+	if len(got.Tables[1]) != 509 || share[1] < 250 || share[2] < 250 {
+		t.Errorf("table of %d slots with shares %v", len(got.Tables[1]), share)
+	}
+}
+
+func TestPinOpen(t *testing.T) {
+	s := newSet(t, testSizes)
+	dir := filepath.Join("/sys/fs/bpf", "xlb-maps-test")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	if err := s.Pin(dir); err != nil {
+		t.Skipf("no BPF file system: %v", err)
+	}
+	if err := s.Apply(maps.Diff(maps.Contents{}, sample())); err != nil {
+		t.Fatal(err)
+	}
+	again, err := maps.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer again.Close()
+	if again.Sizes() != testSizes {
+		t.Errorf("sizes %+v, want %+v", again.Sizes(), testSizes)
+	}
+	got, err := again.Read()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(sample(), got, compare); d != "" {
+		t.Errorf("pinned contents (-want +got):\n%s", d)
+	}
+}
+
+func BenchmarkApplyTable(b *testing.B) {
+	s, err := maps.New(maps.Sizes{Services: 9, Backends: 33, Frontends: 16, Sources: 4, Table: 65537, Flows: 1024})
+	if err != nil {
+		b.Skip(err)
+	}
+	defer s.Close()
+	table := make(maps.Table, 65537)
+	for b.Loop() {
+		if err := s.Apply(maps.Changes{Tables: []maps.Change[uint32, maps.Table]{{Key: 1, New: &table}}}); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
