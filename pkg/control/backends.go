@@ -118,11 +118,15 @@ func weigh(s *ServiceState) {
 
 // retire keeps what is no longer configured and may still have flows: replies
 // need the entries of service and backend. Whether it serves stays as it was,
-// but the flows of a superseded service move.
+// but the flows of a superseded service move. A backend without a service, left
+// by a write that failed half-way, has no flows.
 func (r *round) retire(superseded map[uint32]bool) {
 	left := map[uint32][]BackendState{}
 	for id, b := range r.Present.Backends {
 		if _, configured := r.plan.Contents.Backends[id]; configured || r.Idle[id] {
+			continue
+		}
+		if _, whole := r.Present.Services[b.Service]; !whole {
 			continue
 		}
 		b.Serves = b.Serves && !superseded[b.Service]
@@ -139,12 +143,9 @@ func (r *round) retire(superseded map[uint32]bool) {
 	}
 	for id, backends := range left {
 		sortStates(backends)
-		state := ServiceState{ID: id, Backends: backends}
-		if old, ok := r.Present.Services[id]; ok {
-			r.plan.Contents.Services[id] = old
-			state.Forward = old.Forward
-		}
-		r.plan.Retired = append(r.plan.Retired, state)
+		old := r.Present.Services[id]
+		r.plan.Contents.Services[id] = old
+		r.plan.Retired = append(r.plan.Retired, ServiceState{ID: id, Forward: old.Forward, Backends: backends})
 	}
 	slices.SortFunc(r.plan.Retired, func(a, b ServiceState) int { return cmp.Compare(a.ID, b.ID) })
 }

@@ -125,10 +125,11 @@ func (r *round) matchBackends(numbers map[string]uint32, taken map[uint32]bool) 
 	return matches
 }
 
-// continues says whether flows of number id can go on in s.
+// continues says whether flows of number id can go on in s. A number without a
+// service, left by a write that failed half-way, has no flows.
 func (r *round) continues(s model.Service, id uint32) bool {
 	old, ok := r.Present.Services[id]
-	return ok && old.Forward == s.Forward
+	return !ok || old.Forward == s.Forward
 }
 
 // presentNumbers is every service number that anything in the maps refers to.

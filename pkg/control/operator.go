@@ -2,6 +2,8 @@ package control
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"net/netip"
 	"slices"
 
@@ -71,7 +73,11 @@ func (c *controller) override(ctx context.Context, what, service string, backend
 		return err
 	}
 	c.log.Info("operator: "+what, "service", service, "backend", backend)
-	return c.submit(ctx, func() error { return nil })
+	err = c.submit(ctx, func() error { return nil })
+	if _, refused := errors.AsType[*api.Error](err); err == nil || refused || ctx.Err() != nil {
+		return err
+	}
+	return fmt.Errorf("noted, but the maps do not hold it yet (the daemon keeps trying): %w", err)
 }
 
 // Overrides implements [api.Daemon].

@@ -307,3 +307,16 @@ func TestPlanLimits(t *testing.T) {
 		})
 	}
 }
+
+func TestHalfWrittenServiceIsTakenUp(t *testing.T) {
+	a := service("a", "203.0.113.1:80", "10.0.0.1:80")
+	whole := mustPlan(t, input(maps.Contents{}, a))
+	half := maps.Contents{Backends: whole.Contents.Backends, Sources: whole.Contents.Sources}.Clone()
+	again := mustPlan(t, input(half, a))
+	if d := cmp.Diff(whole.Contents, again.Contents, compare...); d != "" {
+		t.Errorf("numbers leak at every repetition (-first +second):\n%s", d)
+	}
+	if left := mustPlan(t, input(half)); len(left.Contents.Backends) != 0 {
+		t.Errorf("backends without a service stay: %v", left.Contents.Backends)
+	}
+}
