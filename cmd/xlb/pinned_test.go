@@ -107,6 +107,23 @@ func pinned(t *testing.T, clients int) (dir string) {
 	return dir
 }
 
+// To load the data plane takes a second, so the tests share it.
+func TestReadPinnedMaps(t *testing.T) {
+	pinned(t, 20)
+	t.Run("map ls", testMapList)
+	t.Run("map dump", testMapDump)
+	t.Run("flows", testFlowsFromMaps)
+	t.Run("stats", testStatsFromMaps)
+	t.Run("plan", testPlanAgainstPins)
+}
+
+func TestWritePinnedMaps(t *testing.T) {
+	dir := pinned(t, 0)
+	t.Run("map load", testMapLoad)
+	t.Run("map load refuses", func(t *testing.T) { testMapLoadRefuses(t, dir) })
+	t.Run("detach", func(t *testing.T) { testDetach(t, dir) })
+}
+
 func TestMapCommandsWithoutMaps(t *testing.T) {
 	noDaemon(t)
 	dir := os.Getenv("XLB_PIN_DIR")
@@ -119,14 +136,13 @@ func TestMapCommandsWithoutMaps(t *testing.T) {
 	xlb(t, "map", "load", "backends", "/nowhere").fails(t, exitUsage, `xlb: cannot read the dump: open /nowhere: no such file or directory`)
 }
 
-func TestMapList(t *testing.T) {
-	pinned(t, 3)
+func testMapList(t *testing.T) {
 	list := decode[[]maps.Info](t, xlb(t, "map", "ls", "--json").ok(t))
 	entries := map[string]int{}
 	for _, m := range list {
 		entries[m.Name] = m.Entries
 	}
-	for name, want := range map[string]int{"backends": 2, "services": 1, "tables": 1, "vips": 1, "sources": 0, "flows": 3} {
+	for name, want := range map[string]int{"backends": 2, "services": 1, "tables": 1, "vips": 1, "sources": 0, "flows": 20} {
 		if entries[name] != want {
 			t.Errorf("map %s has %d entries, want %d", name, entries[name], want)
 		}
@@ -137,8 +153,7 @@ func TestMapList(t *testing.T) {
 	}
 }
 
-func TestMapDump(t *testing.T) {
-	pinned(t, 1)
+func testMapDump(t *testing.T) {
 	same(t, xlb(t, "map", "dump", "backends").ok(t), `
 KEY  ADDRESS         SERVICE  SERVES
   1  10.0.0.11:8080        1  yes
@@ -177,8 +192,7 @@ func dumped(t *testing.T, name string, edit *strings.Replacer) string {
 	return path
 }
 
-func TestMapLoad(t *testing.T) {
-	pinned(t, 0)
+func testMapLoad(t *testing.T) {
 	for _, name := range maps.Loadable() {
 		same(t, xlb(t, "map", "load", name, dumped(t, name, nil), "--yes").ok(t), "map "+name+" holds exactly this: nothing to change")
 	}
@@ -219,8 +233,7 @@ func TestMapLoad(t *testing.T) {
 	}
 }
 
-func TestMapLoadRefuses(t *testing.T) {
-	dir := pinned(t, 0)
+func testMapLoadRefuses(t *testing.T, dir string) {
 	wrong := dumped(t, "vips", strings.NewReplacer(`"service": 1`, `"service": 7`))
 	xlb(t, "map", "load", "vips", wrong, "--yes").fails(t, exitUsage,
 		"xlb: "+wrong+" cannot be loaded: frontend 203.0.113.10:80/tcp names service 7, which is not there")
@@ -249,8 +262,7 @@ func TestMapLoadRefuses(t *testing.T) {
 	}
 }
 
-func TestFlowsFromMaps(t *testing.T) {
-	pinned(t, 20)
+func testFlowsFromMaps(t *testing.T) {
 	flows := func(args ...string) (out []api.Flow) {
 		for _, line := range lines(xlb(t, append([]string{"flows", "--json"}, args...)...).ok(t)) {
 			if line != "" {
@@ -285,8 +297,7 @@ func TestFlowsFromMaps(t *testing.T) {
 	}
 }
 
-func TestStatsFromMaps(t *testing.T) {
-	pinned(t, 20)
+func testStatsFromMaps(t *testing.T) {
 	s := decode[api.Stats](t, xlb(t, "stats", "--json").ok(t))
 	if len(s.Services) != 1 || s.Services[0].Request.Packets != 20 || s.Services[0].FlowsCreated != 20 || s.Services[0].Flows != 20 || len(s.Backends) != 2 {
 		t.Errorf("%+v", s)
@@ -298,8 +309,7 @@ func TestStatsFromMaps(t *testing.T) {
 	watched(t, env{}, "rates over", 1, "stats", "--watch", "100ms")
 }
 
-func TestPlanAgainstPins(t *testing.T) {
-	pinned(t, 0)
+func testPlanAgainstPins(t *testing.T) {
 	config := `interfaces: lo
 next_hop: gateway-mac
 gateway_mac: 02:00:00:00:00:01
@@ -334,8 +344,7 @@ services:
 	}
 }
 
-func TestDetach(t *testing.T) {
-	dir := pinned(t, 0)
+func testDetach(t *testing.T, dir string) {
 	out := xlb(t, "detach").ok(t)
 	if !strings.Contains(out, "removed pins under "+dir) {
 		t.Errorf("got\n%s", out)
