@@ -33,7 +33,7 @@ const (
 
 // attachAll brings every interface to the mode asked for, then leaves the
 // interfaces that are no longer wanted.
-func (l *Loader) attachAll(p *Programs) error {
+func (l *Loader) attachAll(p *programLoader) error {
 	for _, name := range l.options.Settings.Interfaces {
 		iface, err := netlink.LinkByName(name)
 		if err != nil {
@@ -109,20 +109,20 @@ func (l *Loader) leaveOthers() error {
 	return nil
 }
 
-func (l *Loader) attach(iface netlink.Link, p *Programs) (Attachment, error) {
+func (l *Loader) attach(iface netlink.Link, p *programLoader) (Attachment, error) {
 	mode, why, err := l.attachXDP(iface, p)
 	if err != nil {
 		return Attachment{}, err
 	}
 	if mode == model.AttachTC {
-		hook, err := l.attachTC(iface, p.TC)
+		hook, err := l.attachTC(iface, p, partTC)
 		if err == nil {
 			err = l.detachKind(iface, kindXDP)
 		}
 		return Attachment{iface.Attrs().Name, mode, why, hook}, err
 	}
 	// What XDP cannot finish it passes on, so TC must be there too.
-	if _, err := l.attachTC(iface, p.Companion); err != nil {
+	if _, err := l.attachTC(iface, p, partCompanion); err != nil {
 		return Attachment{}, fmt.Errorf("TC program beside XDP: %w", err)
 	}
 	return Attachment{iface.Attrs().Name, mode, why, "xdp link"}, nil
@@ -130,19 +130,24 @@ func (l *Loader) attach(iface netlink.Link, p *Programs) (Attachment, error) {
 
 // attachXDP returns the XDP mode that the program runs in now, or AttachTC if
 // it is to run in TC.
-func (l *Loader) attachXDP(iface netlink.Link, p *Programs) (model.AttachMode, string, error) {
-	switch want := l.options.Settings.Attach; want {
-	case model.AttachTC:
+func (l *Loader) attachXDP(iface netlink.Link, p *programLoader) (model.AttachMode, string, error) {
+	want := l.options.Settings.Attach
+	if want == model.AttachTC {
 		return model.AttachTC, "the configuration asks for tc", nil
-	case model.AttachNative, model.AttachGeneric:
-		err := l.putXDP(iface, p.XDP, want)
+	}
+	prog, err := p.get(partXDP)
+	if err != nil {
+		return 0, "", err
+	}
+	if want != model.AttachAuto {
+		err := l.putXDP(iface, prog, want)
 		return want, fmt.Sprintf("the configuration asks for %s", want), err
 	}
-	native := l.putXDP(iface, p.XDP, model.AttachNative)
+	native := l.putXDP(iface, prog, model.AttachNative)
 	if native == nil {
 		return model.AttachNative, "the driver runs XDP", nil
 	}
-	generic := l.putXDP(iface, p.XDP, model.AttachGeneric)
+	generic := l.putXDP(iface, prog, model.AttachGeneric)
 	if generic == nil {
 		return model.AttachGeneric, fmt.Sprintf("native XDP: %v", native), nil
 	}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/cilium/ebpf"
 	"github.com/vishvananda/netlink"
 
 	"github.com/xlb-io/xlb/pkg/maps"
@@ -31,6 +32,8 @@ type Loader struct {
 	maps        *maps.Set
 	adopted     bool
 	attachments []Attachment
+	// tcx is putTCX, or what a test puts in the place of an older kernel.
+	tcx func(netlink.Link, *ebpf.Program) error
 }
 
 // Open takes the pin directory, creates the maps or takes over those that an
@@ -45,6 +48,7 @@ func Open(o Options) (*Loader, error) {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	l := &Loader{options: o, pins: pins{o.PinDir}}
+	l.tcx = l.putTCX
 	if err := l.open(); err != nil {
 		l.Close()
 		return nil, err
@@ -69,11 +73,8 @@ func (l *Loader) open() error {
 	if err != nil {
 		return err
 	}
-	programs, err := LoadPrograms(l.maps, l.options.Settings)
-	if err != nil {
-		return err
-	}
-	defer programs.Close()
+	programs := &programLoader{set: l.maps, settings: l.options.Settings}
+	defer programs.programs.Close()
 	if l.options.Settings.NextHop == model.NextHopFIB {
 		if err := l.enableForwarding(); err != nil {
 			return err

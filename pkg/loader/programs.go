@@ -18,33 +18,57 @@ type Programs struct {
 	TC, Companion *ebpf.Program
 }
 
-// LoadPrograms loads the data plane with the given settings onto set. It
-// attaches nothing. Errors carry the verifier's log: print them with %+v.
-func LoadPrograms(set *maps.Set, s model.Settings) (*Programs, error) {
-	p := &Programs{}
-	for _, part := range []struct {
-		to        **ebpf.Program
-		spec      func() (*ebpf.CollectionSpec, error)
-		name      string
-		companion uint8
-	}{
-		{&p.XDP, bpf.LoadXdp, "xlb_xdp", 0},
-		{&p.TC, bpf.LoadTc, "xlb_tc", 0},
-		{&p.Companion, bpf.LoadTc, "xlb_tc", 1},
-	} {
-		spec, err := part.spec()
-		if err == nil {
-			*part.to, err = loadProgram(spec, part.name, set, s, part.companion)
-		}
-		if err != nil {
-			p.Close()
-			return nil, fmt.Errorf("load program %s: %w", part.name, err)
-		}
-	}
-	return p, nil
+// part is one entry: which object it is in and what it is set to.
+type part struct {
+	at        func(*Programs) **ebpf.Program
+	spec      func() (*ebpf.CollectionSpec, error)
+	name      string
+	companion bool
 }
 
-func loadProgram(spec *ebpf.CollectionSpec, name string, set *maps.Set, s model.Settings, companion uint8) (*ebpf.Program, error) {
+var (
+	partXDP       = part{func(p *Programs) **ebpf.Program { return &p.XDP }, bpf.LoadXdp, "xlb_xdp", false}
+	partTC        = part{func(p *Programs) **ebpf.Program { return &p.TC }, bpf.LoadTc, "xlb_tc", false}
+	partCompanion = part{func(p *Programs) **ebpf.Program { return &p.Companion }, bpf.LoadTc, "xlb_tc", true}
+)
+
+// LoadPrograms loads the whole data plane with the given settings onto set. It
+// attaches nothing. Errors carry the verifier's log: print them with %+v.
+func LoadPrograms(set *maps.Set, s model.Settings) (*Programs, error) {
+	l := programLoader{set: set, settings: s}
+	for _, part := range []part{partXDP, partTC, partCompanion} {
+		if _, err := l.get(part); err != nil {
+			l.programs.Close()
+			return nil, err
+		}
+	}
+	return &l.programs, nil
+}
+
+// programLoader loads entries when they are first needed: the verifier takes
+// half a second for each.
+type programLoader struct {
+	set      *maps.Set
+	settings model.Settings
+	programs Programs
+}
+
+func (l *programLoader) get(p part) (*ebpf.Program, error) {
+	at := p.at(&l.programs)
+	if *at != nil {
+		return *at, nil
+	}
+	spec, err := p.spec()
+	if err == nil {
+		*at, err = loadProgram(spec, p.name, l.set, l.settings, p.companion)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("load program %s: %w", p.name, err)
+	}
+	return *at, nil
+}
+
+func loadProgram(spec *ebpf.CollectionSpec, name string, set *maps.Set, s model.Settings, companion bool) (*ebpf.Program, error) {
 	replace, err := set.Bind(spec)
 	if err != nil {
 		return nil, err
@@ -54,7 +78,7 @@ func loadProgram(spec *ebpf.CollectionSpec, name string, set *maps.Set, s model.
 		"nat_port_last":  s.NATPorts.Last,
 		"fixed_gateway":  boolean(s.NextHop == model.NextHopGatewayMAC),
 		"gateway_mac":    [6]byte(s.GatewayMAC),
-		"companion":      companion,
+		"companion":      boolean(companion),
 	} {
 		if err := spec.Variables[name].Set(value); err != nil {
 			return nil, fmt.Errorf("set %s: %w", name, err)

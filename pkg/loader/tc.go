@@ -10,10 +10,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// attachTC puts prog on the interface's ingress and returns what holds it: a
+// attachTC puts a program on the interface's ingress and returns what holds it: a
 // tcx link (Linux 6.6), or a filter of the clsact qdisc on older kernels.
-func (l *Loader) attachTC(iface netlink.Link, prog *ebpf.Program) (string, error) {
-	err := l.putTCX(iface, prog)
+func (l *Loader) attachTC(iface netlink.Link, p *programLoader, part part) (string, error) {
+	prog, err := p.get(part)
+	if err != nil {
+		return "", err
+	}
+	err = l.tcx(iface, prog)
 	if err == nil {
 		// An earlier run may have had no tcx.
 		return "tcx link", removeFilter(iface)

@@ -1,0 +1,100 @@
+package loader
+
+import (
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/cilium/ebpf"
+	"github.com/vishvananda/netlink"
+
+	"github.com/xlb-io/xlb/internal/testlab"
+	"github.com/xlb-io/xlb/pkg/model"
+)
+
+// On a kernel without tcx (before Linux 6.6) a clsact filter holds the program;
+// a later start with tcx replaces it, and detach removes it.
+func TestClsact(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("network namespaces need root")
+	}
+	lab, err := testlab.New("clsact")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lab.Close()
+	ns, err := lab.Namespace("host")
+	if err != nil {
+		t.Fatal(err)
+	}
+	peer, err := lab.Namespace("peer")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := lab.Veth(testlab.End{Namespace: ns, Name: "up0"}, testlab.End{Namespace: peer, Name: "down0"}); err != nil {
+		t.Fatal(err)
+	}
+	dir := fmt.Sprintf("%s-%d-clsact", DefaultPinDir, os.Getpid())
+	settings := model.Settings{
+		Interfaces: []string{"up0"}, Attach: model.AttachTC, NextHop: model.NextHopFIB,
+		NATPorts:      model.PortRange{First: 1024, Last: 32767},
+		FlowTableSize: 1024, TableSize: 13, MaxServices: 2, MaxFrontends: 2, MaxBackends: 2, MaxSources: 2,
+	}
+	open := func(tcx bool) (hook string) {
+		t.Helper()
+		err := ns.Do(func() error {
+			l := &Loader{options: Options{PinDir: dir, Settings: settings, Log: slog.New(slog.DiscardHandler)}, pins: pins{dir}}
+			l.tcx = func(netlink.Link, *ebpf.Program) error { return ebpf.ErrNotSupported }
+			if tcx {
+				l.tcx = l.putTCX
+			}
+			defer l.Close()
+			if err := l.open(); err != nil {
+				return err
+			}
+			hook = l.Attachments()[0].Hook
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return hook
+	}
+	filters := func() (n int) {
+		err := ns.Do(func() error {
+			iface, err := netlink.LinkByName("up0")
+			if err != nil {
+				return err
+			}
+			found, _ := netlink.FilterList(iface, netlink.HANDLE_MIN_INGRESS)
+			n = len(found)
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+
+	for range 2 { // the second start replaces the first one's filter
+		if hook := open(false); hook != "clsact filter" || filters() != 1 {
+			t.Errorf("held by %q, %d filters, want one clsact filter", hook, filters())
+		}
+	}
+	if hook := open(true); hook != "tcx link" || filters() != 0 {
+		t.Errorf("held by %q, %d filters, want a tcx link alone", hook, filters())
+	}
+	open(false)
+	err = ns.Do(func() error {
+		removed, err := Detach(dir, slog.Default())
+		if all := strings.Join(removed, ", "); !strings.Contains(all, "clsact filter on up0") {
+			t.Errorf("removed %s", all)
+		}
+		return err
+	})
+	if err != nil || filters() != 0 {
+		t.Errorf("%d filters left, error %v", filters(), err)
+	}
+}
