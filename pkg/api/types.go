@@ -21,11 +21,21 @@ type Status struct {
 	// backend has had its first result or the time for it.
 	Ready bool `json:"ready"`
 	// Reasons are machine-readable words on what is wrong, sorted; empty if
-	// nothing is. "config_invalid", "apply_failed", "maps_unreadable",
-	// "probes_pending", "plan_failed", "vips_unprotected", "service_down:web"
-	// (a service without a usable backend), "discovery_failed:web". Those that
-	// stand in the way of Ready are apply_failed, plan_failed,
-	// maps_unreadable, probes_pending.
+	// nothing is. These stand in the way of Ready:
+	//
+	//	starting          nothing was written yet
+	//	apply_failed      the maps could not be written
+	//	maps_unreadable   the maps could not be read
+	//	plan_failed       what is wanted does not fit into the maps
+	//	probes_pending    a backend has had neither a first result nor the time for it
+	//
+	// These do not:
+	//
+	//	config_invalid         the last reload was refused, an older configuration is in force
+	//	vips_unprotected       the host's firewall rules could not be set
+	//	service_down:NAME      no backend of the service is usable
+	//	no_source:NAME         nat has no source address of the service's family
+	//	discovery_failed:NAME  a source of backends fails; its last word holds
 	Reasons []string `json:"reasons"`
 	// Problem is the text behind apply_failed, maps_unreadable, plan_failed
 	// and vips_unprotected; empty if none of them holds.

@@ -12,7 +12,8 @@ import (
 
 // found takes an update of discovery.
 func (c *controller) found(u discovery.Update) {
-	if u.At.Before(c.replaced[u.Service]) || !c.hasService(u.Service) {
+	i := slices.IndexFunc(c.cfg.Services, func(s model.Service) bool { return s.Name == u.Service })
+	if i < 0 || u.At.Before(c.replaced[u.Service]) {
 		return // the last word of a source that was stopped
 	}
 	if u.Err != nil {
@@ -24,16 +25,13 @@ func (c *controller) found(u discovery.Update) {
 		delete(c.sourceErr, u.Service)
 		c.publish()
 	}
-	before, known := c.discovered[u.Service]
+	in := Input{Discovered: c.discovered}
+	before := in.backendsOf(c.cfg.Services[i])
 	c.discovered[u.Service] = u.Backends
-	if !known || !slices.Equal(before, u.Backends) {
+	if !slices.Equal(before, u.Backends) {
 		c.retarget, c.dirty = true, true
 	}
 	c.discoveryComplete()
-}
-
-func (c *controller) hasService(name string) bool {
-	return slices.ContainsFunc(c.cfg.Services, func(s model.Service) bool { return s.Name == name })
 }
 
 // discoveryComplete lets the first round begin once every source has spoken.
@@ -137,7 +135,7 @@ func (c *controller) aimProbes() {
 // seed takes over what an earlier daemon knew: a backend that did not serve
 // stays down until its first probe says otherwise.
 func (c *controller) seed() {
-	in := c.input(c.cfg, c.discovered)
+	in := c.input(c.cfg, c.discovered, nil)
 	for key := range in.notServing() {
 		c.health[key] = model.BackendHealth{State: model.HealthDown, Reason: "was down when the daemon started; not probed yet", Since: c.since}
 	}

@@ -164,6 +164,7 @@ func TestPlanShowsAndChangesNothing(t *testing.T) {
 	}
 	// The old backend of number 2 serves on, so nothing is written for it.
 	want := []string{
+		`add source /2001:db8::250 "">"2001:db8::250"`,
 		`add frontend six/[2001:db8:1::1]:53/udp "">"service six"`,
 		`add backend six/[2001:db8:2::1]:53 "">"up"`,
 		`add backend web/10.0.0.3:80 "">"up"`,

@@ -57,8 +57,8 @@ func (c *controller) round() (reason string, err error) {
 	if c.retarget {
 		c.aimProbes()
 	}
-	c.findSources()
-	plan, err := c.planner.Plan(c.input(c.cfg, c.discovered))
+	c.auto = c.sourcesFor(c.cfg, c.discovered, c.auto)
+	plan, err := c.planner.Plan(c.input(c.cfg, c.discovered, c.auto))
 	if err != nil {
 		return reasonPlan, err
 	}
@@ -78,13 +78,13 @@ func (c *controller) round() (reason string, err error) {
 }
 
 // input is the input of a plan for cfg.
-func (c *controller) input(cfg *model.Config, discovered map[string][]model.Backend) Input {
+func (c *controller) input(cfg *model.Config, discovered map[string][]model.Backend, auto map[bool]netip.Addr) Input {
 	in := Input{
 		Settings: cfg.Settings, Services: cfg.Services, Discovered: discovered,
 		Health: c.health, Overrides: c.overrides.all(),
 		Present: c.current, Idle: c.idle, IdleSources: c.idleSource, Sizes: c.data.Sizes(),
 	}
-	for _, a := range c.auto {
+	for _, a := range auto {
 		in.AutoSources = append(in.AutoSources, a)
 	}
 	return in
@@ -185,42 +185,39 @@ func (c *controller) protect() {
 	c.protected = want
 }
 
-// findSources asks the host for the source addresses that are missing and that
-// the configuration does not give.
-func (c *controller) findSources() {
-	if len(c.cfg.Settings.Sources) > 0 {
-		clear(c.auto)
-		return
+// sourcesFor returns, by family, the source addresses that cfg needs and does
+// not give: those that are known and, for the others, what the host would use.
+func (c *controller) sourcesFor(cfg *model.Config, discovered map[string][]model.Backend, known map[bool]netip.Addr) map[bool]netip.Addr {
+	found := map[bool]netip.Addr{}
+	if len(cfg.Settings.Sources) > 0 {
+		return found
 	}
-	needed := map[bool]netip.Addr{}
-	for _, s := range c.cfg.Services {
+	in := Input{Discovered: discovered}
+	tried := map[bool]bool{}
+	for _, s := range cfg.Services {
 		if s.Forward != model.NAT {
 			continue
 		}
-		in := Input{Discovered: c.discovered}
 		for _, b := range in.backendsOf(s) {
-			is4 := b.Address.Addr().Is4()
-			if _, known := needed[is4]; !known {
-				needed[is4] = b.Address.Addr()
+			to := b.Address.Addr()
+			if tried[to.Is4()] {
+				continue
 			}
+			tried[to.Is4()] = true
+			if a, ok := known[to.Is4()]; ok {
+				found[to.Is4()] = a
+				continue
+			}
+			a, err := c.host.SourceFor(to)
+			if err != nil {
+				c.log.Error("cannot find a source address for nat (set sources)", "backend", to, "error", err)
+				continue
+			}
+			found[to.Is4()] = a
+			c.log.Debug("source address for nat", "source", a, "backend", to)
 		}
 	}
-	for _, is4 := range []bool{true, false} {
-		to, need := needed[is4]
-		if _, have := c.auto[is4]; have || !need {
-			if !need {
-				delete(c.auto, is4)
-			}
-			continue
-		}
-		a, err := c.host.SourceFor(to)
-		if err != nil {
-			c.log.Error("cannot find a source address for nat (set sources)", "backend", to, "error", err)
-			continue
-		}
-		c.auto[is4] = a
-		c.log.Info("source address for nat", "source", a, "backend", to)
-	}
+	return found
 }
 
 // retryProblems repeats, at every sweep, what failed without stopping a round.

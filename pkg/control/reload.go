@@ -82,7 +82,8 @@ func (c *controller) rehearse(ctx context.Context, cfg *model.Config) (*rehearsa
 	out := &rehearsal{}
 	err := c.ask(ctx, func() {
 		planner = c.planner.Clone()
-		in = c.input(cfg, c.discoveredFor(cfg))
+		discovered := c.discoveredFor(cfg)
+		in = c.input(cfg, discovered, c.sourcesFor(cfg, discovered, nil))
 		in.Health = maps.Clone(c.health)
 		in.Idle, in.IdleSources = maps.Clone(c.idle), maps.Clone(c.idleSource)
 		out.now, out.names = c.plan, c.names
