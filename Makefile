@@ -1,0 +1,44 @@
+# xlb: build, test, measure. `make help` lists the targets.
+
+GO ?= go
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS = -X main.version=$(VERSION)
+
+# Programs that need privileges run through sudo unless we are root.
+ROOT = $(if $(filter 0,$(shell id -u)),,sudo -E env "PATH=$(PATH)")
+
+# How long and how often `make bench` measures; see `xlb bench --help`.
+BENCH ?=
+
+.PHONY: help build demo test lint generate bench install clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## build/xlb, a static binary
+	@test/deps go
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o build/xlb ./cmd/xlb
+
+demo: build ## a small network in namespaces on this machine, balanced in the kernel (root)
+	$(ROOT) build/xlb demo
+
+test: ## everything: format, vet, lint, generated code, unit, packet and end-to-end tests (root)
+	@test/deps go test
+	@$(ROOT) test/run
+
+lint: ## gofmt, go vet, staticcheck
+	@test/deps go
+	@test/run lint
+
+generate: ## compile bpf/ and regenerate what is made from code (clang-19)
+	@test/deps go generate
+	$(GO) generate ./...
+
+bench: build ## nanoseconds per packet (root)
+	$(ROOT) build/xlb bench $(BENCH)
+
+install: build ## /usr/local/sbin/xlb
+	install -D -m 0755 build/xlb $(DESTDIR)/usr/local/sbin/xlb
+
+clean: ## remove build/
+	rm -rf build
