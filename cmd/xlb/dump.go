@@ -17,41 +17,79 @@ func (e *env) printDump(d maps.Dump) error {
 		e.printf("map %s is empty\n", d.Map)
 		return nil
 	}
-	t := &table{}
-	index := map[string]int{}
+	var keys, values fieldColumns
 	for _, entry := range d.Entries {
-		fields, err := flatten("key", entry.Key)
-		if err != nil {
+		if err := keys.add("key", entry.Key); err != nil {
 			return err
 		}
-		values, err := flatten("value", entry.Value)
-		if err != nil {
+		if err := values.add("value", entry.Value); err != nil {
 			return err
 		}
-		row := make([]cell, len(t.columns), len(t.columns)+len(fields)+len(values))
-		for _, f := range append(fields, values...) {
-			i, ok := index[f.name]
-			if !ok {
-				i = len(t.columns)
-				index[f.name] = i
-				t.columns = append(t.columns, column{name: strings.ToUpper(f.name), align: right, shrinks: true})
-				row = append(row, cell{})
-			}
-			if !f.number {
-				t.columns[i].align = left
-			}
-			row[i].text = printable(f.text)
-		}
-		t.rows = append(t.rows, row)
 	}
-	for i, row := range t.rows {
-		for len(row) < len(t.columns) {
-			row = append(row, cell{})
-		}
-		t.rows[i] = row
+	t := &table{columns: append(keys.columns, values.columns...), rows: make([][]cell, len(d.Entries))}
+	shortenNames(t.columns)
+	for i := range t.rows {
+		t.rows[i] = append(keys.row(i), values.row(i)...)
 	}
 	e.printTable(t, "")
 	return nil
+}
+
+// fieldColumns collects rows whose fields may differ: a column appears with
+// the first row that has it.
+type fieldColumns struct {
+	columns []column
+	index   map[string]int
+	rows    [][]cell
+}
+
+// add takes apart the value of the next row; name is for a value that is one scalar.
+func (f *fieldColumns) add(name string, v any) error {
+	fields, err := flatten(name, v)
+	if err != nil {
+		return err
+	}
+	if f.index == nil {
+		f.index = map[string]int{}
+	}
+	row := make([]cell, len(f.columns))
+	for _, field := range fields {
+		at, ok := f.index[field.name]
+		if !ok {
+			at = len(f.columns)
+			f.index[field.name] = at
+			f.columns = append(f.columns, column{name: field.name, align: right, shrinks: true})
+			row = append(row, cell{})
+		}
+		if !field.number {
+			f.columns[at].align = left
+		}
+		row[at].text = printable(field.text)
+	}
+	f.rows = append(f.rows, row)
+	return nil
+}
+
+// row returns row i with a cell for every column.
+func (f *fieldColumns) row(i int) []cell {
+	row := make([]cell, len(f.columns))
+	copy(row, f.rows[i])
+	return row
+}
+
+// shortenNames drops the path before a field's name where the name says enough.
+func shortenNames(columns []column) {
+	last := func(path string) string { return path[strings.LastIndexByte(path, '.')+1:] }
+	uses := map[string]int{}
+	for _, c := range columns {
+		uses[last(c.name)]++
+	}
+	for i, c := range columns {
+		if short := last(c.name); uses[short] == 1 {
+			columns[i].name = short
+		}
+		columns[i].name = strings.ToUpper(columns[i].name)
+	}
 }
 
 // field is a named scalar out of a JSON value.

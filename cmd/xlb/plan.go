@@ -20,7 +20,7 @@ func (e *env) planCommand() *cli.Command {
 			"changed. Without --config the daemon reads its own file. If no daemon runs, the comparison is\n" +
 			"with the pinned maps or, if there are none, with an empty load balancer.",
 		UsageText: "xlb plan\nxlb plan -c new.yaml\nxlb plan --json | jq .count",
-		Flags:     []cli.Flag{configFlag(), socketFlag(), pinDirFlag(), jsonFlag()},
+		Flags:     []cli.Flag{configFlag(), socketFlag(), pinDirFlag(), stateDirFlag(), jsonFlag()},
 		Action: func(c *cli.Context) error {
 			result, err := e.plan(c)
 			if err != nil {

@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"path/filepath"
 
 	"github.com/urfave/cli/v2"
 
@@ -66,6 +67,9 @@ func (e *env) planWithoutDaemon(c *cli.Context, path, content string) (planResul
 		}
 		return serviceName(id)
 	}))
+	if _, err := os.Stat(filepath.Join(c.Path("state-dir"), "overrides.json")); err == nil {
+		result.Warnings = append(result.Warnings, "what operators said (drains, weights) is left out: only the daemon knows it")
+	}
 	result.Warnings = nonNil(append(result.Warnings, plan.Warnings...))
 	result.Restart = []string{}
 	return result, nil

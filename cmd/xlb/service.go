@@ -83,7 +83,7 @@ func (e *env) printServices(services []api.Service) {
 			if b.State != api.StateRetired {
 				configured++
 			}
-			if b.EffectiveWeight > 0 {
+			if b.EffectiveWeight > 0 && !s.FailOpen {
 				serving++
 			}
 		}

@@ -87,7 +87,7 @@ func TestServices(t *testing.T) {
 	s := newSample().start(t)
 	same(t, xlb(t, "service", "ls").ok(t), `
 SERVICE  FRONTENDS                                    FORWARD  SCHEDULE  SERVING  FLOWS  NOTE
-dns      203.0.113.53:53/udp                          l2dsr    maglev        1/1      0  all down: fail open, all are used
+dns      203.0.113.53:53/udp                          l2dsr    maglev        0/1      0  all down: fail open, all are used
 web      203.0.113.10:80/tcp [2001:db8:1::10]:80/tcp  nat      maglev        2/3  12.4k
 `)
 	if n := len(decode[[]api.Service](t, xlb(t, "services", "list", "--json").ok(t))); n != 2 {
