@@ -34,7 +34,8 @@ __noinline int skip_extensions(ctx_t *ctx, __u32 first, __u32 protocol)
 {
 	__u32 offset = first, size;
 
-	for (int i = 0; i < IPV6_EXTENSIONS; i++) {
+	/* Once more than there may be headers, to see what follows the last. */
+	for (int i = 0; i <= IPV6_EXTENSIONS; i++) {
 		struct ipv6_extension *x;
 
 		if (protocol == IPPROTO_TCP || protocol == IPPROTO_UDP)
