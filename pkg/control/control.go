@@ -74,6 +74,8 @@ type parts struct {
 	interfaces []api.Interface
 	adopted    bool
 	timing     timing
+	// source makes the source of a service's backends; nil means the usual one.
+	source func(model.Service) discovery.Source
 }
 
 // errStopped is the answer to requests that come while the daemon ends.
@@ -142,7 +144,7 @@ func newController(p parts, cfg *model.Config) *controller {
 		names: map[uint32]string{}, retired: map[uint32]time.Time{}, undrawn: map[netip.Addr]time.Time{},
 		idle: map[uint32]bool{}, idleSource: map[netip.Addr]bool{}, problems: map[string]error{},
 	}
-	c.discovery = discovery.NewManager(discovery.Options{Log: p.log})
+	c.discovery = discovery.NewManager(discovery.Options{New: p.source, Log: p.log})
 	c.prober = probe.NewRunner(probe.Options{Log: p.log, OnChange: func(r probe.Result) {
 		c.post(func() { c.probed(r) })
 	}})

@@ -13,9 +13,11 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/xlb-io/xlb/pkg/api"
 	"github.com/xlb-io/xlb/pkg/config"
+	"github.com/xlb-io/xlb/pkg/discovery"
 	"github.com/xlb-io/xlb/pkg/maps"
 	"github.com/xlb-io/xlb/pkg/model"
 )
@@ -33,12 +35,12 @@ type daemon struct {
 
 // start runs a daemon of a configuration; services are the YAML text under
 // "services:".
-func start(t *testing.T, data *memory, services string) *daemon {
+func start(t *testing.T, data *memory, services string, tweaks ...func(*parts)) *daemon {
 	t.Helper()
-	return startIn(t, t.TempDir(), data, services)
+	return startIn(t, t.TempDir(), data, services, tweaks...)
 }
 
-func startIn(t *testing.T, dir string, data *memory, services string) *daemon {
+func startIn(t *testing.T, dir string, data *memory, services string, tweaks ...func(*parts)) *daemon {
 	t.Helper()
 	d := &daemon{data: data, host: &machine{}, dir: dir, path: filepath.Join(dir, "xlb.yaml")}
 	d.write(t, services)
@@ -55,10 +57,14 @@ func startIn(t *testing.T, dir string, data *memory, services string) *daemon {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d.controller = newController(parts{
+	p := parts{
 		data: data, host: d.host, overrides: overrides, log: quiet(), version: "1.2.3", configPath: d.path, loaded: loaded, timing: quick,
 		interfaces: []api.Interface{{Name: "eth0", Mode: "native", Why: "asked for", Hook: "xdp link"}},
-	}, cfg)
+	}
+	for _, tweak := range tweaks {
+		tweak(&p)
+	}
+	d.controller = newController(p, cfg)
 	ctx, cancel := context.WithCancel(context.Background())
 	over := make(chan error, 1)
 	go func() { over <- d.serve(ctx, l, nil) }()
@@ -329,4 +335,96 @@ func TestUnprotectedIsShownAndRepeated(t *testing.T) {
 	d.host.failing = nil
 	d.host.mu.Unlock()
 	eventually(t, func() string { s := d.status(t); return unless(len(s.Reasons) == 0, "%v", s.Reasons) })
+}
+
+// TestFailedWriteIsUndone: what a failed write left must not stay when it is no
+// longer wanted.
+func TestFailedWriteIsUndone(t *testing.T) {
+	data := newMemory()
+	d := start(t, data, web, func(p *parts) { p.timing.drift = time.Hour })
+	before, _ := data.Read()
+	data.set(func() { data.failing = errors.New("no memory") })
+	d.write(t, web+"  b: {frontends: 'tcp://203.0.113.2:80', probe: none, backends: ['10.0.0.3:80']}\n")
+	if err := d.Client.Reload(t.Context()); err == nil {
+		t.Fatal("the write did not fail")
+	}
+	data.set(func() { data.failing = nil })
+	d.write(t, web)
+	if err := d.Client.Reload(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, func() string {
+		now, _ := data.Read()
+		n := diff(now, before).Len()
+		for _, c := range diff(now, before).Tables { // read apart, so never the same memory
+			if c.Old.Equal(*c.New) {
+				n--
+			}
+		}
+		return unless(n == 0, "%d entries differ", n)
+	})
+}
+
+// finder is a source of backends that tests feed.
+type finder struct {
+	service string
+	feed    chan discovery.Update
+}
+
+func (f finder) String() string { return "test" }
+
+func (f finder) Run(ctx context.Context, updates chan<- discovery.Update) error {
+	for {
+		select {
+		case u := <-f.feed:
+			u.Service, u.At = f.service, time.Now()
+			select {
+			case updates <- u:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+func TestDiscoveryDecides(t *testing.T) {
+	feed := map[string]chan discovery.Update{"web": make(chan discovery.Update, 1), "b": make(chan discovery.Update, 1)}
+	found := func(service string, backends ...string) {
+		var list []model.Backend
+		for _, b := range backends {
+			list = append(list, model.Backend{Address: ap(b), Weight: 1})
+		}
+		feed[service] <- discovery.Update{Backends: list}
+	}
+	found("web", "10.0.0.7:80")
+	d := start(t, newMemory(), web, func(p *parts) {
+		p.source = func(s model.Service) discovery.Source { return finder{s.Name, feed[s.Name]} }
+	})
+	if got := d.states(t, "web"); len(got) != 1 || got["10.0.0.7:80"] != api.StateUp {
+		t.Errorf("the first plan did not wait for discovery: %v", got)
+	}
+	feed["web"] <- discovery.Update{Err: errors.New("no answer")}
+	eventually(t, func() string {
+		r := strings.Join(d.status(t).Reasons, " ")
+		return unless(r == "discovery_failed:web", "reasons %s", r)
+	})
+	if got := d.states(t, "web"); got["10.0.0.7:80"] != api.StateUp {
+		t.Errorf("a failed source took its backends away: %v", got)
+	}
+	found("web", "10.0.0.8:80")
+	eventually(t, func() string {
+		got := d.states(t, "web")
+		return unless(got["10.0.0.8:80"] == api.StateUp && len(d.status(t).Reasons) == 0, "%v", got)
+	})
+	d.write(t, web+"  b: {frontends: 'tcp://203.0.113.2:80', probe: none, backends: ['10.0.0.3:80']}\n")
+	if err := d.Client.Reload(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := d.states(t, "web"); got["10.0.0.8:80"] != api.StateUp {
+		t.Errorf("a reload forgot what discovery had found: %v", got)
+	}
+	found("b", "10.0.0.9:80")
+	eventually(t, func() string { got := d.states(t, "b"); return unless(got["10.0.0.9:80"] == api.StateUp, "%v", got) })
 }
