@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -29,7 +30,7 @@ func (e *env) checkCommand() *cli.Command {
 				}
 				path = c.Args().First()
 			}
-			cfg, err := e.loadConfig(path)
+			cfg, err := e.loadConfig(c.Context, path)
 			result := checkResult{File: path, Valid: err == nil, Errors: []mistake{}}
 			if err == nil {
 				result.Services, result.Backends = countBackends(cfg)
@@ -70,9 +71,9 @@ type mistake struct {
 
 // loadConfig reads the file at path, or standard input if it is "-". A file
 // that is not there counts as wrong configuration.
-func (e *env) loadConfig(path string) (*model.Config, error) {
+func (e *env) loadConfig(ctx context.Context, path string) (*model.Config, error) {
 	if path == "-" {
-		data, err := io.ReadAll(e.stdin)
+		data, err := io.ReadAll(e.input(ctx))
 		if err != nil {
 			return nil, fmt.Errorf("cannot read the configuration from standard input: %w", err)
 		}

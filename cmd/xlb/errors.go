@@ -58,6 +58,9 @@ func (e *env) exitStatus(ctx context.Context, err error) int {
 	switch {
 	case err == nil:
 		return exitOK
+	case ctx.Err() != nil && errors.Is(err, context.Canceled):
+		fmt.Fprintln(e.stderr, "xlb: interrupted")
+		return exitFailed
 	case errors.Is(err, errSilent):
 		return exitFailed
 	case errors.As(err, &usage):
@@ -72,9 +75,6 @@ func (e *env) exitStatus(ctx context.Context, err error) int {
 	case errors.As(err, &wrong):
 		fmt.Fprintln(e.stderr, strings.TrimRight(wrong.lines, "\n"))
 		return exitUsage
-	case ctx.Err() != nil && errors.Is(err, context.Canceled):
-		fmt.Fprintln(e.stderr, "xlb: interrupted")
-		return exitFailed
 	default:
 		fmt.Fprintf(e.stderr, "xlb: %s\n", oneLine(err.Error()))
 		return exitFailed

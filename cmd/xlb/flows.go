@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"iter"
 	"net/netip"
@@ -71,7 +72,7 @@ func flowFilter(c *cli.Context) (api.FlowFilter, error) {
 func (e *env) printFlows(c *cli.Context, flows iter.Seq2[api.Flow, error]) error {
 	if c.Bool("json") {
 		for f, err := range flows {
-			if err != nil {
+			if err := cmp.Or(err, c.Context.Err()); err != nil {
 				return err
 			}
 			if err := e.printLine(f); err != nil {
@@ -90,7 +91,7 @@ func (e *env) printFlows(c *cli.Context, flows iter.Seq2[api.Flow, error]) error
 	var widths []int
 	found := 0
 	for f, err := range flows {
-		if err != nil {
+		if err := cmp.Or(err, c.Context.Err()); err != nil {
 			return err
 		}
 		found++

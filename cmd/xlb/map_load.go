@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -42,7 +43,7 @@ func (e *env) mapLoad() *cli.Command {
 			if err := knownMap(name, maps.Loadable()); err != nil {
 				return err
 			}
-			dump, err := e.readDump(path)
+			dump, err := e.readDump(c.Context, path)
 			if err != nil {
 				return err
 			}
@@ -63,8 +64,8 @@ func (e *env) mapLoad() *cli.Command {
 	}
 }
 
-func (e *env) readDump(path string) (maps.Dump, error) {
-	in, what := e.stdin, "standard input"
+func (e *env) readDump(ctx context.Context, path string) (maps.Dump, error) {
+	in, what := e.input(ctx), "standard input"
 	if path != "-" {
 		f, err := os.Open(path)
 		if err != nil {
@@ -74,6 +75,9 @@ func (e *env) readDump(path string) (maps.Dump, error) {
 		in, what = f, path
 	}
 	dump, err := maps.ParseDump(in)
+	if ctx.Err() != nil {
+		return dump, ctx.Err()
+	}
 	if err != nil {
 		return dump, usagef("%s: %v", what, err)
 	}
@@ -117,7 +121,7 @@ func (e *env) load(c *cli.Context, set *maps.Set, dump maps.Dump) error {
 		if diff.Len() == 0 {
 			e.printf("map %s holds exactly this: nothing to change\n", dump.Map)
 		}
-		if apply && !c.Bool("yes") && !e.agrees(fmt.Sprintf("write %s to map %s?", plural(diff.Len(), "change"), dump.Map)) {
+		if apply && !c.Bool("yes") && !e.agrees(c.Context, fmt.Sprintf("write %s to map %s?", plural(diff.Len(), "change"), dump.Map)) {
 			e.printf("nothing was written\n")
 			return errSilent
 		}
@@ -146,9 +150,9 @@ type loadResult struct {
 }
 
 // agrees asks; only a plain yes is one.
-func (e *env) agrees(question string) bool {
+func (e *env) agrees(ctx context.Context, question string) bool {
 	fmt.Fprintf(e.stderr, "%s [y/N] ", question)
-	answer, err := bufio.NewReader(e.stdin).ReadString('\n')
+	answer, err := bufio.NewReader(e.input(ctx)).ReadString('\n')
 	if err != nil && !errors.Is(err, io.EOF) || err != nil && answer == "" {
 		fmt.Fprintln(e.stderr)
 		return false

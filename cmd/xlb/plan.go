@@ -49,7 +49,7 @@ func (e *env) plan(c *cli.Context) (result planResult, err error) {
 	request := api.PlanRequest{}
 	path := c.Path("config")
 	if c.IsSet("config") {
-		if request.Content, err = e.readText(path); err != nil {
+		if request.Content, err = e.readText(c.Context, path); err != nil {
 			return result, err
 		}
 		request.Path = path
@@ -70,13 +70,16 @@ func (e *env) plan(c *cli.Context) (result planResult, err error) {
 }
 
 // readText reads a configuration without judging it.
-func (e *env) readText(path string) (string, error) {
+func (e *env) readText(ctx context.Context, path string) (string, error) {
 	var data []byte
 	var err error
 	if path == "-" {
-		data, err = io.ReadAll(e.stdin)
+		data, err = io.ReadAll(e.input(ctx))
 	} else {
 		data, err = os.ReadFile(path)
+	}
+	if ctx.Err() != nil {
+		return "", ctx.Err()
 	}
 	if err != nil {
 		return "", usagef("cannot read the configuration: %v", err)

@@ -30,7 +30,7 @@ func (e *env) planWithoutDaemon(c *cli.Context, path, content string) (planResul
 	result := planResult{Against: againstNothing}
 	cfg, err := config.Parse(path, []byte(content))
 	if content == "" {
-		cfg, err = e.loadConfig(path)
+		cfg, err = e.loadConfig(c.Context, path)
 	}
 	if err != nil {
 		return result, err

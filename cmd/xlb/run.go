@@ -31,14 +31,14 @@ func (e *env) runCommand() *cli.Command {
 			if path == "-" {
 				return usagef("the daemon needs a configuration file, not standard input: a reload reads it again")
 			}
-			if _, err := e.loadConfig(path); err != nil {
+			if _, err := e.loadConfig(c.Context, path); err != nil {
 				return err
 			}
 			hangup := make(chan os.Signal, 1)
 			signal.Notify(hangup, unix.SIGHUP)
 			defer signal.Stop(hangup)
 			release, _ := buildVersion()
-			return control.Run(c.Context, control.Options{
+			return needsRoot(control.Run(c.Context, control.Options{
 				ConfigPath: path,
 				PinDir:     c.Path("pin-dir"),
 				StateDir:   c.Path("state-dir"),
@@ -46,7 +46,7 @@ func (e *env) runCommand() *cli.Command {
 				Version:    release,
 				Hangup:     hangup,
 				Log:        e.logger(c),
-			})
+			}))
 		},
 	}
 }
