@@ -2,7 +2,10 @@ package main
 
 import "github.com/urfave/cli/v2"
 
-// commands lists the commands in the order of the help.
+// commands lists the commands in the order of the help. A command is made by a
+// method in a file of its own. Its UsageText holds examples, a line each; its
+// ArgsUsage ("SERVICE [WEIGHT]") is what the arguments are checked against
+// before the Action is called.
 func (e *env) commands() []*cli.Command {
 	var all []*cli.Command
 	for _, group := range []struct {

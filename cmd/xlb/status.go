@@ -93,7 +93,7 @@ func (e *env) printInterfaces(interfaces []api.Interface) {
 		e.printf("no interfaces are attached\n")
 		return
 	}
-	t := &table{columns: []column{{name: "INTERFACE"}, {name: "MODE"}, {name: "HOOK"}, {name: "WHY", shrinks: true}}}
+	t := &table{columns: []column{{name: "INTERFACE"}, {name: "MODE"}, {name: "HOOK"}, {name: "WHY"}}}
 	for _, i := range interfaces {
 		t.add(i.Name, i.Mode, i.Hook, i.Why)
 	}
