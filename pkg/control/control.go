@@ -6,7 +6,6 @@ import (
 	"iter"
 	"log/slog"
 	"net/netip"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -270,26 +269,3 @@ func (c *controller) await(ctx context.Context, done <-chan error) error {
 		return api.Errorf(503, "%v", errStopped)
 	}
 }
-
-// Options of [Run].
-type Options struct {
-	// ConfigPath is the configuration file.
-	ConfigPath string
-	// PinDir holds the pinned maps and links; empty means
-	// [loader.DefaultPinDir].
-	PinDir string
-	// StateDir holds what the operator said; empty means [DefaultStateDir].
-	StateDir string
-	// Socket of the API; empty means [api.DefaultSocket].
-	Socket string
-	// Version is shown in the status.
-	Version string
-	// Hangup delivers SIGHUP: each receive reloads the configuration. May be
-	// nil.
-	Hangup <-chan os.Signal
-	// Log; nil means [slog.Default].
-	Log *slog.Logger
-}
-
-// DefaultStateDir is where the operator's overrides are kept.
-const DefaultStateDir = "/var/lib/xlb"

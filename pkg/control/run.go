@@ -14,6 +14,29 @@ import (
 	"github.com/xlb-io/xlb/pkg/loader"
 )
 
+// Options of [Run].
+type Options struct {
+	// ConfigPath is the configuration file.
+	ConfigPath string
+	// PinDir holds the pinned maps and links; empty means
+	// [loader.DefaultPinDir].
+	PinDir string
+	// StateDir holds what the operator said; empty means [DefaultStateDir].
+	StateDir string
+	// Socket of the API; empty means [api.DefaultSocket].
+	Socket string
+	// Version is shown in the status.
+	Version string
+	// Hangup delivers SIGHUP: each receive reloads the configuration. May be
+	// nil.
+	Hangup <-chan os.Signal
+	// Log; nil means [slog.Default].
+	Log *slog.Logger
+}
+
+// DefaultStateDir is where the operator's overrides are kept.
+const DefaultStateDir = "/var/lib/xlb"
+
 // Run is the daemon: it loads and attaches the data plane, keeps it as the
 // configuration, the probes and the operator want it, and answers at the
 // socket. When ctx ends it stops and returns nil; what is pinned stays, and
