@@ -1,6 +1,7 @@
 package bpf_test
 
 import (
+	"fmt"
 	"net/netip"
 	"strings"
 
@@ -100,7 +101,10 @@ func molds() []mold {
 			options[i] = 1 // no operation
 		}
 		s := shape{options: options, payload: 50}
-		out = append(out, four(tcpMold("options", testlab.SYN, s)), four(udpMold("udp options", s)))
+		out = append(out,
+			four(tcpMold(fmt.Sprint(words, " words of options"), testlab.SYN, s)),
+			four(udpMold(fmt.Sprint("udp ", words, " words of options"), s)),
+		)
 	}
 	out = append(out, four(mold{name: "udp without checksum", protocol: model.UDP, pour: shape{transport: udpNoChecksum, payload: 40}.pour}))
 	for _, s := range extensionChains() {
@@ -135,7 +139,7 @@ func extensionChains() []chain {
 		for range n {
 			s.extensions = append(s.extensions, options)
 		}
-		chains = append(chains, chain{"chain of " + string(rune('0'+n)), s})
+		chains = append(chains, chain{fmt.Sprint("chain of ", n), s})
 	}
 	return chains
 }

@@ -320,7 +320,7 @@ static __always_inline int parse_ipv6_headers(ctx_t *ctx, struct packet *p)
 static __always_inline int balance(ctx_t *ctx)
 {
 	struct verdict v = { .length = ctx_length(ctx) };
-	struct packet p = {};
+	struct packet p = { .length = v.length };
 	__be16 protocol = parse_ethernet(&p, ctx_data(ctx), ctx_end(ctx));
 	int action = ctx_pass(ctx), left;
 

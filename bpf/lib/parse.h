@@ -92,6 +92,12 @@ static __always_inline int parse_transport(struct packet *p, void *end, __u32 pa
 	return -1;
 }
 
+/* Whether the frame holds less than the IP header says. */
+static __always_inline bool cut_off(const struct packet *p)
+{
+	return p->l3 - (void *)p->eth + p->l3_length > p->length;
+}
+
 /* Both return -1 if there is a TCP or UDP header to go on with, otherwise the
  * reason to leave. */
 static __always_inline int parse_ipv4(struct packet *p, void *end)
@@ -103,7 +109,7 @@ static __always_inline int parse_ipv4(struct packet *p, void *end)
 		return REASON_PASS_TRUNCATED;
 	header = ip->ihl * 4;
 	p->l3_length = bpf_ntohs(ip->tot_len);
-	if (ip->version != 4 || header < sizeof(*ip) || p->l3_length < header)
+	if (ip->version != 4 || header < sizeof(*ip) || p->l3_length < header || cut_off(p))
 		return REASON_PASS_TRUNCATED;
 	if (ip->frag_off & bpf_htons(0x3fff))
 		return REASON_PASS_FRAGMENT;
@@ -128,6 +134,8 @@ static __always_inline int parse_ipv6(struct packet *p, void *end, __u32 skipped
 	if (payload < skipped)
 		return REASON_PASS_TRUNCATED;
 	p->l3_length = payload + sizeof(*ip);
+	if (cut_off(p))
+		return REASON_PASS_TRUNCATED;
 	__builtin_memcpy(&p->source, &ip->saddr, sizeof(p->source));
 	__builtin_memcpy(&p->destination, &ip->daddr, sizeof(p->destination));
 	p->ttl = ip->hop_limit;

@@ -29,7 +29,7 @@ enum reason {
 	REASON_REDIRECT,          /* sent out of another interface */
 	REASON_PASS_NOT_IP,       /* neither IPv4 nor IPv6 */
 	REASON_PASS_NOT_VIP,      /* no frontend, no flow: not ours */
-	REASON_PASS_TRUNCATED,    /* headers shorter than they say */
+	REASON_PASS_TRUNCATED,    /* shorter than its headers say */
 	REASON_PASS_FRAGMENT,     /* part of a fragmented datagram */
 	REASON_PASS_EXTENSIONS,   /* too many IPv6 extension headers */
 	REASON_PASS_NEIGHBOUR,    /* next hop's MAC unknown: TC resolves it */
