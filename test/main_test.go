@@ -1,0 +1,81 @@
+package test
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/xlb-io/xlb/internal/testlab"
+	"github.com/xlb-io/xlb/pkg/loader"
+)
+
+// binary is the xlb under test, built with the race detector.
+var binary string
+
+// pinPrefix is what the pin directories of this run begin with.
+var pinPrefix = fmt.Sprintf("%s-e2e-%d-", loader.DefaultPinDir, os.Getpid())
+
+func TestMain(m *testing.M) {
+	testlab.EchoMain()
+	os.Exit(testMain(m))
+}
+
+// testMain is TestMain with defers.
+func testMain(m *testing.M) int {
+	if os.Getuid() != 0 {
+		return m.Run() // every test skips
+	}
+	fail := func(err error) int {
+		fmt.Fprintln(os.Stderr, "test:", err)
+		return 1
+	}
+	if _, err := testlab.Sweep(); err != nil {
+		return fail(err)
+	}
+	dir, err := os.MkdirTemp("", "xlb-e2e-")
+	if err != nil {
+		return fail(err)
+	}
+	defer os.RemoveAll(dir)
+	binary = filepath.Join(dir, "xlb")
+	if out, err := exec.Command("go", "build", "-race", "-o", binary, "../cmd/xlb").CombinedOutput(); err != nil {
+		return fail(fmt.Errorf("build xlb: %w\n%s", err, out))
+	}
+	before, err := testlab.TakeSnapshot()
+	if err != nil {
+		return fail(err)
+	}
+	code := m.Run()
+	if err := errors.Join(before.Leaks(5*time.Second), leakedPins(), leakedProcesses()); err != nil {
+		return fail(err)
+	}
+	return code
+}
+
+func leakedPins() error {
+	left, err := filepath.Glob(pinPrefix + "*")
+	if err == nil && len(left) > 0 {
+		err = fmt.Errorf("pins are left: %v", left)
+	}
+	return err
+}
+
+// leakedProcesses finds processes that still run the binary.
+func leakedProcesses() error {
+	executables, err := filepath.Glob("/proc/[0-9]*/exe")
+	if err != nil {
+		return err
+	}
+	for _, e := range executables {
+		target, err := os.Readlink(e)
+		if err == nil && strings.HasPrefix(target, binary) {
+			return fmt.Errorf("%s still runs xlb", filepath.Dir(e))
+		}
+	}
+	return nil
+}
