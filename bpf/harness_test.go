@@ -84,45 +84,72 @@ func sizes() xlb.Sizes {
 	return xlb.Sizes{Services: 8, Backends: 48, Frontends: 64, Sources: 8, Table: slots, Flows: 64}
 }
 
-// newPlane loads the programs onto new maps that hold w.
+// planes are those loaded so far: the verifier takes a second for each.
+var planes = map[string]*plane{}
+
+// newPlane returns a data plane with these settings and sizes that holds w and
+// no flows. Tests with the same ones share it.
 func newPlane(t *testing.T, s model.Settings, z xlb.Sizes, w world) *plane {
 	t.Helper()
-	set, err := xlb.New(z)
-	if err != nil {
-		t.Fatal(err)
+	key := fmt.Sprintf("%+v %+v", s, z)
+	p := planes[key]
+	if p == nil {
+		var err error
+		if p, err = load(s, z); err != nil {
+			t.Fatalf("%+v", err)
+		}
+		planes[key] = p
 	}
-	t.Cleanup(func() { set.Close() })
-	programs, err := loader.LoadPrograms(set, s)
-	if err != nil {
-		t.Fatalf("%+v", err)
-	}
-	t.Cleanup(func() { programs.Close() })
-	p := &plane{set: set, programs: programs, raw: map[string]*ebpf.Map{}}
-	p.open(t)
 	p.hold(t, w)
+	p.forget(t)
 	return p
 }
 
+func load(s model.Settings, z xlb.Sizes) (*plane, error) {
+	set, err := xlb.New(z)
+	if err != nil {
+		return nil, err
+	}
+	p := &plane{set: set, raw: map[string]*ebpf.Map{}}
+	if p.programs, err = loader.LoadPrograms(set, s); err == nil {
+		err = p.open()
+	}
+	if err != nil {
+		return nil, errors.Join(err, p.close())
+	}
+	return p, nil
+}
+
 // open gets at the maps whose records no other package shows.
-func (p *plane) open(t *testing.T) {
-	t.Helper()
+func (p *plane) open() error {
 	info, err := p.programs.XDP.Info()
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
 	ids, _ := info.MapIDs()
 	for _, id := range ids {
 		m, err := ebpf.NewMapFromID(id)
 		if err != nil {
-			t.Fatal(err)
+			return err
 		}
-		t.Cleanup(func() { m.Close() })
-		mi, err := m.Info()
+		info, err := m.Info()
 		if err != nil {
-			t.Fatal(err)
+			return errors.Join(err, m.Close())
 		}
-		p.raw[mi.Name] = m
+		p.raw[info.Name] = m
 	}
+	return nil
+}
+
+func (p *plane) close() error {
+	errs := []error{p.set.Close()}
+	if p.programs != nil {
+		errs = append(errs, p.programs.Close())
+	}
+	for _, m := range p.raw {
+		errs = append(errs, m.Close())
+	}
+	return errors.Join(errs...)
 }
 
 // hold makes the maps hold w, as the control plane would.

@@ -33,6 +33,12 @@ func run(m *testing.M) int {
 	} else {
 		code = m.Run()
 	}
+	for _, p := range planes {
+		if err := p.close(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = 1
+		}
+	}
 	if err := lab.Close(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		code = 1

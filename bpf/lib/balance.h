@@ -71,8 +71,15 @@ static __always_inline struct next_hop *hop_find(ctx_t *ctx, const struct packet
 	}
 	*reason = REASON_TX;
 	if (fixed_gateway) {
+		/* A program with routes may have left its answer here. */
+		hop->family = 0;
+		hop->mtu = 0;
+		hop->via_gateway = 0;
 		hop->egress = ctx_ingress(ctx);
-		__builtin_memcpy(hop->destination_mac, (const void *)gateway_mac, ETH_ALEN);
+		/* Byte by byte: without volatile the compiler takes the zeros
+		 * that stand in config.h. */
+		for (int i = 0; i < ETH_ALEN; i++)
+			hop->destination_mac[i] = gateway_mac[i];
 		__builtin_memcpy(hop->source_mac, p->eth->h_dest, ETH_ALEN);
 	} else if (!next_hop_holds(hop, to, ctx_ingress(ctx), now, ipv6)) {
 		*reason = next_hop_ask(ctx, to, ipv6);
