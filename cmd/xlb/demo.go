@@ -1,0 +1,90 @@
+package main
+
+import (
+	"fmt"
+	"os/signal"
+
+	"github.com/urfave/cli/v2"
+	"golang.org/x/sys/unix"
+
+	"github.com/xlb-io/xlb/internal/demo"
+)
+
+func (e *env) demoCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "demo",
+		Usage: "show on this machine what xlb does",
+		Description: "Builds a small network of namespaces (a client, a balancer, three backends of the weights 1, 1\n" +
+			"and 3, IPv4 and IPv6), runs a daemon in it, and shows with real clients and servers how it\n" +
+			"balances, takes out a dead backend, drains one, and outlives a kill -9 of its daemon. Takes\n" +
+			"about 20 seconds, needs root and no file, and removes all it made, also after Ctrl-C.\n\n" +
+			"Exit status 1 if a promise was broken; it says which, with the end of the daemon's log.",
+		UsageText: "xlb demo\nxlb demo --attach tc\nxlb demo --json | jq .failover_ms",
+		Flags: []cli.Flag{
+			choiceFlag("attach", "hook of the data plane", "XLB_ATTACH", "auto", "auto", "native", "generic", "tc"),
+			&cli.BoolFlag{Name: "json", Usage: "print the figures as JSON, and nothing else"},
+		},
+		Action: e.demo,
+	}
+}
+
+func (e *env) demo(c *cli.Context) error {
+	// A closed terminal or pipe ends the demo, not its cleaning up.
+	ctx, stop := signal.NotifyContext(c.Context, unix.SIGHUP, unix.SIGPIPE)
+	defer stop()
+	var o demo.Options
+	// The flag admits only words that the model knows.
+	if err := o.Attach.UnmarshalText([]byte(c.Generic("attach").(*choice).value)); err != nil {
+		panic(err)
+	}
+	screen := &demoScreen{env: e}
+	if !c.Bool("json") {
+		o.Screen = screen
+		e.printf("xlb demo: HTTP and UDP through the real data plane, with a real daemon.\n")
+	}
+	result, err := demo.Run(ctx, o)
+	if err != nil {
+		screen.flush()
+		if ctx.Err() == nil {
+			e.printDaemonLog(result.Log)
+		}
+		return err
+	}
+	if c.Bool("json") {
+		if err := e.printJSON(result.Figures); err != nil {
+			return err
+		}
+	} else {
+		screen.flush()
+		e.printFigures(result.Figures)
+	}
+	if broken := result.Figures.Problems; len(broken) > 0 {
+		e.printDaemonLog(result.Log)
+		for _, b := range broken {
+			fmt.Fprintf(e.stderr, "xlb: a promise is broken: %s\n", oneLine(b))
+		}
+		return errSilent
+	}
+	return nil
+}
+
+func (e *env) printDaemonLog(log string) {
+	if log != "" {
+		fmt.Fprintf(e.stderr, "the end of the daemon's log:\n%s\n", log)
+	}
+}
+
+func (e *env) printFigures(f demo.Figures) {
+	t := &table{columns: []column{
+		{name: "STEP"}, {name: "REQUESTS", align: right}, {name: "FAILED", align: right}, {name: "RESULT"},
+	}}
+	t.add("balance", f.Requests, f.Failed, "weights 1:1:3 got "+demoShares(f))
+	t.add("failover", f.FailoverRequests, f.FailoverFailed, fmt.Sprintf("the dead backend was out of service after %d ms", f.FailoverMS))
+	t.add("return", f.ReturnRequests, f.ReturnFailed, "the dead backend serves again")
+	t.add("drain", f.DrainRequests, f.DrainFailed, fmt.Sprintf("%s of the draining backend finished", plural(f.DrainDownloads-f.DrainInterrupted, "download")))
+	t.add("crash", f.CrashRequests, f.CrashFailed, fmt.Sprintf("%d of %s interrupted, %d ms without a daemon",
+		f.CrashInterrupted, plural(f.CrashDownloads, "download"), f.CrashMS))
+	e.printf("\n%s\n", e.paint("Figures", bold))
+	e.printTable(t, "   ")
+	e.printf("\n   %s, %.0f seconds; all that the demo made is removed.\n", f.AttachText(), f.Seconds)
+}
