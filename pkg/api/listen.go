@@ -69,8 +69,9 @@ func removeStale(path string) error {
 	}
 	conn, err := net.DialTimeout("unix", path, dialTimeout)
 	if err == nil {
+		owner := peer(conn.(*net.UnixConn))
 		conn.Close()
-		return fmt.Errorf("another daemon answers at %s (stop it, or choose another socket)", path)
+		return fmt.Errorf("another daemon, %s, answers at %s (stop it, or choose another socket)", owner, path)
 	}
 	if !errors.Is(err, syscall.ECONNREFUSED) {
 		return fmt.Errorf("is a daemon alive at %s? %w", path, err)
@@ -79,4 +80,20 @@ func removeStale(path string) error {
 		return fmt.Errorf("remove the socket that a dead daemon left: %w", err)
 	}
 	return nil
+}
+
+// peer names the process that listens at the other end.
+func peer(conn *net.UnixConn) string {
+	owner := "of unknown process id"
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return owner
+	}
+	// An error leaves the owner unknown.
+	_ = raw.Control(func(fd uintptr) {
+		if cred, err := unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED); err == nil && cred.Pid > 0 {
+			owner = fmt.Sprintf("process %d", cred.Pid)
+		}
+	})
+	return owner
 }

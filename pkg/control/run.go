@@ -61,16 +61,18 @@ func Run(ctx context.Context, o Options) (err error) {
 	if err != nil {
 		return err
 	}
-	plane, err := loader.Open(loader.Options{PinDir: o.PinDir, Settings: cfg.Settings, Log: o.Log})
-	if err != nil {
-		return fmt.Errorf("start the data plane: %w", err)
-	}
-	defer func() { err = errors.Join(err, plane.Close()) }()
+	// First, so that a daemon that is refused here has not put its program in
+	// front of another's.
 	listener, err := api.Listen(o.Socket)
 	if err != nil {
 		return err
 	}
 	defer listener.Close()
+	plane, err := loader.Open(loader.Options{PinDir: o.PinDir, Settings: cfg.Settings, Log: o.Log})
+	if err != nil {
+		return fmt.Errorf("start the data plane: %w", err)
+	}
+	defer func() { err = errors.Join(err, plane.Close()) }()
 
 	c := newController(parts{
 		data: plane.Maps(), host: plane, overrides: overrides, log: o.Log, version: o.Version, configPath: o.ConfigPath,

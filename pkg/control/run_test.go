@@ -126,7 +126,9 @@ func TestInside(t *testing.T) {
 	if err != nil || s.Adopted || len(s.Interfaces) != 1 || s.Interfaces[0].Name != "xlb0" || len(s.Services) != 2 || len(s.Reasons) != 0 {
 		t.Errorf("status %+v, %v", s, err)
 	}
-	if err := Run(t.Context(), o); !errors.Is(err, loader.ErrLocked) {
+	other := o
+	other.Socket = filepath.Join(dir, "other.sock")
+	if err := Run(t.Context(), other); !errors.Is(err, loader.ErrLocked) {
 		t.Errorf("a second daemon: %v", err)
 	}
 	if err := r.Drain(t.Context(), "web", ap("10.0.0.1:80")); err != nil {
