@@ -22,6 +22,7 @@ struct route {
 	__u32 backend_id;
 	__u16 source;
 	__be16 nat_port;
+	bool moved; /* from a backend that no longer serves */
 };
 
 static __always_inline bool is_rst(const struct packet *p)
@@ -48,13 +49,16 @@ static __always_inline bool flow_route(struct flow_set *set, __u32 *way, const s
 		*way = FLOW_WAYS;
 		return false;
 	}
+	/* The frontend may have got another forwarding mode meanwhile. */
+	if (!r->nat_port != (r->service->forward != FORWARD_NAT))
+		return false;
 	r->backend = backend_get(r->backend_id);
 	if (!r->backend || !(r->backend->flags & BACKEND_SERVES)) {
-		count_event(EVENT_FLOW_MOVED);
+		r->moved = true;
 		return false;
 	}
-	flow_touch(f, meta, state_next(state, p->tcp_flags, false,
-				       r->service->forward == FORWARD_NAT), now);
+	state = state_next(state, p->tcp_flags, false, r->service->forward == FORWARD_NAT);
+	flow_touch(f, &r->service->timeouts, p->protocol, meta, state, now);
 	return true;
 }
 
@@ -235,6 +239,8 @@ static __always_inline int request(ctx_t *ctx, struct packet *p, __u32 service, 
 		return ctx_drop(ctx);
 	}
 	v->created = failed < 0;
+	if (v->created && r.moved)
+		count_event(EVENT_FLOW_MOVED);
 	return send_request(ctx, p, &r, now, ipv6, v);
 }
 
@@ -278,7 +284,8 @@ static __always_inline bool reply(ctx_t *ctx, struct packet *p, __u32 source, bo
 		*action = ctx_pass(ctx);
 		return true;
 	}
-	flow_touch(f, meta, state_next(meta_state(meta), p->tcp_flags, true, true), now);
+	flow_touch(f, &s->timeouts, p->protocol, meta,
+		   state_next(meta_state(meta), p->tcp_flags, true, true), now);
 	v->reply = 1;
 	*action = send(ctx, p, &w.destination, ipv6, &w, now, ipv6, v);
 	return true;

@@ -96,10 +96,14 @@ static __always_inline __u8 state_next(__u8 state, __u8 tcp_flags, bool reply, b
 }
 
 /* The compare-and-swap fails if the record changed hands or another CPU
- * refreshed it: in both cases there is nothing left to do. */
-static __always_inline void flow_touch(struct flow *f, __u64 meta, __u8 state, __u32 now)
+ * refreshed it: in both cases there is nothing left to do. A short timeout is
+ * refreshed more often, so that a flow that goes on never reaches it. */
+static __always_inline void flow_touch(struct flow *f, const struct timeouts *t, __u8 protocol,
+				       __u64 meta, __u8 state, __u32 now)
 {
-	if (state == meta_state(meta) && now - meta_tick(meta) < REFRESH)
+	__u32 idle = now - meta_tick(meta);
+
+	if (state == meta_state(meta) && idle < REFRESH && idle < flow_timeout(t, protocol, state) / 4)
 		return;
 	__sync_val_compare_and_swap(&f->meta, meta,
 				    (meta & -META_SEQUENCE) | (__u64)state << META_STATE_SHIFT | now);

@@ -43,7 +43,6 @@ func (l *Loader) attachAll(p *programLoader) error {
 		if err != nil {
 			return fmt.Errorf("attach to interface %q: %w", name, err)
 		}
-		l.options.Log.Info("attached", "interface", name, "mode", a.Mode, "hook", a.Hook, "why", a.Why)
 		l.attachments = append(l.attachments, a)
 	}
 	return l.leaveOthers()
