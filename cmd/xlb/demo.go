@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"os/signal"
 
@@ -43,29 +45,37 @@ func (e *env) demo(c *cli.Context) error {
 		e.printf("xlb demo: HTTP and UDP through the real data plane, with a real daemon.\n")
 	}
 	result, err := demo.Run(ctx, o)
-	if err != nil {
-		screen.flush()
-		if ctx.Err() == nil {
-			e.printDaemonLog(result.Log)
-		}
-		return err
+	screen.flush()
+	switch {
+	case err == nil:
+		return e.demoOutcome(result, c.Bool("json"))
+	case c.Context.Err() == nil && errors.Is(err, context.Canceled):
+		return failf("interrupted: the terminal or the pipe was closed")
+	case ctx.Err() == nil:
+		e.printDaemonLog(result.Log)
+	case e.isTerminal:
+		e.printf("\n") // the terminal shows ^C
 	}
-	if c.Bool("json") {
-		if err := e.printJSON(result.Figures); err != nil {
+	return err
+}
+
+// demoOutcome prints the figures and fails if a promise is broken.
+func (e *env) demoOutcome(r demo.Result, asJSON bool) error {
+	if asJSON {
+		if err := e.printJSON(r.Figures); err != nil {
 			return err
 		}
 	} else {
-		screen.flush()
-		e.printFigures(result.Figures)
+		e.printFigures(r.Figures)
 	}
-	if broken := result.Figures.Problems; len(broken) > 0 {
-		e.printDaemonLog(result.Log)
-		for _, b := range broken {
-			fmt.Fprintf(e.stderr, "xlb: a promise is broken: %s\n", oneLine(b))
-		}
-		return errSilent
+	if len(r.Figures.Problems) == 0 {
+		return nil
 	}
-	return nil
+	e.printDaemonLog(r.Log)
+	for _, p := range r.Figures.Problems {
+		fmt.Fprintf(e.stderr, "xlb: a promise is broken: %s\n", oneLine(p))
+	}
+	return errSilent
 }
 
 func (e *env) printDaemonLog(log string) {
@@ -86,5 +96,5 @@ func (e *env) printFigures(f demo.Figures) {
 		f.CrashInterrupted, plural(f.CrashDownloads, "download"), f.CrashMS))
 	e.printf("\n%s\n", e.paint("Figures", bold))
 	e.printTable(t, "   ")
-	e.printf("\n   %s, %.0f seconds; all that the demo made is removed.\n", f.AttachText(), f.Seconds)
+	e.printf("\n   Hook: %s. %.0f seconds. All that the demo made is removed.\n", f.AttachText(), f.Seconds)
 }

@@ -21,6 +21,8 @@ type demoScreen struct {
 	lines int
 	// last is the table not yet printed where stdout is no terminal.
 	last *demo.Table
+	// said: a sentence was printed last, and a table wants some distance.
+	said bool
 }
 
 const demoIndent = "   "
@@ -29,6 +31,7 @@ const demoIndent = "   "
 func (s *demoScreen) Step(sentence string) {
 	s.flush()
 	s.steps++
+	s.said = false
 	s.printf("\n%s\n", s.paint(fmt.Sprintf("%d  %s", s.steps, sentence), bold))
 }
 
@@ -36,6 +39,7 @@ func (s *demoScreen) Step(sentence string) {
 func (s *demoScreen) Say(sentence string) {
 	s.flush()
 	s.printf("%s%s\n", demoIndent, sentence)
+	s.said = true
 }
 
 // Table implements [demo.Screen].
@@ -49,7 +53,9 @@ func (s *demoScreen) Table(t demo.Table) {
 	const upClear, noWrap, wrap = "\x1b[%dA\x1b[J", "\x1b[?7l", "\x1b[?7h"
 	text := s.demoTable(t)
 	var page bytes.Buffer
-	if s.lines > 0 {
+	if s.lines == 0 {
+		s.space()
+	} else {
 		fmt.Fprintf(&page, upClear, s.lines)
 	}
 	page.WriteString(noWrap + text + wrap)
@@ -60,9 +66,17 @@ func (s *demoScreen) Table(t demo.Table) {
 // flush lets the last table stay.
 func (s *demoScreen) flush() {
 	if s.last != nil {
+		s.space()
 		s.printf("%s", s.demoTable(*s.last))
 	}
 	s.last, s.lines = nil, 0
+}
+
+func (s *demoScreen) space() {
+	if s.said {
+		s.printf("\n")
+	}
+	s.said = false
 }
 
 func (s *demoScreen) demoTable(t demo.Table) string {
