@@ -22,6 +22,7 @@ const (
 	TcMapFlows          = "flows"
 	TcMapNewFlow        = "new_flow"
 	TcMapNextHops       = "next_hops"
+	TcMapPortSearch     = "port_search"
 	TcMapPorts          = "ports"
 	TcMapReasons        = "reasons"
 	TcMapServiceTraffic = "service_traffic"
@@ -98,6 +99,7 @@ type TcMapSpecs struct {
 	Flows          *ebpf.MapSpec `ebpf:"flows"`
 	NewFlow        *ebpf.MapSpec `ebpf:"new_flow"`
 	NextHops       *ebpf.MapSpec `ebpf:"next_hops"`
+	PortSearch     *ebpf.MapSpec `ebpf:"port_search"`
 	Ports          *ebpf.MapSpec `ebpf:"ports"`
 	Reasons        *ebpf.MapSpec `ebpf:"reasons"`
 	ServiceTraffic *ebpf.MapSpec `ebpf:"service_traffic"`
@@ -150,6 +152,7 @@ type TcMaps struct {
 	Flows          *ebpf.Map `ebpf:"flows"`
 	NewFlow        *ebpf.Map `ebpf:"new_flow"`
 	NextHops       *ebpf.Map `ebpf:"next_hops"`
+	PortSearch     *ebpf.Map `ebpf:"port_search"`
 	Ports          *ebpf.Map `ebpf:"ports"`
 	Reasons        *ebpf.Map `ebpf:"reasons"`
 	ServiceTraffic *ebpf.Map `ebpf:"service_traffic"`
@@ -169,6 +172,7 @@ func (m *TcMaps) Close() error {
 		m.Flows,
 		m.NewFlow,
 		m.NextHops,
+		m.PortSearch,
 		m.Ports,
 		m.Reasons,
 		m.ServiceTraffic,

@@ -95,6 +95,15 @@ type XdpNewFlow struct {
 	Source  uint16
 	Pad     uint16
 	Cell    uint32
+	Owner   uint32
+	Now     uint32
+	OldCell uint32
+	OldPort uint16
+	Evicts  uint8
+	Pad2    uint8
+	Pad3    uint32
+	_       [4]byte
+	Meta    uint64
 }
 
 type XdpNextHop struct {
@@ -114,6 +123,17 @@ type XdpNextHop struct {
 type XdpPortLine struct {
 	_    structs.HostLayout
 	Cell [16]uint32
+}
+
+type XdpPortSearch struct {
+	_       structs.HostLayout
+	Base    uint32
+	Offset  uint32
+	Owner   uint32
+	Now     uint32
+	Reclaim uint32
+	Pad     uint32
+	Taken   uint64
 }
 
 type XdpReason uint32
@@ -210,6 +230,7 @@ const (
 	XdpMapFlows          = "flows"
 	XdpMapNewFlow        = "new_flow"
 	XdpMapNextHops       = "next_hops"
+	XdpMapPortSearch     = "port_search"
 	XdpMapPorts          = "ports"
 	XdpMapReasons        = "reasons"
 	XdpMapServiceTraffic = "service_traffic"
@@ -289,6 +310,7 @@ type XdpMapSpecs struct {
 	Flows          *ebpf.MapSpec `ebpf:"flows"`
 	NewFlow        *ebpf.MapSpec `ebpf:"new_flow"`
 	NextHops       *ebpf.MapSpec `ebpf:"next_hops"`
+	PortSearch     *ebpf.MapSpec `ebpf:"port_search"`
 	Ports          *ebpf.MapSpec `ebpf:"ports"`
 	Reasons        *ebpf.MapSpec `ebpf:"reasons"`
 	ServiceTraffic *ebpf.MapSpec `ebpf:"service_traffic"`
@@ -344,6 +366,7 @@ type XdpMaps struct {
 	Flows          *ebpf.Map `ebpf:"flows"`
 	NewFlow        *ebpf.Map `ebpf:"new_flow"`
 	NextHops       *ebpf.Map `ebpf:"next_hops"`
+	PortSearch     *ebpf.Map `ebpf:"port_search"`
 	Ports          *ebpf.Map `ebpf:"ports"`
 	Reasons        *ebpf.Map `ebpf:"reasons"`
 	ServiceTraffic *ebpf.Map `ebpf:"service_traffic"`
@@ -363,6 +386,7 @@ func (m *XdpMaps) Close() error {
 		m.Flows,
 		m.NewFlow,
 		m.NextHops,
+		m.PortSearch,
 		m.Ports,
 		m.Reasons,
 		m.ServiceTraffic,

@@ -22,7 +22,6 @@ struct route {
 	__u32 backend_id;
 	__u16 source;
 	__be16 nat_port;
-	bool moved; /* from a backend that no longer serves */
 };
 
 static __always_inline bool is_rst(const struct packet *p)
@@ -33,7 +32,7 @@ static __always_inline bool is_rst(const struct packet *p)
 /* Where the packet goes by the record found, or not: then *way stays set if
  * the record is the packet's own but no longer holds, and is to be replaced. */
 static __always_inline bool flow_route(struct flow_set *set, __u32 *way, const struct packet *p,
-				       __u64 meta, __u32 now, struct route *r)
+				       __u64 meta, __u32 now, struct route *r, struct verdict *v)
 {
 	struct flow *f = &set->way[*way % FLOW_WAYS];
 	__u8 state = meta_state(meta);
@@ -54,7 +53,7 @@ static __always_inline bool flow_route(struct flow_set *set, __u32 *way, const s
 		return false;
 	r->backend = backend_get(r->backend_id);
 	if (!r->backend || !(r->backend->flags & BACKEND_SERVES)) {
-		r->moved = true;
+		v->moved = 1;
 		return false;
 	}
 	state = state_next(state, p->tcp_flags, false, r->service->forward == FORWARD_NAT);
@@ -113,7 +112,11 @@ static __always_inline int flow_record(const struct packet *p, struct route *r, 
 	n->nat_port = 0;
 	n->source = 0;
 	n->cell = 0;
-	failed = flow_create();
+	failed = flow_reserve();
+	if (failed < 0 && r->service->forward == FORWARD_NAT)
+		failed = flow_take_port();
+	if (failed < 0)
+		failed = flow_commit();
 	r->source = n->source;
 	r->nat_port = n->nat_port;
 	return failed;
@@ -215,7 +218,7 @@ static __always_inline int request(ctx_t *ctx, struct packet *p, __u32 service, 
 		return ctx_pass(ctx);
 	v->service = service;
 	way = flow_find(set, p, hash % FLOW_WAYS, &meta, ipv6);
-	if (way < FLOW_WAYS && flow_route(set, &way, p, meta, now, &r)) {
+	if (way < FLOW_WAYS && flow_route(set, &way, p, meta, now, &r, v)) {
 		v->backend = r.backend_id;
 		return send_request(ctx, p, &r, now, ipv6, v);
 	}
@@ -239,8 +242,6 @@ static __always_inline int request(ctx_t *ctx, struct packet *p, __u32 service, 
 		return ctx_drop(ctx);
 	}
 	v->created = failed < 0;
-	if (v->created && r.moved)
-		count_event(EVENT_FLOW_MOVED);
 	return send_request(ctx, p, &r, now, ipv6, v);
 }
 

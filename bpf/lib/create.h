@@ -17,11 +17,20 @@ struct new_flow {
 	__u32 way; /* to replace; FLOW_WAYS: the most dispensable one */
 	__u8 syn;
 	__u8 ipv6;
-	/* Set for nat: */
+	/* Set by flow_take_port(): */
 	__be16 nat_port;
 	__u16 source;
 	__u16 pad;
 	__u32 cell;
+	/* Set by flow_reserve(): */
+	__u32 owner; /* the record's number plus one */
+	__u32 now;
+	__u32 old_cell;
+	__u16 old_port;
+	__u8 evicts; /* the record held a live flow */
+	__u8 pad2;
+	__u32 pad3;
+	__u64 meta;  /* before the record was held */
 };
 
 struct {
@@ -54,25 +63,81 @@ static __always_inline bool is_syn(const struct packet *p)
 	return (p->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
 }
 
-/* Takes a source address and port for owner; returns false if none is free. */
-static __always_inline bool nat_take(struct new_flow *n, const struct service *service, __u32 owner,
-				     __u32 now)
+/* The record reserved. */
+static __always_inline struct flow *new_flow_record(const struct new_flow *n)
 {
-	struct backend *backend = backend_get(n->backend);
+	return n->owner ? flow_by_number(n->owner - 1) : NULL;
+}
+
+/*
+ * A flow is made in three steps: reserve a record, take a port (nat), commit.
+ * The record is held odd from the first to the last. They are functions of
+ * their own, one after the other and not one within the other, because the
+ * stack has 512 bytes for a call and its callers; and they are not static, so
+ * that the verifier looks at each once.
+ *
+ * All return -1, or the reason for which the flow could not be made.
+ */
+__noinline int flow_reserve(void)
+{
+	struct new_flow *n = new_flow_get();
+	struct flow_set *set;
+	__u32 index, way;
+	bool live = false;
+	struct flow *f;
+	__u64 meta;
+
+	if (!n)
+		return REASON_DROP_CONTENDED;
+	index = flow_set_index(n->hash);
+	set = bpf_map_lookup_elem(&flows, &index);
+	if (!set)
+		return REASON_DROP_CONTENDED;
+	n->now = clock_now();
+	way = n->way;
+	if (way >= FLOW_WAYS)
+		way = flow_victim(set, n->hash % FLOW_WAYS, n->now, &live);
+	if (way >= FLOW_WAYS)
+		return REASON_DROP_CONTENDED;
+	f = &set->way[way % FLOW_WAYS];
+	meta = READ_ONCE(f->meta);
+	if (meta_writing(meta) ||
+	    __sync_val_compare_and_swap(&f->meta, meta, meta + META_SEQUENCE) != meta)
+		return REASON_DROP_CONTENDED;
+
+	n->owner = index * FLOW_WAYS + way + 1;
+	n->meta = meta;
+	n->evicts = live;
+	n->old_cell = f->cell;
+	n->old_port = f->nat_port;
+	if (live)
+		return -1;
+	/* What is dead anyway loses its port first, so that it can be taken again. */
+	if (n->old_port)
+		port_release(n->old_cell, n->owner);
+	n->old_port = 0;
+	f->nat_port = 0;
+	f->tuple = 0;
+	return -1;
+}
+
+/* Tries one source address after another. */
+static __always_inline bool port_find(struct new_flow *n, const struct service *service,
+				      const struct backend *backend)
+{
 	__u32 count = service->sources;
 	__u32 pick = scale(n->hash >> 32, count);
 
-	if (!backend)
-		return false;
 	for (__u32 i = 0; i < SOURCE_TRIES && i < count; i++) {
-		__u32 index = service->first_source + pick, base;
+		__u32 index = service->first_source + pick;
 		struct source *s = bpf_map_lookup_elem(&sources, &index);
 		__u64 taken;
 
 		if (!s)
 			return false;
-		base = port_base(&backend->address, backend->port, &s->address, n->tuple >> 32, n->ipv6);
-		taken = port_take(base, mix(n->hash), owner, now);
+		taken = port_take(port_base(&backend->address, backend->port, &s->address,
+					    n->tuple >> 32, n->ipv6),
+				  mix(n->hash), n->owner, n->now);
 		if (taken) {
 			n->source = index;
 			n->nat_port = bpf_htons(taken & 0xffff);
@@ -85,8 +150,41 @@ static __always_inline bool nat_take(struct new_flow *n, const struct service *s
 	return false;
 }
 
-static __always_inline void flow_write(struct flow *f, const struct new_flow *n)
+/* Takes a source address and port, or gives the record back as it is. */
+__noinline int flow_take_port(void)
 {
+	struct new_flow *n = new_flow_get();
+	struct service *service;
+	struct backend *backend;
+	struct flow *f;
+
+	if (!n)
+		return REASON_DROP_CONTENDED;
+	service = service_get(n->service);
+	backend = backend_get(n->backend);
+	if (service && backend && port_find(n, service, backend))
+		return -1;
+	f = new_flow_record(n);
+	if (f)
+		WRITE_ONCE(f->meta, n->meta + 2 * META_SEQUENCE);
+	return REASON_DROP_NAT_PORTS;
+}
+
+__noinline int flow_commit(void)
+{
+	struct new_flow *n = new_flow_get();
+	struct flow *f;
+
+	if (!n)
+		return REASON_DROP_CONTENDED;
+	f = new_flow_record(n);
+	if (!f)
+		return REASON_DROP_CONTENDED;
+	/* What was alive keeps its port until the new flow has its own. */
+	if (n->old_port)
+		port_release(n->old_cell, n->owner);
+	if (n->evicts)
+		count_event(EVENT_FLOW_EVICTED);
 	f->client = n->client;
 	f->vip = n->vip;
 	f->tuple = n->tuple;
@@ -95,66 +193,9 @@ static __always_inline void flow_write(struct flow *f, const struct new_flow *n)
 	f->nat_port = n->nat_port;
 	f->source = n->source;
 	f->cell = n->cell;
-}
-
-/*
- * Records the flow in new_flow; returns -1 or the reason for which it could not. The
- * record is held odd all the while. What it held before loses its port: first
- * if it is dead anyway, so that the port can be taken again; only after the new
- * flow has its own if it is alive.
- *
- * Not static, so that the verifier looks at it once and not once per way that
- * leads here.
- */
-__noinline int flow_create(void)
-{
-	__u32 index, way, now = clock_now(), owner, old_cell, old_port;
-	struct new_flow *n = new_flow_get();
-	struct service *service;
-	struct flow_set *set;
-	bool live = false;
-	struct flow *f;
-	__u64 meta;
-
-	if (!n)
-		return REASON_DROP_CONTENDED;
-	index = flow_set_index(n->hash);
-	set = bpf_map_lookup_elem(&flows, &index);
-	service = service_get(n->service);
-	if (!set || !service)
-		return REASON_DROP_CONTENDED;
-	way = n->way;
-	if (way >= FLOW_WAYS)
-		way = flow_victim(set, n->hash % FLOW_WAYS, now, &live);
-	if (way >= FLOW_WAYS)
-		return REASON_DROP_CONTENDED;
-	f = &set->way[way % FLOW_WAYS];
-	meta = READ_ONCE(f->meta);
-	if (meta_writing(meta) ||
-	    __sync_val_compare_and_swap(&f->meta, meta, meta + META_SEQUENCE) != meta)
-		return REASON_DROP_CONTENDED;
-
-	owner = index * FLOW_WAYS + way + 1;
-	old_cell = f->cell;
-	old_port = f->nat_port;
-	if (!live) {
-		if (old_port)
-			port_release(old_cell, owner);
-		f->nat_port = 0;
-		f->tuple = 0;
-	}
-	if (service->forward == FORWARD_NAT && !nat_take(n, service, owner, now)) {
-		WRITE_ONCE(f->meta, meta + 2 * META_SEQUENCE);
-		return REASON_DROP_NAT_PORTS;
-	}
-	if (live) {
-		if (old_port)
-			port_release(old_cell, owner);
-		count_event(EVENT_FLOW_EVICTED);
-	}
-	flow_write(f, n);
 	/* An atomic exchange, so that no reader sees the new meta first. */
-	__sync_lock_test_and_set(&f->meta, ((meta & -META_SEQUENCE) + 2 * META_SEQUENCE) | now);
+	__sync_lock_test_and_set(&f->meta,
+				 ((n->meta & -META_SEQUENCE) + 2 * META_SEQUENCE) | n->now);
 	if ((__u8)(n->tuple >> 32) == IPPROTO_TCP && !n->syn)
 		count_event(EVENT_FLOW_MIDSTREAM);
 	return -1;

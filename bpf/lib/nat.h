@@ -58,23 +58,48 @@ static __always_inline bool port_abandoned(__u32 owner, __u32 cell, __u32 now)
 	return !s || flow_expired(&s->timeouts, f->tuple, meta, now, RECLAIM_GRACE);
 }
 
+/* The search's state, in a map because the stack has 512 bytes for all calls
+ * together. Nothing else runs on this CPU between its steps. */
 struct port_search {
 	__u32 base;
 	__u32 offset;
-	__u32 range;
 	__u32 owner;
 	__u32 now;
 	__u32 reclaim;
+	__u32 pad;
 	__u64 taken;
 };
 
-/* One step of the search; returns 1 to end it. */
-static long port_try(__u32 i, struct port_search *s)
-{
-	__u32 port = nat_port_first + s->offset;
-	__u32 at = (s->base + port) & port_cell_mask;
-	__u32 *c = port_cell(at), held;
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct port_search);
+} port_search SEC(".maps");
 
+static __always_inline struct port_search *port_search_get(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&port_search, &zero);
+}
+
+static __always_inline __u32 port_range(void)
+{
+	return nat_port_last - nat_port_first + 1;
+}
+
+/* One step of the search; returns 1 to end it. */
+static long port_try(__u32 i, void *unused)
+{
+	struct port_search *s = port_search_get();
+	__u32 port, at, held, *c;
+
+	if (!s)
+		return 1;
+	port = nat_port_first + s->offset;
+	at = (s->base + port) & port_cell_mask;
+	c = port_cell(at);
 	if (!c)
 		return 1;
 	held = READ_ONCE(*c);
@@ -83,7 +108,7 @@ static long port_try(__u32 i, struct port_search *s)
 		s->taken = (__u64)at << 16 | port;
 		return 1;
 	}
-	if (++s->offset == s->range)
+	if (++s->offset == port_range())
 		s->offset = 0;
 	return 0;
 }
@@ -92,22 +117,24 @@ static long port_try(__u32 i, struct port_search *s)
  * the port in host order, or 0 if there is none. */
 static __always_inline __u64 port_take(__u32 base, __u32 start, __u32 owner, __u32 now)
 {
-	struct port_search s = {
-		.base = base,
-		.owner = owner,
-		.now = now,
-		.range = nat_port_last - nat_port_first + 1,
-	};
-	__u32 tries = s.range < PORT_TRIES ? s.range : PORT_TRIES;
+	__u32 tries = port_range() < PORT_TRIES ? port_range() : PORT_TRIES;
+	struct port_search *s = port_search_get();
 
-	s.offset = scale(start, s.range);
-	bpf_loop(tries, port_try, &s, 0);
-	if (!s.taken) {
-		s.offset = scale(start, s.range);
-		s.reclaim = 1;
-		bpf_loop(tries, port_try, &s, 0);
+	if (!s)
+		return 0;
+	s->base = base;
+	s->offset = scale(start, port_range());
+	s->owner = owner;
+	s->now = now;
+	s->reclaim = 0;
+	s->taken = 0;
+	bpf_loop(tries, port_try, NULL, 0);
+	if (!s->taken) {
+		s->offset = scale(start, port_range());
+		s->reclaim = 1;
+		bpf_loop(tries, port_try, NULL, 0);
 	}
-	return s.taken;
+	return s->taken;
 }
 
 static __always_inline void port_release(__u32 cell, __u32 owner)

@@ -11,6 +11,7 @@ struct verdict {
 	__u32 length;
 	__u8 reply;
 	__u8 created;  /* a flow */
+	__u8 moved;    /* if created: from a backend that no longer serves */
 };
 
 static __always_inline void count_add(struct count *c, __u32 bytes)
@@ -52,8 +53,11 @@ static __always_inline void count_verdict(const struct verdict *v)
 	c = bpf_map_lookup_elem(&reasons, &key);
 	if (c)
 		count_add(c, v->length);
-	if (v->created)
+	if (v->created) {
 		count_event(EVENT_FLOW_CREATED);
+		if (v->moved)
+			count_event(EVENT_FLOW_MOVED);
+	}
 	if (pass && !v->created)
 		return;
 	key = v->service;
