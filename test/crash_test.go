@@ -85,7 +85,7 @@ func TestCrash(t *testing.T) {
 			if flows := n.flows(); len(flows) < 100 {
 				t.Errorf("%d flows while no daemon runs", len(flows))
 			}
-			if stats := decode[api.Stats](n, "stats"); counter(stats.Reasons, "redirect") == 0 {
+			if stats := decode[api.Stats](n, "stats"); n.counter(stats.Reasons, "redirect") == 0 {
 				t.Errorf("no packets counted while no daemon runs: %+v", stats.Reasons)
 			}
 

@@ -221,11 +221,13 @@ func (n *network) flows(args ...string) (flows []api.Flow) {
 }
 
 // counter is a counter of `xlb stats` by its name.
-func counter(list []api.Counter, name string) uint64 {
+func (n *network) counter(list []api.Counter, name string) uint64 {
+	n.t.Helper()
 	for _, c := range list {
 		if c.Name == name {
 			return c.Packets
 		}
 	}
+	n.t.Fatalf("no counter %q in %+v", name, list)
 	return 0
 }

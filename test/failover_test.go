@@ -100,7 +100,7 @@ func TestAllDown(t *testing.T) {
 	if name, err := n.get(closed.frontend(n), 300*time.Millisecond); err == nil {
 		t.Errorf("fail closed: %s answered", name)
 	}
-	if stats := decode[api.Stats](n, "stats"); counter(stats.Reasons, "drop_no_backend") == 0 {
+	if stats := decode[api.Stats](n, "stats"); n.counter(stats.Reasons, "drop_no_backend") == 0 {
 		t.Errorf("the dropped packet is not counted: %+v", stats.Reasons)
 	}
 

@@ -172,7 +172,7 @@ func (n *network) checkStats(forward string, services []service, answers map[str
 	if len(stats.Services) != len(services) || len(stats.Backends) != len(services)*len(n.Backends) {
 		n.t.Errorf("stats of %d services and %d backends", len(stats.Services), len(stats.Backends))
 	}
-	sent, other := counter(stats.Reasons, "tx"), counter(stats.Reasons, "redirect")
+	sent, other := n.counter(stats.Reasons, "tx"), n.counter(stats.Reasons, "redirect")
 	if n.Shape == testlab.Routed {
 		sent, other = other, sent
 	}
