@@ -1,0 +1,264 @@
+package bpf_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/xlb-io/xlb/internal/testlab"
+	xlb "github.com/xlb-io/xlb/pkg/maps"
+	"github.com/xlb-io/xlb/pkg/model"
+)
+
+// tiny is a plane of 16 flows, where nearly every new flow evicts one, and of
+// two nat services per family that share three backends.
+func tiny(t *testing.T) *plane {
+	t.Helper()
+	s, z := settings(), sizes()
+	s.NATPorts = model.PortRange{First: 2000, Last: 2063}
+	z.Flows = 16
+	w := standard()
+	for _, like := range []uint32{nat4, nat6} {
+		for service, vip := range map[uint32]string{
+			like: map[uint32]string{nat4: "192.0.2.10", nat6: "2001:db8::10"}[like], like + 4: secondVIP(like),
+		} {
+			w.service(service, model.NAT, uint16(like-1), 1, vip)
+			var numbers []uint32
+			for n := range uint32(3) {
+				id := backendNumber(service, n)
+				w.backend(id, service, wayTo(like).over(n+1).backend.String())
+				numbers = append(numbers, id)
+			}
+			w.table(service, numbers...)
+		}
+	}
+	return newPlane(t, s, z, w)
+}
+
+func secondVIP(like uint32) string {
+	return map[uint32]string{nat4: "192.0.2.50", nat6: "2001:db8::50"}[like]
+}
+
+// backendNumber: 1, 2, 3, 4 .. for (service 1, 2, 5, 6) and three backends each.
+func backendNumber(service, n uint32) uint32 { return service*3 + n + 1 }
+
+// key is what identifies a flow.
+type key struct {
+	client, vip netip.AddrPort
+	protocol    model.Protocol
+}
+
+// nat is what identifies its other half.
+type nat struct {
+	source, backend netip.AddrPort
+	protocol        model.Protocol
+}
+
+// live returns the flows of the table, and checks that no two share either half.
+func (p *plane) live(t *testing.T) map[key]xlb.Flow {
+	t.Helper()
+	flows, nats := map[key]xlb.Flow{}, map[nat]key{}
+	for f := range p.set.Flows() {
+		k := key{f.Client, f.VIP, f.Protocol}
+		if old, twice := flows[k]; twice {
+			t.Fatalf("two records: %+v, %+v", old, f)
+		}
+		flows[k] = f
+		n := p.natOf(f)
+		if other, taken := nats[n]; taken {
+			t.Fatalf("%v and %v both have %v", other, k, n)
+		}
+		nats[n] = k
+	}
+	return flows
+}
+
+func (p *plane) natOf(f xlb.Flow) nat {
+	return nat{f.NAT, p.held.Backends[f.Backend].Address, f.Protocol}
+}
+
+// wayOf is how a flow's packets travel; of an unknown flow, only the client's.
+func (p *plane) wayOf(k key, f xlb.Flow) way {
+	w := wayTo(nat4)
+	if k.vip.Addr().Is6() {
+		w = wayTo(nat6)
+	}
+	w.client, w.vip, w.service, w.number = k.client, k.vip, f.Service, f.Backend
+	w.clientMAC = mac(10, 254)
+	if b, ok := p.held.Backends[f.Backend]; ok {
+		w.backend = b.Address
+		last := b.Address.Addr().AsSlice()
+		w.backendMAC = mac(20, last[len(last)-1])
+	}
+	return w
+}
+
+// wordOf is a packet of the flow's protocol.
+func wordOf(protocol model.Protocol, flags testlab.TCPFlags) mold {
+	if protocol == model.UDP {
+		return datagram()
+	}
+	return segment(flags)
+}
+
+// deliver sends a packet and says whether it left, as it should then.
+func (p *plane) deliver(t *testing.T, in packet, right []byte) bool {
+	t.Helper()
+	verdict, out, err := p.run(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if verdict != "redirect" {
+		return false
+	}
+	if diff := testlab.Diff(right, out); diff != "" {
+		t.Fatal(diff)
+	}
+	return true
+}
+
+// history drives random connections and knows what became of them.
+type history struct {
+	*plane
+	random *rand.Rand
+	gone   map[key]xlb.Flow // evicted, and not made again
+	steps  int
+}
+
+// Whatever comes: no two live flows share a port, the two directions of a flow
+// live and die together, and evictions are counted one by one.
+func TestRandomHistory(t *testing.T) {
+	p := tiny(t)
+	p.bothHooks(t, func(t *testing.T) {
+		h := &history{plane: p, random: rand.New(rand.NewPCG(7, 11)), gone: map[key]xlb.Flow{}}
+		evicted := h.event(t, "flow_evicted")
+		for h.steps = range 2500 {
+			h.step(t)
+			if h.steps%25 == 0 {
+				h.checkBothWays(t)
+				h.checkPorts(t)
+			}
+		}
+		if n := h.event(t, "flow_evicted") - evicted; n < 500 {
+			t.Errorf("only %d evictions: the history proves nothing", n)
+		}
+	})
+}
+
+func (p *plane) event(t *testing.T, name string) uint64 {
+	t.Helper()
+	events, err := p.set.Events()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range events {
+		if e.Name == name {
+			return e.Packets
+		}
+	}
+	t.Fatalf("no event %s", name)
+	return 0
+}
+
+// someone is one of some hundred possible flows.
+func (h *history) someone() key {
+	n := h.random.IntN(2)
+	client := []string{"198.51.100.%d", "2001:db8:c::%d"}[n]
+	vips := [][]string{{"192.0.2.10", "192.0.2.50"}, {"2001:db8::10", "2001:db8::50"}}[n]
+	return key{
+		netip.AddrPortFrom(netip.MustParseAddr(fmt.Sprintf(client, 1+h.random.IntN(3))), uint16(40000+h.random.IntN(3))),
+		netip.AddrPortFrom(netip.MustParseAddr(vips[h.random.IntN(2)]), []uint16{80, 443}[h.random.IntN(2)]),
+		[]model.Protocol{model.TCP, model.UDP}[h.random.IntN(2)],
+	}
+}
+
+// step sends one random packet of a client or, if there is a flow, of its
+// backend.
+func (h *history) step(t *testing.T) {
+	t.Helper()
+	if h.random.IntN(40) == 0 {
+		h.age(t, 3*time.Second)
+	}
+	before := h.settled(t)
+	evicted, created := h.event(t, "flow_evicted"), h.event(t, "flow_created")
+	k := h.someone()
+	flags := []testlab.TCPFlags{syn, syn, syn, ack, fin | ack, rst}[h.random.IntN(6)]
+	f, known := before[k]
+	if known && h.random.IntN(2) == 0 {
+		w := h.wayOf(k, f)
+		m := wordOf(k.protocol, flags)
+		if !h.deliver(t, w.reply(m, f.NAT), w.returned(m)) {
+			t.Fatalf("step %d: the reply of live flow %+v did not get through", h.steps, f)
+		}
+	} else if verdict, _, err := h.run(h.wayOf(k, f).request(wordOf(k.protocol, flags))); err != nil {
+		t.Fatal(err)
+	} else if refused := !known && k.protocol == model.TCP && flags == rst; refused != (verdict == "drop") {
+		t.Fatalf("step %d: %v of %v (known: %t): %s", h.steps, flags, k, known, verdict)
+	}
+	after := h.live(t)
+	vanished := uint64(0)
+	for old, f := range before {
+		if _, ok := after[old]; !ok {
+			h.gone[old] = f
+			vanished++
+		}
+	}
+	for k := range after {
+		delete(h.gone, k)
+	}
+	if n := h.event(t, "flow_evicted") - evicted; n != vanished || vanished > 1 {
+		t.Fatalf("step %d: %d flows vanished, %d counted as evicted", h.steps, vanished, n)
+	}
+	isNew := uint64(0)
+	if a, ok := after[k]; ok && (!known || a.NAT != f.NAT || a.Backend != f.Backend) {
+		isNew = 1
+	}
+	if n := h.event(t, "flow_created") - created; n < isNew || n > 1 {
+		t.Fatalf("step %d: %d flows counted as created, not %d", h.steps, n, isNew)
+	}
+}
+
+// settled are the live flows when none is about to expire, so that none
+// vanishes but by eviction.
+func (h *history) settled(t *testing.T) map[key]xlb.Flow {
+	t.Helper()
+	for {
+		flows, soon := h.live(t), false
+		for _, f := range flows {
+			soon = soon || f.Expires < 500*time.Millisecond
+		}
+		if !soon {
+			return flows
+		}
+		h.age(t, time.Second)
+	}
+}
+
+// checkBothWays sends packets of every flow that lives, both ways, and of the
+// ones that are gone: for those neither way may work.
+func (h *history) checkBothWays(t *testing.T) {
+	t.Helper()
+	flows := h.settled(t)
+	nats := map[nat]bool{}
+	for k, f := range flows {
+		nats[h.natOf(f)] = true
+		w, m := h.wayOf(k, f), wordOf(k.protocol, ack)
+		if !h.deliver(t, w.request(m), w.forwarded(m, f.NAT)) {
+			t.Fatalf("step %d: request of live flow %+v", h.steps, f)
+		}
+		if !h.deliver(t, w.reply(m, f.NAT), w.returned(m)) {
+			t.Fatalf("step %d: reply of live flow %+v", h.steps, f)
+		}
+	}
+	for k, f := range h.gone {
+		w := h.wayOf(k, f)
+		if !nats[h.natOf(f)] {
+			h.expect(t, w.reply(wordOf(k.protocol, ack), f.NAT), want{reason: "pass_not_vip"})
+		}
+		if k.protocol == model.TCP {
+			h.expect(t, w.request(segment(rst)), want{reason: "drop_no_flow", service: w.service})
+		}
+	}
+}
