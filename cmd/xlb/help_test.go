@@ -38,7 +38,7 @@ func TestEveryCommandExplainsItself(t *testing.T) {
 	})
 	for _, want := range []string{
 		"run", "check", "plan", "reload", "status", "service ls", "service show", "backend ls", "backend drain", "backend undrain",
-		"backend weight", "map ls", "map dump", "map load", "flows", "stats", "detach", "config schema", "version", "completion bash",
+		"backend weight", "map ls", "map dump", "map load", "flows", "stats", "detach", "demo", "config schema", "version", "completion bash",
 	} {
 		if !names[want] {
 			t.Errorf("there is no command %q", want)

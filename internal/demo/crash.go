@@ -63,7 +63,7 @@ func (d *demo) crash(ctx context.Context) error {
 	}
 	answers := l.end()
 	d.judgeCrash(answers, downloads)
-	d.say(ctx, "%d of %d downloads went on to their end, every byte right; %d new requests failed.",
+	d.say(ctx, "%d of %d downloads went on, every byte right; %d new requests failed.",
 		len(downloads)-d.figures.CrashInterrupted, len(downloads), d.figures.CrashFailed)
 	if status.Adopted {
 		d.Screen.Say(fmt.Sprintf("A new daemon took over what the dead one left, and was ready after %.1f s.", float64(d.figures.CrashMS)/1000))

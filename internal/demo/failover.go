@@ -38,8 +38,8 @@ func (d *demo) failover(ctx context.Context) error {
 	after := startLoad(ctx, d.net.web(), loadRate, 0)
 	defer after.end()
 	answers := d.judgeFailover(l.end(), killed, out)
-	d.say(ctx, "%s was out of service %d ms after its death; %d of %d requests failed until then.",
-		name, d.figures.FailoverMS, d.figures.FailoverFailed, d.figures.FailoverRequests)
+	d.say(ctx, "Out of service %d ms after its death; %d of %d requests failed until then.",
+		d.figures.FailoverMS, d.figures.FailoverFailed, d.figures.FailoverRequests)
 
 	d.show(after, nil)
 	revived := time.Now()
