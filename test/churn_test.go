@@ -95,3 +95,44 @@ func TestCrashLoop(t *testing.T) {
 	load.progress(50)
 	load.finish()
 }
+
+// TestHalfStart kills the daemon at any moment of its first start. Detach
+// then leaves the host as it was, and the next start finds nothing in its way.
+func TestHalfStart(t *testing.T) {
+	n := newNetwork(t, testlab.TopologyOptions{Shape: testlab.Routed, Backends: 1})
+	for _, i := range n.Interfaces {
+		if err := n.Balancer.Sysctl("net/ipv4/conf/"+i+"/forwarding", "0"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	settings := n.sysctls()
+	web := service{name: "web", weights: []int{1}, more: "probe: none"}
+	n.write(n.config("attach: native", web))
+	for i := range 10 {
+		d := n.launch()
+		timer := time.NewTimer(time.Duration(i) * 120 * time.Millisecond)
+		select {
+		case <-timer.C:
+		case <-d.Done():
+			t.Fatalf("the daemon ended by itself: %v\n%s", d.Wait(), d.logged())
+		}
+		d.crash()
+		if i%2 == 0 {
+			continue // the next start goes on from there
+		}
+		n.xlb("detach")
+		if xdp, tc := n.hooked(); len(xdp)+len(tc) > 0 {
+			t.Errorf("killed after %d × 120 ms: programs are left: XDP on %v, TC on %v", i, xdp, tc)
+		}
+		if now := n.sysctls(); now != settings {
+			t.Errorf("killed after %d × 120 ms: settings were\n%sand are\n%s", i, settings, now)
+		}
+		if _, err := n.inBalancer("nft", "list", "table", "inet", "xlb"); err == nil {
+			t.Errorf("killed after %d × 120 ms: the nftables table is left", i)
+		}
+	}
+	n.start()
+	if _, err := n.get(web.frontend(n), 5*time.Second); err != nil {
+		t.Error(err)
+	}
+}
