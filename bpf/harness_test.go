@@ -322,6 +322,9 @@ func (p *plane) counters(t *testing.T) map[string]uint64 {
 		t.Fatal(err)
 	}
 	for _, r := range reasons {
+		if r.Packets == 0 && r.Bytes == 0 {
+			continue
+		}
 		add("reason "+r.Name+" packets", r.Packets)
 		add("reason "+r.Name+" bytes", r.Bytes)
 	}
@@ -333,6 +336,9 @@ func (p *plane) counters(t *testing.T) map[string]uint64 {
 			c, err := read(id)
 			if err != nil {
 				t.Fatal(err)
+			}
+			if c == (xlb.Traffic{}) {
+				continue
 			}
 			for direction, n := range map[string]xlb.Count{"request": c.Request, "reply": c.Reply, "dropped": c.Dropped} {
 				add(fmt.Sprintf("%s %d %s packets", kind, id, direction), n.Packets)

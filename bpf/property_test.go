@@ -255,10 +255,22 @@ func (h *history) checkBothWays(t *testing.T) {
 	for k, f := range h.gone {
 		w := h.wayOf(k, f)
 		if !nats[h.natOf(f)] {
-			h.expect(t, w.reply(wordOf(k.protocol, ack), f.NAT), want{reason: "pass_not_vip"})
+			h.refused(t, w.reply(wordOf(k.protocol, ack), f.NAT), "pass")
 		}
 		if k.protocol == model.TCP {
-			h.expect(t, w.request(segment(rst)), want{reason: "drop_no_flow", service: w.service})
+			h.refused(t, w.request(segment(rst)), "drop")
 		}
+	}
+}
+
+// refused sends a packet of a flow that is gone.
+func (h *history) refused(t *testing.T, in packet, want string) {
+	t.Helper()
+	verdict, out, err := h.run(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := testlab.Diff(in.frame, out); verdict != want || diff != "" {
+		t.Fatalf("step %d: packet of a flow that is gone: %s, want %s\n%s", h.steps, verdict, want, diff)
 	}
 }

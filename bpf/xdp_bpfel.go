@@ -88,21 +88,19 @@ type XdpNewFlow struct {
 	Hash    uint64
 	Service uint32
 	Backend uint32
-	Way     uint32
+	Owner   uint32
 	Syn     uint8
 	Ipv6    uint8
 	NatPort uint16
 	Source  uint16
 	Pad     uint16
 	Cell    uint32
-	Owner   uint32
 	Now     uint32
 	OldCell uint32
 	OldPort uint16
 	Evicts  uint8
 	Pad2    uint8
 	Pad3    uint32
-	_       [4]byte
 	Meta    uint64
 }
 

@@ -29,12 +29,11 @@ static __always_inline bool is_rst(const struct packet *p)
 	return p->tcp_flags & TCP_RST;
 }
 
-/* Where the packet goes by the record found, or not: then *way stays set if
+/* Where the packet goes by the record found, or not: then *owner stays set if
  * the record is the packet's own but no longer holds, and is to be replaced. */
-static __always_inline bool flow_route(struct flow_set *set, __u32 *way, const struct packet *p,
+static __always_inline bool flow_route(struct flow *f, __u32 *owner, const struct packet *p,
 				       __u64 meta, __u32 now, struct route *r, struct verdict *v)
 {
-	struct flow *f = &set->way[*way % FLOW_WAYS];
 	__u8 state = meta_state(meta);
 
 	if (flow_expired(&r->service->timeouts, p->tuple, meta, now, 0))
@@ -45,7 +44,7 @@ static __always_inline bool flow_route(struct flow_set *set, __u32 *way, const s
 	r->source = f->source;
 	r->nat_port = f->nat_port;
 	if (!meta_same_record(READ_ONCE(f->meta), meta)) {
-		*way = FLOW_WAYS;
+		*owner = 0;
 		return false;
 	}
 	/* The frontend may have got another forwarding mode meanwhile. */
@@ -93,7 +92,7 @@ static __always_inline struct next_hop *hop_find(ctx_t *ctx, const struct packet
 /* Records a new flow; sets what nat chose for it. Returns -1, or the reason
  * for which it could not. */
 static __always_inline int flow_record(const struct packet *p, struct route *r, __u32 service,
-				       __u32 way, __u64 hash, bool ipv6)
+				       __u32 owner, __u64 hash, bool ipv6)
 {
 	struct new_flow *n = new_flow_get();
 	int failed;
@@ -106,7 +105,7 @@ static __always_inline int flow_record(const struct packet *p, struct route *r, 
 	n->hash = hash;
 	n->service = service;
 	n->backend = r->backend_id;
-	n->way = way;
+	n->owner = owner;
 	n->syn = is_syn(p);
 	n->ipv6 = ipv6;
 	n->nat_port = 0;
@@ -204,12 +203,12 @@ static __always_inline int request(ctx_t *ctx, struct packet *p, __u32 service, 
 {
 	struct route r = { .service = service_get(service) };
 	__u64 hash = hash_flow(&p->source, &p->destination, p->tuple, ipv6), meta = 0;
-	__u32 index = flow_set_index(hash), way, now = clock_now();
-	struct flow_set *set = bpf_map_lookup_elem(&flows, &index);
+	__u32 owner = 0, now = clock_now();
+	struct flow *f;
 	bool nat;
 	int failed;
 
-	if (!r.service || !set) {
+	if (!r.service) {
 		v->reason = REASON_PASS_NOT_VIP;
 		return ctx_pass(ctx);
 	}
@@ -217,8 +216,8 @@ static __always_inline int request(ctx_t *ctx, struct packet *p, __u32 service, 
 	if (nat && nat_passes(p, ipv6, v))
 		return ctx_pass(ctx);
 	v->service = service;
-	way = flow_find(set, p, hash % FLOW_WAYS, &meta, ipv6);
-	if (way < FLOW_WAYS && flow_route(set, &way, p, meta, now, &r, v)) {
+	f = flow_find(p, hash, &owner, &meta, ipv6);
+	if (f && flow_route(f, &owner, p, meta, now, &r, v)) {
 		v->backend = r.backend_id;
 		return send_request(ctx, p, &r, now, ipv6, v);
 	}
@@ -236,7 +235,7 @@ static __always_inline int request(ctx_t *ctx, struct packet *p, __u32 service, 
 	v->backend = r.backend_id;
 	if (is_rst(p))
 		return send_request(ctx, p, &r, now, ipv6, v);
-	failed = flow_record(p, &r, service, way, hash, ipv6);
+	failed = flow_record(p, &r, service, owner, hash, ipv6);
 	if (failed >= 0 && nat) {
 		v->reason = failed;
 		return ctx_drop(ctx);

@@ -14,7 +14,7 @@ struct new_flow {
 	__u64 hash;
 	__u32 service;
 	__u32 backend;
-	__u32 way; /* to replace; FLOW_WAYS: the most dispensable one */
+	__u32 owner; /* number plus one of the record to replace; 0: the best there is */
 	__u8 syn;
 	__u8 ipv6;
 	/* Set by flow_take_port(): */
@@ -23,7 +23,6 @@ struct new_flow {
 	__u16 pad;
 	__u32 cell;
 	/* Set by flow_reserve(): */
-	__u32 owner; /* the record's number plus one */
 	__u32 now;
 	__u32 old_cell;
 	__u16 old_port;
@@ -69,6 +68,32 @@ static __always_inline struct flow *new_flow_record(const struct new_flow *n)
 	return n->owner ? flow_by_number(n->owner - 1) : NULL;
 }
 
+/* The number plus one of the record to write a new flow to: in the flow's first
+ * set if nobody misses what is there, else in its second, else the most
+ * dispensable of both. */
+static __always_inline __u32 flow_victim(__u64 hash, __u32 now, bool *live)
+{
+	__u32 first = flow_first_set(hash), second = flow_second_set(hash);
+	__u32 rank, rank2, way, way2;
+	struct flow_set *set = bpf_map_lookup_elem(&flows, &first);
+
+	if (!set)
+		return 0;
+	way = set_victim(set, hash % FLOW_WAYS, now, &rank);
+	if (way < FLOW_WAYS && rank >= RANK_DEAD)
+		return first * FLOW_WAYS + way + 1;
+	set = bpf_map_lookup_elem(&flows, &second);
+	if (!set)
+		return 0;
+	way2 = set_victim(set, hash % FLOW_WAYS, now, &rank2);
+	if (way2 < FLOW_WAYS && (way >= FLOW_WAYS || rank2 > rank)) {
+		*live = rank2 < RANK_DEAD;
+		return second * FLOW_WAYS + way2 + 1;
+	}
+	*live = true;
+	return way < FLOW_WAYS ? first * FLOW_WAYS + way + 1 : 0;
+}
+
 /*
  * A flow is made in three steps: reserve a record, take a port (nat), commit.
  * The record is held odd from the first to the last. They are functions of
@@ -81,31 +106,23 @@ static __always_inline struct flow *new_flow_record(const struct new_flow *n)
 __noinline int flow_reserve(void)
 {
 	struct new_flow *n = new_flow_get();
-	struct flow_set *set;
-	__u32 index, way;
 	bool live = false;
 	struct flow *f;
 	__u64 meta;
 
 	if (!n)
 		return REASON_DROP_CONTENDED;
-	index = flow_set_index(n->hash);
-	set = bpf_map_lookup_elem(&flows, &index);
-	if (!set)
-		return REASON_DROP_CONTENDED;
 	n->now = clock_now();
-	way = n->way;
-	if (way >= FLOW_WAYS)
-		way = flow_victim(set, n->hash % FLOW_WAYS, n->now, &live);
-	if (way >= FLOW_WAYS)
+	if (!n->owner)
+		n->owner = flow_victim(n->hash, n->now, &live);
+	f = new_flow_record(n);
+	if (!f)
 		return REASON_DROP_CONTENDED;
-	f = &set->way[way % FLOW_WAYS];
 	meta = READ_ONCE(f->meta);
 	if (meta_writing(meta) ||
 	    __sync_val_compare_and_swap(&f->meta, meta, meta + META_SEQUENCE) != meta)
 		return REASON_DROP_CONTENDED;
 
-	n->owner = index * FLOW_WAYS + way + 1;
 	n->meta = meta;
 	n->evicts = live;
 	n->old_cell = f->cell;
@@ -117,7 +134,8 @@ __noinline int flow_reserve(void)
 		port_release(n->old_cell, n->owner);
 	n->old_port = 0;
 	f->nat_port = 0;
-	f->tuple = 0;
+	if (f->tuple)
+		f->tuple = TUPLE_DEAD;
 	return -1;
 }
 

@@ -109,10 +109,23 @@ static __always_inline void flow_touch(struct flow *f, const struct timeouts *t,
 				    (meta & -META_SEQUENCE) | (__u64)state << META_STATE_SHIFT | now);
 }
 
-static __always_inline __u32 flow_set_index(__u64 hash)
+/* A flow lives in one of two sets. The second is used only while the first has
+ * no room, so most look-ups end in the first; together they let the table be
+ * two thirds full before a live flow must go. */
+static __always_inline __u32 flow_first_set(__u64 hash)
 {
-	return mix(hash ^ flow_seed) >> 24 & flow_set_mask;
+	return mix(hash ^ flow_seed) >> 40 & flow_set_mask;
 }
+
+static __always_inline __u32 flow_second_set(__u64 hash)
+{
+	return mix(hash ^ flow_seed) >> 16 & flow_set_mask;
+}
+
+/* The tuple of a record whose flow ended before its time. A set that was full
+ * once has no free record ever after, which tells that a flow may be in its
+ * second set. */
+#define TUPLE_DEAD (~0ULL)
 
 static __always_inline bool flow_is(const struct flow *f, const struct packet *p, bool ipv6)
 {
@@ -122,18 +135,21 @@ static __always_inline bool flow_is(const struct flow *f, const struct packet *p
 			  f->vip.half[0] == p->destination.half[0]));
 }
 
-/* The way of the set that holds the packet's flow, FLOW_WAYS if none does.
- * A flow prefers the way that its hash names, so that a hit in a table that is
- * not full reads one cache line. */
-static __always_inline __u32 flow_find(struct flow_set *set, const struct packet *p, __u32 first,
-				       __u64 *meta, bool ipv6)
+/* The way of the set that holds the packet's flow, FLOW_WAYS if none does; then
+ * *full says whether the set has no free record. A flow prefers the way that its
+ * hash names, so that a hit in a table that is not full reads one cache line. */
+static __always_inline __u32 set_find(struct flow_set *set, const struct packet *p, __u32 first,
+				      __u64 *meta, bool *full, bool ipv6)
 {
+	*full = true;
 	for (int i = 0; i < FLOW_WAYS; i++) {
 		__u32 way = (first + i) % FLOW_WAYS;
 		struct flow *f = &set->way[way];
 		__u64 m = READ_ONCE(f->meta);
 
-		if (!meta_writing(m) && flow_is(f, p, ipv6)) {
+		if (!f->tuple)
+			*full = false;
+		else if (!meta_writing(m) && flow_is(f, p, ipv6)) {
 			*meta = m;
 			return way;
 		}
@@ -141,21 +157,47 @@ static __always_inline __u32 flow_find(struct flow_set *set, const struct packet
 	return FLOW_WAYS;
 }
 
+/* The packet's flow, NULL if there is none; *owner is its number plus one. */
+static __always_inline struct flow *flow_find(const struct packet *p, __u64 hash, __u32 *owner,
+					      __u64 *meta, bool ipv6)
+{
+	__u32 index = flow_first_set(hash), way;
+	struct flow_set *set = bpf_map_lookup_elem(&flows, &index);
+	bool full;
+
+	if (!set)
+		return NULL;
+	way = set_find(set, p, hash % FLOW_WAYS, meta, &full, ipv6);
+	if (way >= FLOW_WAYS && full) {
+		index = flow_second_set(hash);
+		set = bpf_map_lookup_elem(&flows, &index);
+		if (!set)
+			return NULL;
+		way = set_find(set, p, hash % FLOW_WAYS, meta, &full, ipv6);
+	}
+	if (way >= FLOW_WAYS)
+		return NULL;
+	*owner = index * FLOW_WAYS + way + 1;
+	return &set->way[way % FLOW_WAYS];
+}
+
 /* How gladly a record is given up: free before expired before closed before
- * never established before the one idle longest. */
-static __always_inline __u32 flow_dispensability(struct flow *f, __u64 meta, __u32 now, bool *live)
+ * never established before the one idle longest. From RANK_DEAD on nobody
+ * misses it. */
+#define RANK_FREE (~0U)
+#define RANK_DEAD (~0U - 1)
+
+static __always_inline __u32 flow_rank(struct flow *f, __u64 meta, __u32 now)
 {
 	__u32 id = f->service;
 	struct service *s = bpf_map_lookup_elem(&services, &id);
 	__u32 idle = now - meta_tick(meta);
 	__u8 state = meta_state(meta);
 
-	*live = false;
-	if (!f->tuple)
-		return ~0U;
+	if (!f->tuple || f->tuple == TUPLE_DEAD)
+		return RANK_FREE;
 	if (!s || flow_expired(&s->timeouts, f->tuple, meta, now, 0))
-		return ~0U - 1;
-	*live = true;
+		return RANK_DEAD;
 	if (idle > 0xfffffff)
 		idle = 0xfffffff;
 	if ((__u8)(f->tuple >> 32) != IPPROTO_TCP)
@@ -165,27 +207,25 @@ static __always_inline __u32 flow_dispensability(struct flow *f, __u64 meta, __u
 	return state & FLOW_ESTABLISHED ? idle : idle | 1 << 28;
 }
 
-/* The way to write a new flow to. */
-static __always_inline __u32 flow_victim(struct flow_set *set, __u32 first, __u32 now, bool *live)
+/* The way of a set to write a new flow to, FLOW_WAYS if all are being written. */
+static __always_inline __u32 set_victim(struct flow_set *set, __u32 first, __u32 now, __u32 *rank)
 {
-	__u32 best = 0, way = FLOW_WAYS;
+	__u32 way = FLOW_WAYS;
 
+	*rank = 0;
 	for (int i = 0; i < FLOW_WAYS; i++) {
-		__u32 w = (first + i) % FLOW_WAYS;
+		__u32 w = (first + i) % FLOW_WAYS, r;
 		struct flow *f = &set->way[w];
 		__u64 meta = READ_ONCE(f->meta);
-		bool l;
-		__u32 d;
 
 		if (meta_writing(meta))
 			continue;
-		d = flow_dispensability(f, meta, now, &l);
-		if (way == FLOW_WAYS || d > best) {
-			best = d;
+		r = flow_rank(f, meta, now);
+		if (way == FLOW_WAYS || r > *rank) {
+			*rank = r;
 			way = w;
-			*live = l;
 		}
-		if (d == ~0U)
+		if (r == RANK_FREE)
 			break;
 	}
 	return way;

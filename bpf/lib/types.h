@@ -139,7 +139,7 @@ struct source {
 struct flow {
 	struct addr client;
 	struct addr vip;
-	__u64 tuple; /* 0: free. See flow_tuple() */
+	__u64 tuple; /* 0: free, all ones: dead. See flow_tuple() */
 	__u64 meta;
 	__u32 backend;
 	__u32 service;
