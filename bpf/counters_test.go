@@ -1,0 +1,94 @@
+package bpf_test
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	xlb "github.com/xlb-io/xlb/pkg/maps"
+)
+
+// counters are all that are to move by the packet.
+func (w want) counters(length int) map[string]uint64 {
+	m := map[string]uint64{}
+	add := func(name string) {
+		m[name+" packets"]++
+		m[name+" bytes"] += uint64(length)
+	}
+	if w.reason != "" {
+		add("reason " + w.reason)
+	}
+	for _, e := range w.events {
+		m["event "+e]++
+	}
+	direction := ""
+	switch {
+	case strings.HasPrefix(w.reason, "drop_"):
+		direction = "dropped"
+	case w.reply:
+		direction = "reply"
+	case w.reason == "tx" || w.reason == "redirect":
+		direction = "request"
+	}
+	for _, owner := range []struct {
+		kind   string
+		number uint32
+	}{{"service", w.service}, {"backend", w.backend}} {
+		if owner.number == 0 {
+			continue
+		}
+		name := fmt.Sprintf("%s %d", owner.kind, owner.number)
+		if direction != "" {
+			add(name + " " + direction)
+		}
+		if slices.Contains(w.events, "flow_created") {
+			m[name+" flows"]++
+		}
+	}
+	return m
+}
+
+// counters reads every counter that is not zero.
+func (p *plane) counters(t *testing.T) map[string]uint64 {
+	t.Helper()
+	m := map[string]uint64{}
+	add := func(name string, n uint64) {
+		if n != 0 {
+			m[name] = n
+		}
+	}
+	reasons, err := p.set.Reasons()
+	events, err2 := p.set.Events()
+	if err := errors.Join(err, err2); err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range reasons {
+		if r.Packets == 0 && r.Bytes == 0 {
+			continue
+		}
+		add("reason "+r.Name+" packets", r.Packets)
+		add("reason "+r.Name+" bytes", r.Bytes)
+	}
+	for _, e := range events {
+		add("event "+e.Name, e.Packets)
+	}
+	for kind, read := range map[string]func(uint32) (xlb.Traffic, error){"service": p.set.ServiceTraffic, "backend": p.set.BackendTraffic} {
+		for id := range p.raw[kind+"_traffic"].MaxEntries() {
+			c, err := read(id)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if c == (xlb.Traffic{}) {
+				continue
+			}
+			for direction, n := range map[string]xlb.Count{"request": c.Request, "reply": c.Reply, "dropped": c.Dropped} {
+				add(fmt.Sprintf("%s %d %s packets", kind, id, direction), n.Packets)
+				add(fmt.Sprintf("%s %d %s bytes", kind, id, direction), n.Bytes)
+			}
+			add(fmt.Sprintf("%s %d flows", kind, id), c.Flows)
+		}
+	}
+	return m
+}
