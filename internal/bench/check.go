@@ -1,0 +1,88 @@
+package bench
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// counters are all of the data plane's that a scenario may or may not move.
+type counters map[string]uint64
+
+func (m *measurement) counters() (counters, error) {
+	c := counters{}
+	reasons, err := m.set.Reasons()
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range reasons {
+		c[r.Name] = r.Packets
+	}
+	events, err := m.set.Events()
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range events {
+		c[e.Name] = e.Packets
+	}
+	t, err := m.set.ServiceTraffic(m.service())
+	if err != nil {
+		return nil, err
+	}
+	c["requests"], c["replies"], c["service_flows"] = t.Request.Packets, t.Reply.Packets, t.Flows
+	return c, nil
+}
+
+// expected are the counters that n packets of a scenario move, all of them.
+func (m *measurement) expected(n uint64) counters {
+	switch m.kind {
+	case noVIP:
+		return counters{"pass_not_vip": n}
+	case hit:
+		return counters{"tx": n, "requests": n}
+	case reply:
+		return counters{"tx": n, "replies": n}
+	default:
+		return counters{"tx": n, "requests": n, "service_flows": n, "flow_created": n}
+	}
+}
+
+// wrong allows evictions for one new flow in a hundred that has room, and as
+// many to find room in a table that is full.
+func (m *measurement) wrong(name string, moved, want, n uint64) bool {
+	if name == "flow_evicted" {
+		switch m.kind {
+		case newFlow:
+			return moved > n/100
+		case flood:
+			return moved < n-n/100
+		}
+	}
+	return moved != want
+}
+
+// check compares what moved with what the scenario says. The verdict is the
+// last packet's.
+func (m *measurement) check(before, after counters, n int, verdict uint32) error {
+	want := m.expected(uint64(n))
+	var errs []string
+	for name, value := range after {
+		moved := value - before[name]
+		if m.wrong(name, moved, want[name], uint64(n)) {
+			errs = append(errs, fmt.Sprintf("%s moved by %d, not %d", name, moved, want[name]))
+		}
+	}
+	returns := hookSpec[m.hook].sends
+	if m.kind == noVIP {
+		returns = hookSpec[m.hook].passes
+	}
+	if verdict != returns {
+		errs = append(errs, fmt.Sprintf("the program returned %d, not %d", int32(verdict), int32(returns)))
+	}
+	if len(errs) == 0 {
+		return nil
+	}
+	slices.Sort(errs)
+	return fmt.Errorf("%s is not what it says, of %d packets: %w", m, n, errors.New(strings.Join(errs, ", ")))
+}

@@ -1,0 +1,175 @@
+package bench
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/cilium/ebpf"
+
+	"github.com/xlb-io/xlb/internal/testlab"
+	"github.com/xlb-io/xlb/pkg/model"
+)
+
+// end is struct end of wrapper.h: the client, or the nat port on the way back.
+type end struct {
+	Address uint32 // network order, as the bytes lie
+	Port    uint16
+	_       uint16
+}
+
+func endOf(low uint32, port uint16) end {
+	var b [6]byte
+	binary.BigEndian.PutUint32(b[:], low)
+	binary.BigEndian.PutUint16(b[4:], port)
+	return end{Address: binary.NativeEndian.Uint32(b[:]), Port: binary.NativeEndian.Uint16(b[4:])}
+}
+
+// client is the n-th client, as next_end() in wrapper.h counts them.
+func client(n int, ipv6 bool) netip.AddrPort {
+	scattered := uint32(n) * 2654435761
+	return netip.AddrPortFrom(addTo(firstClient[family(ipv6)], scattered>>15), uint16(1024+scattered&0x7fff))
+}
+
+// traffic is what a driver sends.
+type traffic struct {
+	hook     string
+	protocol model.Protocol
+	flags    testlab.TCPFlags
+	// from and to are the packet's ends before the varying one is written.
+	from, to netip.AddrPort
+	// ends in their turn: the sender's address and port; on the way back the
+	// sender's address and the receiver's port. Empty: clients without end.
+	ends []end
+	back bool
+}
+
+// driver is a wrapper program that sends one kind of traffic.
+type driver struct {
+	collection *ebpf.Collection
+	frame      []byte
+	context    []byte
+	hook       string
+}
+
+// hookSpec is what differs between the hooks.
+var hookSpec = map[string]struct {
+	load    func() (*ebpf.CollectionSpec, error)
+	context func(length int, ingress uint32) []byte
+	// What an empty program, the pipeline that sends and the one that passes return.
+	nothing, sends, passes uint32
+}{
+	"xdp": {loadWrapperXDP, xdpContext, 1, 3, 2},
+	"tc":  {loadWrapperTC, skbContext, 2, 7, 0xffffffff},
+}
+
+// xdpContext is struct xdp_md.
+func xdpContext(length int, ingress uint32) []byte {
+	b := make([]byte, 24)
+	binary.NativeEndian.PutUint32(b[4:], uint32(length)) // data_end
+	binary.NativeEndian.PutUint32(b[12:], ingress)
+	return b
+}
+
+// skbContext is struct __sk_buff.
+func skbContext(_ int, ingress uint32) []byte {
+	b := make([]byte, 192)
+	binary.NativeEndian.PutUint32(b[40:], ingress)
+	return b
+}
+
+func (st *stage) newDriver(t traffic) (*driver, error) {
+	hook := hookSpec[t.hook]
+	spec, err := hook.load()
+	if err != nil {
+		return nil, fmt.Errorf("read compiled wrapper: %w", err)
+	}
+	frame, addressAt, portAt := t.build()
+	spec.Maps["ends"].MaxEntries = uint32(max(1, len(t.ends)))
+	var words [10]uint64
+	for i := 0; i < len(frame); i += 8 {
+		words[i/8] = binary.NativeEndian.Uint64(frame[i:])
+	}
+	for name, value := range map[string]any{
+		"frame": words, "words": uint32(len(frame) / 8),
+		"address_at": uint32(addressAt), "port_at": uint32(portAt),
+		"flows": uint32(len(t.ends)), "first_address": lowWord(firstClient[0]),
+	} {
+		if err := spec.Variables[name].Set(value); err != nil {
+			return nil, fmt.Errorf("set %s: %w", name, err)
+		}
+	}
+	c, err := ebpf.NewCollection(spec)
+	if err != nil {
+		return nil, fmt.Errorf("load wrapper: %w", err)
+	}
+	if len(t.ends) > 0 {
+		keys := make([]uint32, len(t.ends))
+		for i := range keys {
+			keys[i] = uint32(i)
+		}
+		if _, err := c.Maps["ends"].BatchUpdate(keys, t.ends, nil); err != nil {
+			c.Close()
+			return nil, fmt.Errorf("write %d ends: %w", len(t.ends), err)
+		}
+	}
+	return &driver{collection: c, frame: frame, context: hook.context(len(frame), st.ingress), hook: t.hook}, nil
+}
+
+// build returns the frame, as short as Ethernet allows and a multiple of 8
+// bytes, and where in it the varying end is. The checksum is that of one flow
+// only; the data plane updates checksums and does not verify them.
+func (t traffic) build() (frame []byte, addressAt, portAt int) {
+	const least = 64
+	ip, transport, addressAt := 20, 20, 14+12
+	if t.from.Addr().Is6() {
+		ip, addressAt = 40, 14+8+12
+	}
+	if t.protocol == model.UDP {
+		transport = 8
+	}
+	size := max(least, (14+ip+transport+7)/8*8)
+	l := testlab.Ethernet{Dst: testlab.MAC(ownMAC), Src: testlab.MAC(routerMAC)}
+	payload := string(make([]byte, size-14-ip-transport))
+	if t.protocol == model.UDP {
+		frame = testlab.UDPPacket(l, t.from, t.to, payload)
+	} else {
+		frame = testlab.TCPPacket(l, t.from, t.to, t.flags, payload)
+	}
+	portAt = 14 + ip
+	if t.back {
+		portAt += 2 // the destination's
+	}
+	return frame, addressAt, portAt
+}
+
+// run repeats the program behind the wrapper; nil is the empty one. It returns
+// the last verdict and the mean time of a repetition.
+func (d *driver) run(p *ebpf.Program, repeat int) (verdict uint32, each time.Duration, err error) {
+	if p == nil {
+		p = d.collection.Programs["nothing"]
+	}
+	if err := d.collection.Maps["slot"].Put(uint32(0), p); err != nil {
+		return 0, 0, fmt.Errorf("set the wrapper's slot: %w", err)
+	}
+	return runRepeated(d.collection.Programs["wrap"], d.frame, d.context, repeat)
+}
+
+func (d *driver) close() { d.collection.Close() }
+
+// send runs the driver outside of any measurement, each packet of it once.
+func (st *stage) send(t traffic, p *ebpf.Program, repeat int) error {
+	d, err := st.newDriver(t)
+	if err != nil {
+		return err
+	}
+	defer d.close()
+	for {
+		_, _, err := d.run(p, repeat)
+		if !errors.Is(err, errInterrupted) {
+			return err
+		}
+	}
+}

@@ -1,0 +1,23 @@
+//go:build ignore
+
+/* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
+/* The wrapper for the XDP hook. */
+
+#include "wrapper.h"
+
+SEC("xdp")
+int wrap(struct xdp_md *ctx)
+{
+	if (write_packet((void *)(long)ctx->data, (void *)(long)ctx->data_end))
+		bpf_tail_call(ctx, &slot, 0);
+	return XDP_ABORTED;
+}
+
+/* The empty program, whose time is the wrapper's own. */
+SEC("xdp")
+int nothing(struct xdp_md *ctx)
+{
+	return XDP_DROP;
+}
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
