@@ -90,17 +90,17 @@ func (s *Set) eachRecord(f func(bpf.Flow) bool) {
 	if err != nil {
 		return
 	}
+	const sequence, dead = 40, ^uint64(0) // see struct flow
 	size := int(unsafe.Sizeof(bpf.Flow{}))
 	for at := 0; at+size <= len(memory); at += size {
 		p := (*bpf.Flow)(unsafe.Pointer(&memory[at]))
-		if p.Tuple == 0 {
+		if p.Tuple == 0 || p.Tuple == dead {
 			continue
 		}
 		before := atomic.LoadUint64(&p.Meta)
 		record := *p
 		after := atomic.LoadUint64(&p.Meta)
-		const sequence = 40 // see struct flow
-		if before>>sequence&1 == 1 || before>>sequence != after>>sequence || record.Tuple == 0 {
+		if before>>sequence&1 == 1 || before>>sequence != after>>sequence || record.Tuple == 0 || record.Tuple == dead {
 			continue
 		}
 		record.Meta = after
