@@ -274,3 +274,40 @@ func (h *history) refused(t *testing.T, in packet, want string) {
 		t.Fatalf("step %d: packet of a flow that is gone: %s, want %s\n%s", h.steps, verdict, want, diff)
 	}
 }
+
+// A port's cell may be one that another backend's port would have too: who
+// answers is compared with the record, not only with the cell.
+func TestStrangersInSmallTable(t *testing.T) {
+	p := tiny(t)
+	p.bothHooks(t, func(t *testing.T) {
+		for _, w := range natOnly() {
+			k := key{w.client, w.vip, model.TCP}
+			if verdict, _, err := p.run(w.request(segment(syn))); err != nil || verdict != "redirect" {
+				t.Fatal(verdict, err)
+			}
+			f := p.live(t)[k]
+			w = p.wayOf(k, f)
+			w.clientMAC = mac(10, 2)
+			for i := range uint16(1000) {
+				port, address := w, w
+				port.backend = netip.AddrPortFrom(w.backend.Addr(), 9000+i)
+				last := w.backend.Addr().AsSlice()
+				last[len(last)-2] += byte(1 + i/256)
+				last[len(last)-1] += byte(i)
+				other, _ := netip.AddrFromSlice(last)
+				address.backend = netip.AddrPortFrom(other, w.backend.Port())
+				for _, stranger := range []way{port, address} {
+					in := stranger.reply(segment(ack), f.NAT)
+					verdict, out, err := p.run(in)
+					if err != nil {
+						t.Fatal(err)
+					}
+					if diff := testlab.Diff(in.frame, out); verdict != "pass" || diff != "" {
+						t.Fatalf("reply from %v to a flow of %v: %s\n%s", stranger.backend, w.backend, verdict, diff)
+					}
+				}
+			}
+			p.expectReply(t, w, segment(ack), f.NAT)
+		}
+	})
+}
