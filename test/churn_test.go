@@ -28,7 +28,7 @@ func TestChurn(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	client := must(api.Dial(n.socket()))(t)
 	defer client.Close()
-	for i := range 120 {
+	for i := range 60 {
 		w := []int{1, 0, 0, 0} // somebody always serves
 		for j := 1; j < len(w); j++ {
 			w[j] = random.IntN(5) - 1
@@ -76,9 +76,9 @@ func TestCrashLoop(t *testing.T) {
 	n.run(n.config("attach: native", web, echo)).crash()
 	load := n.startLoad(web.frontend(n))
 	connections := n.hold(echo, 20)
-	for i := range 12 {
+	for i := range 8 {
 		d := n.launch()
-		timer := time.NewTimer(time.Duration(i) * 120 * time.Millisecond)
+		timer := time.NewTimer(time.Duration(i) * 180 * time.Millisecond)
 		select {
 		case <-timer.C:
 		case <-d.Done():

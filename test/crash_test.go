@@ -67,14 +67,14 @@ func (n *network) dumps() map[string]string {
 // TestCrash kills the daemon under load and starts it again: no request fails,
 // a download goes on, and the next daemon takes over what it finds.
 func TestCrash(t *testing.T) {
-	for _, mode := range []string{"native", "generic", "tc"} {
+	for _, mode := range []string{"native", "tc"} {
 		t.Run(mode, func(t *testing.T) {
 			n := newNetwork(t, testlab.TopologyOptions{Shape: testlab.Routed, Backends: 2})
 			web := service{name: "web", weights: []int{1, 2}, more: "probe: {type: http, path: /health, interval: 500ms}"}
 			first := n.run(n.config("attach: "+mode, web))
 			before := n.dumps()
 			load := n.startLoad(web.frontend(n))
-			download := n.slowDownload(web.frontend(n), 4)
+			download := n.slowDownload(web.frontend(n), 3)
 			load.progress(20)
 
 			first.crash()

@@ -40,7 +40,7 @@ func (n *network) command(ctx context.Context, args ...string) *testlab.Process 
 // launch starts the daemon and returns at once.
 func (n *network) launch() *daemon {
 	n.t.Helper()
-	d := &daemon{Process: n.command(nil, "run", "--log-level", "debug"), n: n}
+	d := &daemon{Process: n.command(context.Background(), "run", "--log-level", "debug"), n: n}
 	d.log = filepath.Join(n.dir, fmt.Sprintf("log%d", len(n.daemons)))
 	f := must(os.Create(d.log))(n.t)
 	defer f.Close()

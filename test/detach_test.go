@@ -70,7 +70,7 @@ func (n *network) hooked() (xdp, tc []string) {
 
 // TestDetach: detach leaves the host as it was before the first start.
 func TestDetach(t *testing.T) {
-	for _, mode := range []string{"native", "generic", "tc"} {
+	for _, mode := range []string{"native", "tc"} {
 		t.Run(mode, func(t *testing.T) {
 			n := newNetwork(t, testlab.TopologyOptions{Shape: testlab.Routed, Backends: 1})
 			// A host that does not forward yet.

@@ -25,13 +25,13 @@ type load struct {
 	slowest time.Duration
 }
 
-// startLoad sends some 200 requests a second over HTTP until finish.
+// startLoad sends some 400 requests a second over HTTP until finish.
 func (n *network) startLoad(to netip.AddrPort) *load {
 	n.t.Helper()
 	ctx, stop := context.WithCancel(context.Background())
 	l := &load{n: n, stop: stop, answers: map[string]int{}}
 	n.t.Cleanup(func() { stop(); l.wg.Wait() })
-	for range 2 {
+	for range 4 {
 		client := must(n.Client.HTTPClient(false, 10*time.Second))(n.t)
 		l.wg.Go(func() {
 			tick := time.NewTicker(10 * time.Millisecond)

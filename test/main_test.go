@@ -37,6 +37,9 @@ func testMain(m *testing.M) int {
 	if _, err := testlab.Sweep(); err != nil {
 		return fail(err)
 	}
+	if err := sweepPins(); err != nil {
+		return fail(err)
+	}
 	dir, err := os.MkdirTemp("", "xlb-e2e-")
 	if err != nil {
 		return fail(err)
@@ -55,6 +58,23 @@ func testMain(m *testing.M) int {
 		return fail(err)
 	}
 	return code
+}
+
+// sweepPins removes the pins of runs that were killed.
+func sweepPins() error {
+	left, err := filepath.Glob(loader.DefaultPinDir + "-e2e-*")
+	if err != nil {
+		return err
+	}
+	for _, dir := range left {
+		pid, _, _ := strings.Cut(strings.TrimPrefix(dir, loader.DefaultPinDir+"-e2e-"), "-")
+		if _, err := os.Stat("/proc/" + pid); errors.Is(err, os.ErrNotExist) {
+			if err := os.RemoveAll(dir); err != nil {
+				return fmt.Errorf("remove pins of a killed run: %w", err)
+			}
+		}
+	}
+	return nil
 }
 
 func leakedPins() error {
