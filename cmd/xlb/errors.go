@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"regexp"
 	"strings"
 
@@ -37,9 +38,10 @@ func (e *configError) Error() string { return e.lines }
 // failf is a failure that needs no further cause.
 func failf(format string, args ...any) error { return fmt.Errorf(format, args...) }
 
-// needsRoot says what to do about a refusal of the kernel.
+// needsRoot says what to do about a refusal of the kernel. To root the kernel
+// refuses other things, such as a program that its verifier does not like.
 func needsRoot(err error) error {
-	if errors.Is(err, fs.ErrPermission) {
+	if errors.Is(err, fs.ErrPermission) && os.Geteuid() != 0 {
 		return fmt.Errorf("%w (run as root)", err)
 	}
 	return err
