@@ -105,17 +105,16 @@ type XdpNewFlow struct {
 }
 
 type XdpNextHop struct {
-	_              structs.HostLayout
-	Address        XdpAddr
-	Ingress        uint32
-	Expires        uint32
-	Egress         uint32
-	Mtu            uint16
-	Family         uint8
-	ViaGateway     uint8
-	DestinationMac [6]uint8
-	SourceMac      [6]uint8
-	Pad            uint32
+	_          structs.HostLayout
+	Address    XdpAddr
+	Ingress    uint32
+	Expires    uint32
+	Egress     uint32
+	Mtu        uint16
+	Family     uint8
+	ViaGateway uint8
+	Mac        [12]uint8
+	Pad        uint32
 }
 
 type XdpPortLine struct {

@@ -81,8 +81,8 @@ static __always_inline struct next_hop *hop_find(ctx_t *ctx, const struct packet
 		/* Byte by byte: without volatile the compiler takes the zeros
 		 * that stand in config.h. */
 		for (int i = 0; i < ETH_ALEN; i++)
-			hop->destination_mac[i] = gateway_mac[i];
-		__builtin_memcpy(hop->source_mac, p->eth->h_dest, ETH_ALEN);
+			hop->mac[i] = gateway_mac[i];
+		__builtin_memcpy(hop->mac + ETH_ALEN, p->eth->h_dest, ETH_ALEN);
 	} else if (!next_hop_holds(hop, to, ctx_ingress(ctx), now, ipv6)) {
 		*reason = next_hop_ask(ctx, to, ipv6);
 	}

@@ -34,8 +34,8 @@ static __always_inline void next_hop_store(struct next_hop *h, const struct addr
 	h->family = ipv6 ? 6 : 4;
 	h->via_gateway = ipv6 ? __builtin_memcmp(fib->ipv6_dst, to, sizeof(*to)) != 0 :
 				fib->ipv4_dst != to->word[3];
-	__builtin_memcpy(h->destination_mac, fib->dmac, ETH_ALEN);
-	__builtin_memcpy(h->source_mac, fib->smac, ETH_ALEN);
+	__builtin_memcpy(h->mac, fib->dmac, ETH_ALEN);
+	__builtin_memcpy(h->mac + ETH_ALEN, fib->smac, ETH_ALEN);
 }
 
 /* The reason for which a failed look-up ends the packet's way here. */

@@ -27,6 +27,28 @@ struct packet {
 
 enum { TCP_FIN = 0x01, TCP_SYN = 0x02, TCP_RST = 0x04, TCP_ACK = 0x10 };
 
+/* Headers are packed, from which the compiler concludes that nothing is aligned
+ * and takes them byte by byte. amd64 and arm64 need no alignment. */
+static __always_inline __u16 load16(const void *at)
+{
+	return *(const __u16 *)at;
+}
+
+static __always_inline struct addr load_addr(const void *at)
+{
+	const __u64 *half = at;
+
+	return (struct addr){ .half = { half[0], half[1] } };
+}
+
+static __always_inline void store_addr(void *at, const struct addr *a)
+{
+	__u64 *half = at;
+
+	half[0] = a->half[0];
+	half[1] = a->half[1];
+}
+
 struct vlan_tag {
 	__be16 tci;
 	__be16 protocol;
@@ -44,7 +66,7 @@ static __always_inline __be16 parse_ethernet(struct packet *p, void *data, void 
 	p->eth = eth;
 	p->l3 = eth + 1;
 	p->tagged = 0;
-	protocol = eth->h_proto;
+	protocol = load16(&eth->h_proto);
 	for (int i = 0; i < VLAN_TAGS; i++) {
 		struct vlan_tag *tag = p->l3;
 
@@ -52,7 +74,7 @@ static __always_inline __be16 parse_ethernet(struct packet *p, void *data, void 
 			break;
 		if ((void *)(tag + 1) > end)
 			return 0;
-		protocol = tag->protocol;
+		protocol = load16(&tag->protocol);
 		p->l3 = tag + 1;
 		p->tagged = 1;
 	}
@@ -136,8 +158,8 @@ static __always_inline int parse_ipv6(struct packet *p, void *end, __u32 skipped
 	p->l3_length = payload + sizeof(*ip);
 	if (cut_off(p))
 		return REASON_PASS_TRUNCATED;
-	__builtin_memcpy(&p->source, &ip->saddr, sizeof(p->source));
-	__builtin_memcpy(&p->destination, &ip->daddr, sizeof(p->destination));
+	p->source = load_addr(&ip->saddr);
+	p->destination = load_addr(&ip->daddr);
 	p->ttl = ip->hop_limit;
 	p->l4 = (void *)(ip + 1) + skipped;
 	return parse_transport(p, end, payload - skipped, true);

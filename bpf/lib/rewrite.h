@@ -15,8 +15,8 @@ struct rewrite {
 
 static __always_inline void write_mac(struct packet *p, const struct next_hop *hop)
 {
-	__builtin_memcpy(p->eth->h_dest, hop->destination_mac, ETH_ALEN);
-	__builtin_memcpy(p->eth->h_source, hop->source_mac, ETH_ALEN);
+	*(__u64 *)p->eth = *(const __u64 *)hop->mac;
+	*(__u32 *)((void *)p->eth + 8) = *(const __u32 *)(hop->mac + 8);
 }
 
 static __always_inline void write_ipv4(struct packet *p, const struct rewrite *r, __u64 addresses)
@@ -34,8 +34,8 @@ static __always_inline void write_ipv6(struct packet *p, const struct rewrite *r
 {
 	struct ipv6hdr *ip = p->l3;
 
-	__builtin_memcpy(&ip->saddr, &r->source, sizeof(r->source));
-	__builtin_memcpy(&ip->daddr, &r->destination, sizeof(r->destination));
+	store_addr(&ip->saddr, &r->source);
+	store_addr(&ip->daddr, &r->destination);
 	ip->hop_limit--;
 }
 

@@ -172,8 +172,7 @@ struct next_hop {
 	__u16 mtu;
 	__u8 family; /* 0: empty; else 4 or 6 */
 	__u8 via_gateway;
-	__u8 destination_mac[6];
-	__u8 source_mac[6];
+	__u8 mac[12]; /* destination and source, as they begin a frame */
 	__u32 pad;
 };
 

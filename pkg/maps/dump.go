@@ -2,6 +2,7 @@ package maps
 
 import (
 	"fmt"
+	"net"
 	"net/netip"
 	"slices"
 	"sort"
@@ -222,7 +223,7 @@ func (s *Set) dumpNextHops() ([]DumpEntry, error) {
 				Key: map[string]any{"slot": slot, "cpu": cpu},
 				Value: map[string]any{
 					"address": decodeAddr(h.Address, h.Family == 6), "ingress": h.Ingress, "egress": h.Egress,
-					"mtu": h.Mtu, "destination_mac": macString(h.DestinationMac), "source_mac": macString(h.SourceMac),
+					"mtu": h.Mtu, "destination_mac": macString(h.Mac[:6]), "source_mac": macString(h.Mac[6:]),
 					"via_gateway": h.ViaGateway != 0, "valid": int32(h.Expires-now) > 0,
 				},
 			})
@@ -231,9 +232,7 @@ func (s *Set) dumpNextHops() ([]DumpEntry, error) {
 	return out, nil
 }
 
-func macString(m [6]uint8) string {
-	return fmt.Sprintf("%02x:%02x:%02x:%02x:%02x:%02x", m[0], m[1], m[2], m[3], m[4], m[5])
-}
+func macString(m []byte) string { return net.HardwareAddr(m).String() }
 
 func (s *Set) dumpReasons() ([]DumpEntry, error) { return named(s.Reasons()) }
 func (s *Set) dumpEvents() ([]DumpEntry, error)  { return named(s.Events()) }
