@@ -144,8 +144,8 @@ const (
 	XdpReasonREASON_PASS_FRAGMENT    XdpReason = 5
 	XdpReasonREASON_PASS_EXTENSIONS  XdpReason = 6
 	XdpReasonREASON_PASS_NEIGHBOUR   XdpReason = 7
-	XdpReasonREASON_PASS_NO_ROUTE    XdpReason = 8
-	XdpReasonREASON_PASS_LOCAL       XdpReason = 9
+	XdpReasonREASON_PASS_UNREACHABLE XdpReason = 8
+	XdpReasonREASON_PASS_NO_ROUTE    XdpReason = 9
 	XdpReasonREASON_PASS_MTU         XdpReason = 10
 	XdpReasonREASON_PASS_TTL         XdpReason = 11
 	XdpReasonREASON_PASS_VLAN        XdpReason = 12

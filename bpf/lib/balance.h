@@ -35,6 +35,7 @@ static __always_inline bool flow_route(struct flow *f, __u32 *owner, const struc
 				       __u64 meta, __u32 now, struct route *r, struct verdict *v)
 {
 	__u8 state = meta_state(meta);
+	__u32 service;
 
 	if (flow_expired(&r->service->timeouts, p->tuple, meta, now, 0))
 		return false;
@@ -43,6 +44,7 @@ static __always_inline bool flow_route(struct flow *f, __u32 *owner, const struc
 	r->backend_id = f->backend;
 	r->source = f->source;
 	r->nat_port = f->nat_port;
+	service = f->service;
 	if (!meta_same_record(READ_ONCE(f->meta), meta)) {
 		*owner = 0;
 		return false;
@@ -51,7 +53,8 @@ static __always_inline bool flow_route(struct flow *f, __u32 *owner, const struc
 	if (!r->nat_port != (r->service->forward != FORWARD_NAT))
 		return false;
 	r->backend = backend_get(r->backend_id);
-	if (!r->backend || !(r->backend->flags & BACKEND_SERVES)) {
+	/* A backend of another service has inherited the number of ours. */
+	if (!r->backend || r->backend->service != service || !(r->backend->flags & BACKEND_SERVES)) {
 		v->moved = 1;
 		return false;
 	}
@@ -68,7 +71,7 @@ static __always_inline struct next_hop *hop_find(ctx_t *ctx, const struct packet
 	struct next_hop *hop = next_hop_get(to, ctx_ingress(ctx));
 
 	if (!hop) {
-		*reason = REASON_PASS_NO_ROUTE;
+		*reason = REASON_PASS_UNREACHABLE;
 		return NULL;
 	}
 	*reason = REASON_TX;

@@ -6,6 +6,9 @@
 
 #include "types.h"
 
+/* Ticks by which two CPUs may differ, generously. */
+#define CLOCK_SKEW 65536
+
 static __always_inline __u32 clock_now(void)
 {
 	return bpf_ktime_get_coarse_ns() >> 20;

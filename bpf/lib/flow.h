@@ -62,13 +62,19 @@ static __always_inline __u32 flow_timeout(const struct timeouts *t, __u8 protoco
 	return t->tcp_syn;
 }
 
+/* How long a flow has been idle. Another CPU's coarse clock may be ahead of ours
+ * by a tick or so: a little less than nothing is nothing. */
+static __always_inline __u32 flow_idle(__u64 meta, __u32 now)
+{
+	__u32 idle = now - meta_tick(meta);
+
+	return idle > (__u32)-CLOCK_SKEW ? 0 : idle;
+}
+
 static __always_inline bool flow_expired(const struct timeouts *t, __u64 tuple, __u64 meta,
 					 __u32 now, __u32 grace)
 {
-	/* Another CPU's coarse clock may be a tick ahead of ours. */
-	__s32 idle = now - meta_tick(meta);
-
-	return idle > (__s32)(flow_timeout(t, tuple >> 32, meta_state(meta)) + grace);
+	return flow_idle(meta, now) > flow_timeout(t, tuple >> 32, meta_state(meta)) + grace;
 }
 
 /*
@@ -191,7 +197,7 @@ static __always_inline __u32 flow_rank(struct flow *f, __u64 meta, __u32 now)
 {
 	__u32 id = f->service;
 	struct service *s = bpf_map_lookup_elem(&services, &id);
-	__u32 idle = now - meta_tick(meta);
+	__u32 idle = flow_idle(meta, now);
 	__u8 state = meta_state(meta);
 
 	if (!f->tuple || f->tuple == TUPLE_DEAD)

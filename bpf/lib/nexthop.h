@@ -47,9 +47,9 @@ static __always_inline __u32 next_hop_failure(long code)
 	case BPF_FIB_LKUP_RET_FRAG_NEEDED:
 		return REASON_PASS_MTU;
 	case BPF_FIB_LKUP_RET_NOT_FWDED:
-		return REASON_PASS_LOCAL;
-	default:
 		return REASON_PASS_NO_ROUTE;
+	default:
+		return REASON_PASS_UNREACHABLE;
 	}
 }
 
@@ -74,10 +74,10 @@ __noinline int next_hop_ask(ctx_t *ctx, const struct addr *to, int ipv6)
 	long code;
 
 	if (!to)
-		return REASON_PASS_NO_ROUTE;
+		return REASON_PASS_UNREACHABLE;
 	hop = next_hop_get(to, ctx_ingress(ctx));
 	if (!hop)
-		return REASON_PASS_NO_ROUTE;
+		return REASON_PASS_UNREACHABLE;
 	if (ipv6) {
 		fib.family = AF_INET6;
 		__builtin_memcpy(fib.ipv6_dst, to, sizeof(*to));

@@ -33,8 +33,8 @@ enum reason {
 	REASON_PASS_FRAGMENT,     /* part of a fragmented datagram */
 	REASON_PASS_EXTENSIONS,   /* too many IPv6 extension headers */
 	REASON_PASS_NEIGHBOUR,    /* next hop's MAC unknown: TC resolves it */
-	REASON_PASS_NO_ROUTE,     /* the way there is blocked, or forwarding is off */
-	REASON_PASS_LOCAL,        /* no route, or it leads to this host: the kernel says the same */
+	REASON_PASS_UNREACHABLE,  /* the route forbids it, or the interface does not forward */
+	REASON_PASS_NO_ROUTE,     /* no route, or it leads to this host: the kernel says the same */
 	REASON_PASS_MTU,          /* larger than the way out allows */
 	REASON_PASS_TTL,          /* would expire here */
 	REASON_PASS_VLAN,         /* tagged, and the way out is another interface */

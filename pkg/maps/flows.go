@@ -3,6 +3,7 @@ package maps
 import (
 	"fmt"
 	"iter"
+	"math"
 	"net/netip"
 	"sync/atomic"
 	"time"
@@ -134,25 +135,28 @@ func now() uint32 {
 
 // age returns how long a flow has been idle, how long it may be, and what
 // state it is in; it follows flow_timeout() in flow.h.
-func age(f bpf.Flow, s bpf.Service, now uint32) (idle, timeout int32, state string) {
+func age(f bpf.Flow, s bpf.Service, now uint32) (idle, timeout uint32, state string) {
 	const (
 		finBoth = bpf.XdpFlowStateFLOW_FIN_CLIENT | bpf.XdpFlowStateFLOW_FIN_BACKEND
 		rst     = bpf.XdpFlowStateFLOW_RST_CLIENT | bpf.XdpFlowStateFLOW_RST_BACKEND
 	)
 	seen := bpf.FlowState(f.Meta >> 32 & 0xff)
 	t := s.Timeouts
-	idle = max(0, int32(now-uint32(f.Meta)))
+	const skew = 65536 // CLOCK_SKEW
+	if idle = now - uint32(f.Meta); idle > math.MaxUint32-skew {
+		idle = 0
+	}
 	switch {
 	case model.Protocol(f.Tuple>>32) != model.TCP:
-		return idle, int32(t.Udp), "active"
+		return idle, t.Udp, "active"
 	case seen&rst != 0 || seen&finBoth == finBoth:
-		return idle, int32(t.TcpClosed), "closed"
+		return idle, t.TcpClosed, "closed"
 	case seen&finBoth != 0:
-		return idle, int32(t.TcpFin), "fin"
+		return idle, t.TcpFin, "fin"
 	case seen&bpf.XdpFlowStateFLOW_ESTABLISHED != 0:
-		return idle, int32(t.TcpEstablished), "established"
+		return idle, t.TcpEstablished, "established"
 	default:
-		return idle, int32(t.TcpSyn), "syn"
+		return idle, t.TcpSyn, "syn"
 	}
 }
 
@@ -165,6 +169,6 @@ func decodeFlow(f bpf.Flow, s bpf.Service, now uint32) (Flow, bool) {
 		Protocol: model.Protocol(f.Tuple >> 32),
 		Service:  f.Service, Backend: f.Backend, State: state,
 		Idle:    time.Duration(idle) * tick,
-		Expires: time.Duration(timeout-idle) * tick,
+		Expires: (time.Duration(timeout) - time.Duration(idle)) * tick,
 	}, idle <= timeout
 }
