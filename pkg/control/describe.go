@@ -11,8 +11,6 @@ import (
 	"github.com/xlb-io/xlb/pkg/maps"
 )
 
-type mapChanges = maps.Changes
-
 // Plan implements [api.Daemon].
 func (c *controller) Plan(ctx context.Context, req api.PlanRequest) (api.Plan, error) {
 	name := req.Path

@@ -147,6 +147,10 @@ func TestOverrideFile(t *testing.T) {
 
 func TestPlanShowsAndChangesNothing(t *testing.T) {
 	d := start(t, newMemory(), web)
+	eventually(t, func() string {
+		since := d.status(t).Services[0].Backends[1].Since
+		return unless(since != nil, "the health of the backends is not in yet")
+	})
 	before, applies := d.status(t), d.data.applies
 	p, err := d.Client.Plan(t.Context(), api.PlanRequest{Path: "new.yaml", Content: document(
 		strings.Replace(web, "'10.0.0.2:80'", "'10.0.0.3:80'", 1) +

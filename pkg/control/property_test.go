@@ -195,7 +195,7 @@ func TestRandomHistories(t *testing.T) {
 			w.in.Present = p.Contents
 			w.in.Idle, w.in.IdleSources = nil, nil
 			next := mustPlan(t, w.in)
-			if n := diff(p.Contents, next.Contents).Len(); n != 0 {
+			if n := maps.Diff(p.Contents, next.Contents).Len(); n != 0 {
 				t.Fatalf("seed %d, step %d: planning again changes %d entries", seed, step, n)
 			}
 			w.rest(p)
@@ -225,10 +225,13 @@ func TestOneChangeBuildsOneTable(t *testing.T) {
 	if b := first.Services[1].ID; !sameSlots(first.Contents.Tables[b], second.Contents.Tables[b]) {
 		t.Error("the table of the service that did not change was built again")
 	}
-	if c := diff(first.Contents, second.Contents); len(c.Tables) != 1 || len(c.Backends) != 1 || c.Len() != 2 {
+	if c := maps.Diff(first.Contents, second.Contents); len(c.Tables) != 1 || len(c.Backends) != 1 || c.Len() != 2 {
 		t.Errorf("one backend down changes %d entries", c.Len())
 	}
 }
+
+// sameSlots says whether two tables are the same memory.
+func sameSlots(a, b maps.Table) bool { return len(a) == len(b) && &a[0] == &b[0] }
 
 // BenchmarkPlan plans 1,000 services of 100 backends each.
 func BenchmarkPlan(b *testing.B) {
@@ -262,7 +265,7 @@ func BenchmarkPlan(b *testing.B) {
 			if p, err = planner.Plan(in); err != nil {
 				b.Fatal(err)
 			}
-			if n := diff(in.Present, p.Contents).Len(); n != 2 {
+			if n := maps.Diff(in.Present, p.Contents).Len(); n != 2 {
 				b.Fatalf("%d entries change", n)
 			}
 		}

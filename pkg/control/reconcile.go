@@ -62,7 +62,7 @@ func (c *controller) round() (reason string, err error) {
 	if err != nil {
 		return reasonPlan, err
 	}
-	changes := diff(c.current, plan.Contents)
+	changes := maps.Diff(c.current, plan.Contents)
 	if changes.Len() > 0 {
 		c.writes++
 		if err := c.data.Apply(changes); err != nil {

@@ -4,12 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
+	gomaps "maps"
 	"strings"
 	"time"
 
 	"github.com/xlb-io/xlb/pkg/api"
 	"github.com/xlb-io/xlb/pkg/config"
+	"github.com/xlb-io/xlb/pkg/maps"
 	"github.com/xlb-io/xlb/pkg/model"
 )
 
@@ -69,7 +70,7 @@ func (c *controller) try(ctx context.Context, cfg *model.Config) error {
 type rehearsal struct {
 	plan    *Plan
 	now     *Plan // nil before the first round
-	changes mapChanges
+	changes maps.Changes
 	restart []string
 	names   map[uint32]string
 }
@@ -84,8 +85,8 @@ func (c *controller) rehearse(ctx context.Context, cfg *model.Config) (*rehearsa
 		planner = c.planner.Clone()
 		discovered := c.discoveredFor(cfg)
 		in = c.input(cfg, discovered, c.sourcesFor(cfg, discovered, nil))
-		in.Health = maps.Clone(c.health)
-		in.Idle, in.IdleSources = maps.Clone(c.idle), maps.Clone(c.idleSource)
+		in.Health = gomaps.Clone(c.health)
+		in.Idle, in.IdleSources = gomaps.Clone(c.idle), gomaps.Clone(c.idleSource)
 		out.now, out.names = c.plan, c.names
 		out.restart = config.StartOnlyChanges(c.cfg.Settings, cfg.Settings)
 	})
@@ -98,7 +99,7 @@ func (c *controller) rehearse(ctx context.Context, cfg *model.Config) (*rehearsa
 		}
 		return nil, fmt.Errorf("%s: %w", c.configPath, err)
 	}
-	out.changes = diff(in.Present, out.plan.Contents)
+	out.changes = maps.Diff(in.Present, out.plan.Contents)
 	return out, nil
 }
 

@@ -69,7 +69,7 @@ func (p *Planner) buildTables(r *round) error {
 	tables := make(map[uint32]builtTable, len(built))
 	for i, job := range r.jobs {
 		t := built[i]
-		if now := r.Present.Tables[job.id]; !sameSlots(now, t.table) && now.Equal(t.table) {
+		if now := r.Present.Tables[job.id]; now.Equal(t.table) {
 			t.table = now // one copy in memory is enough, and comparing is free
 		}
 		tables[job.id] = t
@@ -97,28 +97,4 @@ func build(entries []tableEntry, size int) (builtTable, error) {
 		out.slots[id]++
 	}
 	return out, nil
-}
-
-// sameSlots says whether two tables are the same memory.
-func sameSlots(a, b maps.Table) bool {
-	return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0])
-}
-
-// diff is [maps.Diff] without comparing the slots of tables that are the same
-// memory: most of them, most of the time.
-func diff(have, want maps.Contents) maps.Changes {
-	h, w := have, want
-	h.Tables = make(map[uint32]maps.Table)
-	w.Tables = make(map[uint32]maps.Table)
-	for id, t := range have.Tables {
-		if u, ok := want.Tables[id]; !ok || !sameSlots(t, u) {
-			h.Tables[id] = t
-		}
-	}
-	for id, t := range want.Tables {
-		if u, ok := have.Tables[id]; !ok || !sameSlots(t, u) {
-			w.Tables[id] = t
-		}
-	}
-	return maps.Diff(h, w)
 }
