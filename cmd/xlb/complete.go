@@ -45,7 +45,10 @@ func (l *line) value(name string) string {
 // flagValues are the words that a flag could take; none means a file.
 func (e *env) flagValues(ctx context.Context, l *line, f cli.Flag) []string {
 	if g, ok := f.(*cli.GenericFlag); ok {
-		if c, ok := g.Value.(*choice); ok {
+		switch c := g.Value.(type) {
+		case *choice:
+			return c.words
+		case *choices:
 			return c.words
 		}
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -72,6 +73,30 @@ func choiceFlag(name, usage, envVar, value string, words ...string) cli.Flag {
 	return &cli.GenericFlag{
 		Name: name, Usage: usage + ": `" + strings.Join(words, "|") + "`",
 		Value: &choice{value: value, words: words}, EnvVars: []string{envVar},
+	}
+}
+
+// choices is the value of a flag that may be repeated, each time with one of a
+// few words.
+type choices struct{ values, words []string }
+
+// Set implements [cli.Generic].
+func (c *choices) Set(s string) error {
+	if err := (&choice{words: c.words}).Set(s); err != nil {
+		return err
+	}
+	if !slices.Contains(c.values, s) {
+		c.values = append(c.values, s)
+	}
+	return nil
+}
+
+func (c *choices) String() string { return strings.Join(c.values, ",") }
+
+// choicesFlag wants the usage to name the value, as in "only this `HOOK`".
+func choicesFlag(name, usage string, words []string) cli.Flag {
+	return &cli.GenericFlag{
+		Name: name, Usage: usage + ", repeatable: " + strings.Join(words, ", "), Value: &choices{words: words},
 	}
 }
 

@@ -119,6 +119,10 @@ func (o Options) measurements(st *stage) []*measurement {
 	return all
 }
 
+// Empty says whether there is nothing to measure: a scenario that the forwarding
+// modes do not know.
+func (o Options) Empty() bool { return len(o.measurements(nil)) == 0 }
+
 func wanted[T comparable](list []T, v T) bool { return len(list) == 0 || slices.Contains(list, v) }
 
 func (m *measurement) measure(ctx context.Context, o Options) (Result, error) {

@@ -4,27 +4,116 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/xlb-io/xlb/pkg/model"
 )
 
-// Every scenario, on each hook and in each mode, is what it says.
+// Every scenario is what it says, on each hook and in each forwarding mode.
 func TestRun(t *testing.T) {
 	o := Quick()
-	done := 0
-	o.Done = func(r Result) {
-		done++
-		t.Logf("%-4s %-6s %-16s %8.1f  floor %.1f", r.Hook, r.Forward, r.Scenario, r.MedianNS, r.FloorNS)
-	}
+	told := 0
+	o.Done = func(Result) { told++ }
 	r, err := Run(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := 2 * (10 + 8); len(r.Results) != want || done != want {
-		t.Errorf("%d results, %d told of, want %d", len(r.Results), done, want)
+	var want, got []string
+	for _, hook := range []string{"xdp", "tc"} {
+		for _, forward := range []string{"l2dsr", "nat"} {
+			for _, s := range []string{
+				"no-vip", "tcp4-hit-1", "tcp4-hit-100k", "tcp4-syn-new", "tcp4-syn-flood",
+				"udp4-hit-100k", "tcp6-hit-1", "tcp6-hit-100k",
+			} {
+				want = append(want, hook+" "+forward+" "+s)
+			}
+		}
+		want = append(want, hook+" nat tcp4-reply-1", hook+" nat tcp4-reply-100k")
 	}
-	_ = json.Valid
-	_ = errors.Is
-	_ = context.Canceled
-	_ = strings.Contains
+	for _, x := range r.Results {
+		got = append(got, x.Hook+" "+x.Forward.String()+" "+x.Scenario)
+		if x.FloorNS <= 0 || x.MinNS > x.MedianNS || x.MedianNS > x.MaxNS || x.Ratio <= 1 {
+			t.Errorf("%+v", x)
+		}
+		if flows := map[bool]int{true: 1, false: 100_000}[x.Scenario[len(x.Scenario)-2:] == "-1"]; x.Flows != flows {
+			t.Errorf("%s: %d flows, want %d", x.Scenario, x.Flows, flows)
+		}
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("results (-want +got):\n%s", diff)
+	}
+	if told != len(want) {
+		t.Errorf("told of %d results, want %d", told, len(want))
+	}
+}
+
+func TestJSON(t *testing.T) {
+	b, err := json.Marshal(Report{FloorNS: 29.5, Results: []Result{{
+		Hook: "xdp", Forward: model.L2DSR, Scenario: "tcp4-hit-1", Flows: 1, MedianNS: 41, MinNS: 40.2, MaxNS: 48.9,
+	}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got struct {
+		FloorNS float64          `json:"floor_ns"`
+		Results []map[string]any `json:"results"`
+	}
+	if err := json.Unmarshal(b, &got); err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]any{
+		"hook": "xdp", "forward": "l2dsr", "scenario": "tcp4-hit-1", "flows": 1.0,
+		"median_ns": 41.0, "min_ns": 40.2, "max_ns": 48.9, "floor_ns": 0.0, "ratio": 0.0,
+	}
+	if diff := cmp.Diff(want, got.Results[0]); diff != "" || got.FloorNS != 29.5 {
+		t.Errorf("floor %v, result (-want +got):\n%s", got.FloorNS, diff)
+	}
+}
+
+// A scenario that is not what it says is an error, not a figure.
+func TestCheck(t *testing.T) {
+	m := &measurement{hook: "xdp", forward: model.NAT, scenario: scenario{name: "tcp4-hit-1", kind: hit}}
+	right := counters{"tx": 10, "requests": 10, "flow_created": 0, "drop_nat_ports": 0, "flow_evicted": 0}
+	with := func(name string, n uint64) counters {
+		c := counters{}
+		for k, v := range right {
+			c[k] = v
+		}
+		c[name] = n
+		return c
+	}
+	if err := m.check(counters{}, right, 10, 3); err != nil {
+		t.Error(err)
+	}
+	for name, moved := range map[string]uint64{"tx": 9, "requests": 11, "flow_created": 1, "drop_nat_ports": 1, "flow_evicted": 1} {
+		if m.check(counters{}, with(name, moved), 10, 3) == nil {
+			t.Errorf("accepted although %s moved by %d", name, moved)
+		}
+	}
+	if m.check(counters{}, right, 10, 2) == nil {
+		t.Error("accepted although the last packet was passed")
+	}
+	full := &measurement{hook: "xdp", scenario: scenario{kind: flood}}
+	c := counters{"tx": 1000, "requests": 1000, "service_flows": 1000, "flow_created": 1000, "flow_evicted": 990}
+	if err := full.check(counters{}, c, 1000, 3); err != nil {
+		t.Error(err)
+	}
+	c["flow_evicted"] = 500
+	if full.check(counters{}, c, 1000, 3) == nil {
+		t.Error("accepted a flood of which half found room")
+	}
+}
+
+// Interrupted, it removes what it made; the test main looks for what is left.
+func TestInterrupted(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	o := Quick()
+	o.Scenarios = []string{"no-vip"}
+	o.Done = func(Result) { cancel() }
+	r, err := Run(ctx, o)
+	if !errors.Is(err, context.Canceled) || len(r.Results) != 1 {
+		t.Errorf("%d results and %v", len(r.Results), err)
+	}
 }

@@ -13,11 +13,12 @@ import (
 	"github.com/xlb-io/xlb/pkg/model"
 )
 
-// end is struct end of wrapper.h: the client, or the nat port on the way back.
+// end is struct end of wrapper.h.
 type end struct {
 	Address uint32 // network order, as the bytes lie
 	Port    uint16
-	_       uint16
+	Other   uint8
+	_       uint8
 }
 
 func endOf(low uint32, port uint16) end {
@@ -86,7 +87,8 @@ func (st *stage) newDriver(t traffic) (*driver, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read compiled wrapper: %w", err)
 	}
-	frame, addressAt, portAt := t.build()
+	frame := t.build()
+	at := t.offsets()
 	spec.Maps["ends"].MaxEntries = uint32(max(1, len(t.ends)))
 	var words [10]uint64
 	for i := 0; i < len(frame); i += 8 {
@@ -94,7 +96,7 @@ func (st *stage) newDriver(t traffic) (*driver, error) {
 	}
 	for name, value := range map[string]any{
 		"frame": words, "words": uint32(len(frame) / 8),
-		"address_at": uint32(addressAt), "port_at": uint32(portAt),
+		"address_at": at.address, "port_at": at.port, "other_at": at.other,
 		"flows": uint32(len(t.ends)), "first_address": lowWord(firstClient[0]),
 	} {
 		if err := spec.Variables[name].Set(value); err != nil {
@@ -119,30 +121,40 @@ func (st *stage) newDriver(t traffic) (*driver, error) {
 }
 
 // build returns the frame, as short as Ethernet allows and a multiple of 8
-// bytes, and where in it the varying end is. The checksum is that of one flow
-// only; the data plane updates checksums and does not verify them.
-func (t traffic) build() (frame []byte, addressAt, portAt int) {
+// bytes. The checksum is that of one flow only; the data plane updates
+// checksums and does not verify them.
+func (t traffic) build() []byte {
 	const least = 64
-	ip, transport, addressAt := 20, 20, 14+12
-	if t.from.Addr().Is6() {
-		ip, addressAt = 40, 14+8+12
-	}
+	headers := int(t.offsets().transport) + 20
 	if t.protocol == model.UDP {
-		transport = 8
+		headers -= 12
 	}
-	size := max(least, (14+ip+transport+7)/8*8)
+	size := max(least, (headers+7)/8*8)
 	l := testlab.Ethernet{Dst: testlab.MAC(ownMAC), Src: testlab.MAC(routerMAC)}
-	payload := string(make([]byte, size-14-ip-transport))
+	payload := string(make([]byte, size-headers))
 	if t.protocol == model.UDP {
-		frame = testlab.UDPPacket(l, t.from, t.to, payload)
-	} else {
-		frame = testlab.TCPPacket(l, t.from, t.to, t.flags, payload)
+		return testlab.UDPPacket(l, t.from, t.to, payload)
 	}
-	portAt = 14 + ip
+	return testlab.TCPPacket(l, t.from, t.to, t.flags, payload)
+}
+
+// offsets are where in the frame is what varies.
+type offsets struct{ address, transport, port, other uint32 }
+
+func (t traffic) offsets() offsets {
+	const ethernet = 14
+	at := offsets{address: ethernet + 12, transport: ethernet + 20}
+	last := uint32(ethernet + 19)
+	if t.from.Addr().Is6() {
+		at = offsets{address: ethernet + 8 + 12, transport: ethernet + 40}
+		last = ethernet + 39
+	}
+	at.port = at.transport
 	if t.back {
-		portAt += 2 // the destination's
+		at.port += 2 // the destination's
+		at.other = last
 	}
-	return frame, addressAt, portAt
+	return at
 }
 
 // run repeats the program behind the wrapper; nil is the empty one. It returns

@@ -52,6 +52,7 @@ func (m *measurement) replies(flags testlab.TCPFlags, flows []maps.Flow) traffic
 	for i, f := range flows {
 		number := f.Backend - (m.service()-1)*backendCount - 1
 		ends[i] = endOf(lowWord(firstBackend[family(m.ipv6)])+number, f.NAT.Port())
+		ends[i].Other = byte(lowWord(f.NAT.Addr()))
 	}
 	t := m.requests(flags, ends)
 	t.from = netip.AddrPortFrom(firstBackend[family(m.ipv6)], backendPort)

@@ -23,6 +23,9 @@ const (
 	vipPort      = 80
 	backendPort  = 8080
 	link         = "eth0"
+	// Source addresses of nat, of each family. A full flow table of this size
+	// wants more ports than one address can give to every backend.
+	sourceCount = 8
 )
 
 // The network: one segment with the balancer, its backends and a router, behind
@@ -186,8 +189,11 @@ func (st *stage) load() error {
 func contents() (maps.Contents, error) {
 	c := maps.Contents{}.Clone()
 	for f := range own {
-		c.Sources[uint32(f)] = own[f].Addr()
-		c.VIPs[maps.VIPKey{Address: own[f].Addr()}] = maps.VIP{Source: uint16(f + 1)}
+		for i := range uint32(sourceCount) {
+			index, address := uint32(f)*sourceCount+i, addTo(own[f].Addr(), i)
+			c.Sources[index] = address
+			c.VIPs[maps.VIPKey{Address: address}] = maps.VIP{Source: uint16(index + 1)}
+		}
 	}
 	for _, forward := range Forwards() {
 		for f := range own {
@@ -202,7 +208,7 @@ func contents() (maps.Contents, error) {
 				TCPSyn: time.Hour, TCPEstablished: time.Hour, TCPFin: time.Hour, TCPClosed: time.Hour, UDP: time.Hour,
 			}}
 			if forward == model.NAT {
-				service.FirstSource, service.Sources = uint16(f), 1
+				service.FirstSource, service.Sources = uint16(f*sourceCount), sourceCount
 			}
 			c.Services[id] = service
 			var entries []schedule.Entry

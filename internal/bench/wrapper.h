@@ -11,11 +11,13 @@
 /* Longest frame, in words of 8 bytes. */
 #define WORDS 10
 
-/* The address's last four bytes and the port that vary. */
+/* What varies: the sender's address (its last four bytes), a port and, on the
+ * way back, which of nat's addresses the packet is for. */
 struct end {
 	__be32 address;
 	__be16 port;
-	__u16 pad;
+	__u8 other; /* last byte of the receiver's address */
+	__u8 pad;
 };
 
 /* In the order of their turn: read from front to back, so that the reading
@@ -38,6 +40,7 @@ volatile const __u64 frame[WORDS] = {};
 volatile const __u32 words = 0;
 volatile const __u32 address_at = 0;
 volatile const __u32 port_at = 0;
+volatile const __u32 other_at = 0; /* 0: the receiver is the frame's */
 
 /* Entries of ends; 0: every packet comes from an end of its own. */
 volatile const __u32 flows = 0;
@@ -78,5 +81,7 @@ static __always_inline bool write_packet(void *data, void *end)
 			*(__u64 *)(data + 8 * i) = frame[i];
 	*(__be32 *)(data + address_at) = e.address;
 	*(__be16 *)(data + port_at) = e.port;
+	if (other_at)
+		*(__u8 *)(data + other_at) = e.other;
 	return true;
 }

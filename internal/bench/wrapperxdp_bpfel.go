@@ -24,6 +24,7 @@ const (
 	wrapperXDPVarFirstAddress = "first_address"
 	wrapperXDPVarFlows        = "flows"
 	wrapperXDPVarFrame        = "frame"
+	wrapperXDPVarOtherAt      = "other_at"
 	wrapperXDPVarPortAt       = "port_at"
 	wrapperXDPVarTurn         = "turn"
 	wrapperXDPVarWords        = "words"
@@ -91,6 +92,7 @@ type wrapperXDPVariableSpecs struct {
 	FirstAddress *ebpf.VariableSpec `ebpf:"first_address"`
 	Flows        *ebpf.VariableSpec `ebpf:"flows"`
 	Frame        *ebpf.VariableSpec `ebpf:"frame"`
+	OtherAt      *ebpf.VariableSpec `ebpf:"other_at"`
 	PortAt       *ebpf.VariableSpec `ebpf:"port_at"`
 	Turn         *ebpf.VariableSpec `ebpf:"turn"`
 	Words        *ebpf.VariableSpec `ebpf:"words"`
@@ -135,6 +137,7 @@ type wrapperXDPVariables struct {
 	FirstAddress *ebpf.Variable `ebpf:"first_address"`
 	Flows        *ebpf.Variable `ebpf:"flows"`
 	Frame        *ebpf.Variable `ebpf:"frame"`
+	OtherAt      *ebpf.Variable `ebpf:"other_at"`
 	PortAt       *ebpf.Variable `ebpf:"port_at"`
 	Turn         *ebpf.Variable `ebpf:"turn"`
 	Words        *ebpf.Variable `ebpf:"words"`

@@ -1,0 +1,119 @@
+package main
+
+import (
+	"fmt"
+	"os/signal"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+	"golang.org/x/sys/unix"
+
+	"github.com/xlb-io/xlb/internal/bench"
+	"github.com/xlb-io/xlb/pkg/model"
+)
+
+func (e *env) benchCommand() *cli.Command {
+	usual := bench.Defaults()
+	var forwards []string
+	for _, f := range bench.Forwards() {
+		forwards = append(forwards, f.String())
+	}
+	return &cli.Command{
+		Name:  "bench",
+		Usage: "measure what a packet costs on this machine",
+		Description: "Nanoseconds that the data plane's programs take for a packet, by BPF_PROG_TEST_RUN, without\n" +
+			"touching an interface. Each repetition brings a packet of the next flow; 100 backends. The cost\n" +
+			"of an empty program in the same run (the floor) is subtracted. RATIO is how much longer than\n" +
+			"the empty program it takes: compare that between machines. A scenario whose packets did not\n" +
+			"all end as its name says is an error. Takes some minutes and needs root.",
+		UsageText: "xlb bench\nxlb bench --quick\nxlb bench --hook xdp --forward nat --scenario tcp4-hit-1 --scenario tcp4-hit-100k\n" +
+			"xlb bench --json | jq '.results[] | {scenario, median_ns}'",
+		Flags: []cli.Flag{
+			choicesFlag("hook", "only this `HOOK`", bench.Hooks()),
+			choicesFlag("forward", "only this `MODE`", forwards),
+			choicesFlag("scenario", "only this `NAME`", bench.Scenarios()),
+			&cli.IntFlag{Name: "rounds", Usage: "measure `N` times, 1 to 1000", Value: usual.Rounds},
+			&cli.IntFlag{Name: "repeat", Usage: "send `N` packets a time, 1000 to 1000000000", Value: usual.Repeat},
+			&cli.BoolFlag{Name: "quick", Usage: "one round, few packets and a smaller flow table: does it work at all"},
+			jsonFlag(),
+		},
+		Action: e.bench,
+	}
+}
+
+func (e *env) bench(c *cli.Context) error {
+	o, err := benchOptions(c)
+	if err != nil {
+		return err
+	}
+	// A closed terminal or pipe ends the measuring, not its cleaning up.
+	ctx, stop := signal.NotifyContext(c.Context, unix.SIGHUP, unix.SIGPIPE)
+	defer stop()
+	if e.isTerminal && !c.Bool("json") {
+		o.Done = func(r bench.Result) {
+			fmt.Fprintf(e.stderr, "%s %s %s: %.0f ns\n", r.Hook, r.Forward, r.Scenario, r.MedianNS)
+		}
+	}
+	report, err := bench.Run(ctx, o)
+	if err != nil {
+		if c.Context.Err() == nil && ctx.Err() != nil {
+			return failf("interrupted: the terminal or the pipe was closed")
+		}
+		if len(report.Results) > 0 && ctx.Err() == nil && !c.Bool("json") {
+			e.printBench(report)
+		}
+		return needsRoot(err)
+	}
+	if c.Bool("json") {
+		return e.printJSON(report)
+	}
+	e.printBench(report)
+	return nil
+}
+
+func benchOptions(c *cli.Context) (bench.Options, error) {
+	o := bench.Defaults()
+	if c.Bool("quick") {
+		o = bench.Quick()
+	}
+	if c.IsSet("rounds") {
+		o.Rounds = c.Int("rounds")
+	}
+	if c.IsSet("repeat") {
+		o.Repeat = c.Int("repeat")
+	}
+	if o.Rounds < 1 || o.Rounds > 1000 {
+		return o, usagef("--rounds is %d (want 1 to 1000)", o.Rounds)
+	}
+	if o.Repeat < 1000 || o.Repeat > 1_000_000_000 {
+		return o, usagef("--repeat is %d (want 1000 to 1000000000)", o.Repeat)
+	}
+	o.Hooks = c.Generic("hook").(*choices).values
+	o.Scenarios = c.Generic("scenario").(*choices).values
+	for _, name := range c.Generic("forward").(*choices).values {
+		var f model.Forward
+		// The flag admits only words that the model knows.
+		if err := f.UnmarshalText([]byte(name)); err != nil {
+			panic(err)
+		}
+		o.Forwards = append(o.Forwards, f)
+	}
+	if o.Empty() {
+		return o, usagef("nothing to measure: %s has no %s", strings.Join(c.Generic("forward").(*choices).values, ", "),
+			strings.Join(o.Scenarios, ", "))
+	}
+	return o, nil
+}
+
+func (e *env) printBench(r bench.Report) {
+	t := &table{columns: []column{
+		{name: "HOOK"}, {name: "FORWARD"}, {name: "SCENARIO"}, {name: "MEDIAN ns", align: right},
+		{name: "MIN", align: right}, {name: "MAX", align: right}, {name: "FLOOR", align: right}, {name: "RATIO", align: right},
+	}}
+	ns := func(v float64) string { return fmt.Sprintf("%.1f", v) }
+	for _, x := range r.Results {
+		t.add(x.Hook, x.Forward, x.Scenario, ns(x.MedianNS), ns(x.MinNS), ns(x.MaxNS), ns(x.FloorNS), fmt.Sprintf("%.2f", x.Ratio))
+	}
+	e.printTable(t, "")
+	e.printf("\n%s, %s, of %d packets each; Linux %s, %s\n", plural(len(r.Results), "result"), plural(r.Rounds, "round"), r.Repeat, r.Kernel, r.CPU)
+}
