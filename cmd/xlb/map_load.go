@@ -13,6 +13,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/xlb-io/xlb/pkg/api"
+	"github.com/xlb-io/xlb/pkg/control"
 	"github.com/xlb-io/xlb/pkg/loader"
 	"github.com/xlb-io/xlb/pkg/maps"
 )
@@ -114,7 +115,7 @@ func (e *env) load(c *cli.Context, set *maps.Set, dump maps.Dump) error {
 		return usagef("%s cannot be loaded: %v", c.Args().Get(1), err)
 	}
 	diff := maps.Diff(have, want)
-	result := loadResult{Map: dump.Map, Changes: nonNil(describe(diff, have, want, serviceName))}
+	result := loadResult{Map: dump.Map, Changes: control.Describe(diff, control.Words{})}
 	apply := !c.Bool("dry-run") && diff.Len() > 0
 	if !c.Bool("json") {
 		e.printChanges(result.Changes)

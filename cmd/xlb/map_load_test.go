@@ -70,6 +70,19 @@ func testMapLoad(t *testing.T) {
 	}
 }
 
+// What is only a source is told, too.
+func testMapLoadSource(t *testing.T) {
+	load := func(name, entries string) string {
+		return xlb(t, "map", "load", name, writeFile(t, fmt.Sprintf(`{"map": %q, "entries": [%s]}`, name, entries)), "--yes").ok(t)
+	}
+	frontend := `{"key": {"address": "203.0.113.10", "port": 80, "protocol": "tcp"}, "value": {"service": 1, "source": 0}}`
+	source := `{"key": {"address": "192.0.2.1", "port": 0}, "value": {"service": 0, "source": 1}}`
+	same(t, load("sources", `{"key": 0, "value": "192.0.2.1"}`), "+ source   192.0.2.1\nwrote 1 change")
+	same(t, load("vips", frontend+","+source), "+ source   192.0.2.1: source number 0\nwrote 1 change")
+	same(t, load("vips", frontend), "- source   192.0.2.1: source number 0\nwrote 1 change")
+	same(t, load("sources", ""), "- source   192.0.2.1\nwrote 1 change")
+}
+
 func testMapLoadRefuses(t *testing.T, dir string) {
 	wrong := dumped(t, "vips", strings.NewReplacer(`"service": 1`, `"service": 7`))
 	xlb(t, "map", "load", "vips", wrong, "--yes").fails(t, exitUsage,

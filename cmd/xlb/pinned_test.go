@@ -119,6 +119,7 @@ func TestReadPinnedMaps(t *testing.T) {
 func TestWritePinnedMaps(t *testing.T) {
 	dir := pinned(t, 0)
 	t.Run("map load", testMapLoad)
+	t.Run("map load of a source", testMapLoadSource)
 	t.Run("map load refuses", func(t *testing.T) { testMapLoadRefuses(t, dir) })
 	t.Run("detach", func(t *testing.T) { testDetach(t, dir) })
 }

@@ -57,16 +57,7 @@ func (e *env) planWithoutDaemon(c *cli.Context, path, content string) (planResul
 	if err != nil {
 		return result, usagef("%s: %v", path, err)
 	}
-	names := map[uint32]string{}
-	for _, s := range plan.Services {
-		names[s.ID] = s.Name
-	}
-	result.Changes = nonNil(describe(maps.Diff(in.Present, plan.Contents), in.Present, plan.Contents, func(id uint32) string {
-		if n, ok := names[id]; ok {
-			return n
-		}
-		return serviceName(id)
-	}))
+	result.Changes = control.Describe(maps.Diff(in.Present, plan.Contents), plan.Words())
 	if _, err := os.Stat(filepath.Join(c.Path("state-dir"), "overrides.json")); err == nil {
 		result.Warnings = append(result.Warnings, "what operators said (drains, weights) is left out: only the daemon knows it")
 	}

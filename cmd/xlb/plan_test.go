@@ -46,10 +46,10 @@ func TestPlanAgainstNothing(t *testing.T) {
 	same(t, xlb(t, "plan", "-c", file).ok(t), `
 no daemon runs and no maps are pinned: compared with an empty load balancer
 + source   192.0.2.1
-+ service  web: forward nat, sources 0 to 0, timeouts syn 30s, established 15m, fin 2m, closed 10s, udp 1m
++ service  web: forward nat, source number 0, timeouts syn 30s, established 15m, fin 2m, closed 10s, udp 1m
 + frontend web 203.0.113.10:80/tcp
-+ backend  web 10.0.0.11:80: serves
-+ backend  web 10.0.0.12:80: serves
++ backend  web 10.0.0.11:80: not probed yet
++ backend  web 10.0.0.12:80: not probed yet
 + table    web: 2 backends in 65537 slots
 6 changes
 `)

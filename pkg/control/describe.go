@@ -1,191 +1,226 @@
 package control
 
 import (
-	"cmp"
-	"context"
 	"fmt"
 	"net/netip"
+	"strings"
+	"time"
 
 	"github.com/xlb-io/xlb/pkg/api"
-	"github.com/xlb-io/xlb/pkg/config"
 	"github.com/xlb-io/xlb/pkg/maps"
 )
 
-// Plan implements [api.Daemon].
-func (c *controller) Plan(ctx context.Context, req api.PlanRequest) (api.Plan, error) {
-	name := req.Path
-	if name == "" {
-		name = c.configPath
-	}
-	cfg, err := config.Parse(name, []byte(req.Content))
-	if req.Content == "" {
-		name = c.configPath
-		cfg, err = config.Load(name)
-	}
-	if err != nil {
-		return api.Plan{}, unprocessable(err)
-	}
-	r, err := c.rehearse(ctx, cfg)
-	if err != nil {
-		return api.Plan{}, unprocessable(err)
-	}
-	out := api.Plan{Changes: []api.PlanChange{}, Restart: r.restart, Warnings: []string{}}
-	if out.Restart == nil {
-		out.Restart = []string{}
-	}
-	if r.plan != nil {
-		out.Warnings = append(out.Warnings, r.plan.Warnings...)
-		out.Changes = append(out.Changes, newDescriber(r).all(r.changes)...)
-	}
-	return out, nil
+// Words say what the maps hold only as numbers. The zero value knows nothing:
+// services go by number, and of backends only whether they serve is told.
+type Words struct {
+	// Services are names by number.
+	Services map[uint32]string
+	// Before and After are the states of backends by number, as in
+	// [api.Backend], before and after the changes.
+	Before, After map[uint32]string
 }
 
-// describer puts changes into words, with names for numbers.
-type describer struct {
-	names  map[uint32]string
-	states map[uint32]BackendState // of the plan
-	before map[uint32]BackendState // of the plan in force
+// Words are what the plan knows to describe a change that leads to it.
+func (p *Plan) Words() Words {
+	w := Words{Services: map[uint32]string{}, After: p.states()}
+	for _, s := range p.Services {
+		w.Services[s.ID] = s.Name
+	}
+	return w
 }
 
-func newDescriber(r *rehearsal) *describer {
-	d := &describer{names: map[uint32]string{}, states: map[uint32]BackendState{}, before: map[uint32]BackendState{}}
-	for id, name := range r.names {
-		d.names[id] = name
-	}
-	for _, s := range r.plan.Services {
-		d.names[s.ID] = s.Name
-	}
-	note := func(p *Plan, to map[uint32]BackendState) {
-		if p == nil {
-			return
-		}
-		for _, list := range [][]ServiceState{p.Services, p.Retired} {
-			for _, s := range list {
-				for _, b := range s.Backends {
-					to[b.ID] = b
-				}
+// states are those of the backends by number.
+func (p *Plan) states() map[uint32]string {
+	out := map[uint32]string{}
+	for _, list := range [][]ServiceState{p.Services, p.Retired} {
+		for _, s := range list {
+			for _, b := range s.Backends {
+				out[b.ID] = b.State
 			}
 		}
 	}
-	note(r.plan, d.states)
-	note(r.now, d.before)
-	return d
+	return out
 }
 
-func (d *describer) all(c maps.Changes) (out []api.PlanChange) {
+// Describe puts changes into words: sources, services, frontends, backends and
+// tables, in this order, each sorted by its key in the maps. What a source
+// means to the frontends is left out where the source itself is told.
+func Describe(c maps.Changes, w Words) []api.PlanChange {
+	out := make([]api.PlanChange, 0, c.Len())
+	told := map[netip.Addr]bool{}
 	for _, s := range c.Sources {
-		out = append(out, describe(s, "source", "", s.Key, func(a netip.Addr) string { return a.String() }))
-		last := &out[len(out)-1]
-		last.Key = cmp.Or(last.New, last.Old)
+		one := describe(s, "source", s.Key, netip.Addr.String)
+		one.Key = either(s).String()
+		for _, side := range []*netip.Addr{s.Old, s.New} {
+			if side != nil {
+				told[*side] = true
+			}
+		}
+		out = append(out, one)
 	}
 	for _, s := range c.Services {
-		out = append(out, describe(s, "service", d.service(s.Key), s.Key, func(v maps.Service) string {
-			text := "forward " + v.Forward.String()
-			if v.Sources > 0 {
-				text += fmt.Sprintf(", sources %d to %d", v.FirstSource, v.FirstSource+v.Sources-1)
-			}
-			return text + fmt.Sprintf(", timeouts syn %s, established %s, fin %s, closed %s, udp %s", v.Timeouts.TCPSyn,
-				v.Timeouts.TCPEstablished, v.Timeouts.TCPFin, v.Timeouts.TCPClosed, v.Timeouts.UDP)
-		}))
+		one := describe(s, "service", s.Key, serviceText)
+		one.Service, one.Key = w.service(s.Key), w.service(s.Key)
+		out = append(out, one)
 	}
 	for _, v := range c.VIPs {
-		if v.Key.Protocol == 0 {
-			continue // follows from the source
+		if v.Key.Protocol != 0 || !told[v.Key.Address] {
+			out = append(out, w.vip(v))
 		}
-		var service uint32
-		for _, side := range []*maps.VIP{v.New, v.Old} {
-			if side != nil && service == 0 {
-				service = side.Service
-			}
-		}
-		one := describe(v, "frontend", d.service(service), service, func(v maps.VIP) string {
-			if v.Source != 0 {
-				return fmt.Sprintf("service %s, also a source", d.service(v.Service))
-			}
-			return "service " + d.service(v.Service)
-		})
-		one.Key = v.Key.String()
-		out = append(out, one)
 	}
-	return append(append(out, d.backends(c)...), d.tables(c)...)
-}
-
-func (d *describer) backends(c maps.Changes) (out []api.PlanChange) {
 	for _, b := range c.Backends {
-		side := b.New
-		if side == nil {
-			side = b.Old
-		}
-		one := describe(b, "backend", d.service(side.Service), b.Key, func(v maps.Backend) string {
-			states := d.states
-			if b.Old != nil && v == *b.Old {
-				states = d.before
-			}
-			text := states[b.Key].State
-			if text == "" {
-				text = "in use"
-			}
-			if !v.Serves {
-				text += ", its flows move to others"
-			}
-			return text
-		})
-		one.Key = side.Address.String()
-		out = append(out, one)
+		out = append(out, w.backend(b))
 	}
-	return out
-}
-
-func (d *describer) tables(c maps.Changes) (out []api.PlanChange) {
 	for _, t := range c.Tables {
-		one := describe(t, "table", d.service(t.Key), t.Key, func(v maps.Table) string {
-			used := map[uint32]bool{}
-			for _, id := range v {
-				if id != 0 {
-					used[id] = true
-				}
-			}
-			return fmt.Sprintf("%d backends in %d slots", len(used), len(v))
-		})
-		switch {
-		case t.Old == nil:
-			one.Slots = len(*t.New)
-			one.Moved = one.Slots
-		case t.New == nil:
-			one.Slots = len(*t.Old)
-			one.Moved = one.Slots
-		default:
-			one.Slots = len(*t.New)
-			for i, id := range *t.New {
-				if i >= len(*t.Old) || (*t.Old)[i] != id {
-					one.Moved++
-				}
-			}
-		}
+		one := describe(t, "table", t.Key, tableText)
+		one.Service, one.Key = w.service(t.Key), w.service(t.Key)
+		one.Moved, one.Slots = movedSlots(t)
 		out = append(out, one)
 	}
 	return out
 }
 
-func (d *describer) service(id uint32) string {
-	if name := d.names[id]; name != "" {
-		return name
-	}
-	return fmt.Sprintf("#%d", id)
-}
-
-// describe fills all but the key of what has no name of its own.
-func describe[K comparable, V any](c maps.Change[K, V], kind, service string, id uint32, text func(V) string) api.PlanChange {
-	out := api.PlanChange{Action: "change", Kind: kind, Service: service, Key: service, ID: id}
-	if c.Old != nil {
-		out.Old = text(*c.Old)
-	} else {
-		out.Action = "add"
-	}
+// describe fills what every kind has.
+func describe[K comparable, V any](c maps.Change[K, V], kind string, id uint32, text func(V) string) api.PlanChange {
+	out := api.PlanChange{Action: "change", Kind: kind, ID: id}
 	if c.New != nil {
 		out.New = text(*c.New)
 	} else {
 		out.Action = "delete"
 	}
+	if c.Old != nil {
+		out.Old = text(*c.Old)
+	} else {
+		out.Action = "add"
+	}
 	return out
+}
+
+// either is the new value or, if there is none, the old one.
+func either[K comparable, V any](c maps.Change[K, V]) V {
+	if c.New != nil {
+		return *c.New
+	}
+	return *c.Old
+}
+
+func (w Words) service(id uint32) string {
+	if name := w.Services[id]; name != "" {
+		return name
+	}
+	return fmt.Sprintf("#%d", id)
+}
+
+func (w Words) vip(v maps.Change[maps.VIPKey, maps.VIP]) api.PlanChange {
+	kind := "frontend"
+	if v.Key.Protocol == 0 {
+		kind = "source"
+	}
+	id := either(v).Service
+	if id == 0 && v.Old != nil {
+		id = v.Old.Service
+	}
+	one := describe(v, kind, id, func(v maps.VIP) string {
+		var parts []string
+		if v.Service != 0 {
+			parts = append(parts, "service "+w.service(v.Service))
+		}
+		if v.Source != 0 {
+			parts = append(parts, fmt.Sprintf("source number %d", v.Source-1))
+		}
+		return strings.Join(parts, ", ")
+	})
+	if id != 0 {
+		one.Service = w.service(id)
+	}
+	one.Key = v.Key.String()
+	return one
+}
+
+func (w Words) backend(b maps.Change[uint32, maps.Backend]) api.PlanChange {
+	// The number may have passed from one backend to another.
+	passed := b.Old != nil && b.New != nil && (b.Old.Address != b.New.Address || b.Old.Service != b.New.Service)
+	text := func(states map[uint32]string) func(maps.Backend) string {
+		return func(v maps.Backend) string {
+			out := stateText(states[b.Key], v.Serves)
+			if passed {
+				out += fmt.Sprintf(" as %s of %s", v.Address, w.service(v.Service))
+			}
+			return out
+		}
+	}
+	one := describe(b, "backend", b.Key, text(w.After))
+	if b.Old != nil {
+		one.Old = text(w.Before)(*b.Old)
+	}
+	one.Service, one.Key = w.service(either(b).Service), either(b).Address.String()
+	return one
+}
+
+func stateText(state string, serves bool) string {
+	switch {
+	case state == "" && serves:
+		return "serves"
+	case state == "":
+		return "does not serve"
+	case state == api.StateUnknown:
+		state = "not probed yet"
+	}
+	if !serves {
+		state += ", its flows move to others"
+	}
+	return state
+}
+
+func serviceText(s maps.Service) string {
+	text := "forward " + s.Forward.String()
+	switch {
+	case s.Sources == 1:
+		text += fmt.Sprintf(", source number %d", s.FirstSource)
+	case s.Sources > 1:
+		text += fmt.Sprintf(", source numbers %d to %d", s.FirstSource, s.FirstSource+s.Sources-1)
+	}
+	t := s.Timeouts
+	return text + fmt.Sprintf(", timeouts syn %s, established %s, fin %s, closed %s, udp %s",
+		durationText(t.TCPSyn), durationText(t.TCPEstablished), durationText(t.TCPFin), durationText(t.TCPClosed), durationText(t.UDP))
+}
+
+// durationText is exact, and as one writes it in a configuration: 15m, 1h30m.
+func durationText(d time.Duration) string {
+	text := d.String()
+	if strings.HasSuffix(text, "m0s") {
+		text = strings.TrimSuffix(text, "0s")
+	}
+	if strings.HasSuffix(text, "h0m") {
+		text = strings.TrimSuffix(text, "0m")
+	}
+	return text
+}
+
+func tableText(t maps.Table) string {
+	used := map[uint32]bool{}
+	for _, id := range t {
+		if id != 0 {
+			used[id] = true
+		}
+	}
+	thing := "backends"
+	if len(used) == 1 {
+		thing = "backend"
+	}
+	return fmt.Sprintf("%d %s in %d slots", len(used), thing, len(t))
+}
+
+// movedSlots are all of them for a table that comes or goes.
+func movedSlots(t maps.Change[uint32, maps.Table]) (moved, of int) {
+	of = len(either(t))
+	if t.Old == nil || t.New == nil {
+		return of, of
+	}
+	for i, id := range *t.New {
+		if i >= len(*t.Old) || (*t.Old)[i] != id {
+			moved++
+		}
+	}
+	return moved, of
 }

@@ -148,8 +148,8 @@ func TestOverrideFile(t *testing.T) {
 func TestPlanShowsAndChangesNothing(t *testing.T) {
 	d := start(t, newMemory(), web)
 	eventually(t, func() string {
-		since := d.status(t).Services[0].Backends[1].Since
-		return unless(since != nil, "the health of the backends is not in yet")
+		b := d.status(t).Services[0].Backends
+		return unless(b[0].Since != nil && b[1].Since != nil, "the health of the backends is not in yet")
 	})
 	before, applies := d.status(t), d.data.applies
 	p, err := d.Client.Plan(t.Context(), api.PlanRequest{Path: "new.yaml", Content: document(
@@ -173,7 +173,7 @@ func TestPlanShowsAndChangesNothing(t *testing.T) {
 		`add backend six/[2001:db8:2::1]:53 "">"up"`,
 		`add backend web/10.0.0.3:80 "">"up"`,
 		`change table web/web "2 backends in 251 slots">"2 backends in 251 slots"`,
-		`add table six/six "">"1 backends in 251 slots"`,
+		`add table six/six "">"1 backend in 251 slots"`,
 	}
 	var without []string
 	for _, line := range got {

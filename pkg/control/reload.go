@@ -66,6 +66,35 @@ func (c *controller) try(ctx context.Context, cfg *model.Config) error {
 	return nil
 }
 
+// Plan implements [api.Daemon].
+func (c *controller) Plan(ctx context.Context, req api.PlanRequest) (api.Plan, error) {
+	name := req.Path
+	if name == "" {
+		name = c.configPath
+	}
+	cfg, err := config.Parse(name, []byte(req.Content))
+	if req.Content == "" {
+		name = c.configPath
+		cfg, err = config.Load(name)
+	}
+	if err != nil {
+		return api.Plan{}, unprocessable(err)
+	}
+	r, err := c.rehearse(ctx, cfg)
+	if err != nil {
+		return api.Plan{}, unprocessable(err)
+	}
+	out := api.Plan{Changes: []api.PlanChange{}, Restart: r.restart, Warnings: []string{}}
+	if out.Restart == nil {
+		out.Restart = []string{}
+	}
+	if r.plan != nil {
+		out.Warnings = append(out.Warnings, r.plan.Warnings...)
+		out.Changes = Describe(r.changes, r.words())
+	}
+	return out, nil
+}
+
 // rehearsal is what a configuration would lead to.
 type rehearsal struct {
 	plan    *Plan
@@ -73,6 +102,20 @@ type rehearsal struct {
 	changes maps.Changes
 	restart []string
 	names   map[uint32]string
+}
+
+// words are those of the plan, with what is known of the one in force.
+func (r *rehearsal) words() Words {
+	w := r.plan.Words()
+	for id, name := range r.names {
+		if w.Services[id] == "" {
+			w.Services[id] = name
+		}
+	}
+	if r.now != nil {
+		w.Before = r.now.states()
+	}
+	return w
 }
 
 // rehearse plans for cfg without writing anything. The work is done beside the
