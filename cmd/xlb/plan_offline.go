@@ -5,7 +5,6 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"path/filepath"
 
 	"github.com/urfave/cli/v2"
 
@@ -36,6 +35,9 @@ func (e *env) planWithoutDaemon(c *cli.Context, path, content string) (planResul
 		return result, err
 	}
 	in := control.Input{Settings: cfg.Settings, Services: cfg.Services, Sizes: maps.SizesOf(cfg.Settings)}
+	if in.Overrides, err = control.ReadOverrides(c.Path("state-dir")); err != nil {
+		return result, needsRoot(err)
+	}
 	set, err := loader.OpenMaps(c.Path("pin-dir"))
 	switch {
 	case err == nil:
@@ -58,9 +60,6 @@ func (e *env) planWithoutDaemon(c *cli.Context, path, content string) (planResul
 		return result, usagef("%s: %v", path, err)
 	}
 	result.Changes = control.Describe(maps.Diff(in.Present, plan.Contents), plan.Words())
-	if _, err := os.Stat(filepath.Join(c.Path("state-dir"), "overrides.json")); err == nil {
-		result.Warnings = append(result.Warnings, "what operators said (drains, weights) is left out: only the daemon knows it")
-	}
 	result.Warnings = nonNil(append(result.Warnings, plan.Warnings...))
 	result.Restart = []string{}
 	return result, nil

@@ -2,6 +2,7 @@ package main
 
 import (
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -62,5 +63,31 @@ no daemon runs and no maps are pinned: compared with an empty load balancer
 	}
 	if r := xlb(t, "plan", "-c", file); r.status != exitUsage || !strings.HasPrefix(r.stderr, file+":4:5: ") {
 		t.Errorf("%+v", r)
+	}
+}
+
+func TestPlanWithOverrides(t *testing.T) {
+	noDaemon(t)
+	state := t.TempDir()
+	t.Setenv("XLB_STATE_DIR", state)
+	overrides := filepath.Join(state, "overrides.json")
+	write := func(text string) {
+		if err := os.WriteFile(overrides, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	file := writeFile(t, goodConfig)
+	write(`{"version": 1, "overrides": [{"service": "web", "backend": "10.0.0.12:80", "drain": true}]}`)
+	out := xlb(t, "plan", "-c", file).ok(t)
+	for _, want := range []string{
+		"+ backend  web 10.0.0.11:80: not probed yet\n", "+ backend  web 10.0.0.12:80: draining\n", "+ table    web: 1 backend in 65537 slots\n",
+	} {
+		if !strings.Contains(out, want) {
+			t.Errorf("the plan lacks %q:\n%s", want, out)
+		}
+	}
+	write("no JSON")
+	if r := xlb(t, "plan", "-c", file); r.status != exitFailed || !strings.HasPrefix(r.stderr, "xlb: "+overrides+": ") {
+		t.Errorf("overrides that cannot be read: %+v", r)
 	}
 }

@@ -43,29 +43,43 @@ type storedOverride struct {
 
 const overrideVersion = 1
 
-// openOverrides reads overrides.json in dir, which need not exist. A file that
-// cannot be understood is an error: to go on without it would send new flows
-// to drained backends.
+// openOverrides keeps overrides in dir, beginning with what [ReadOverrides]
+// finds there.
 func openOverrides(dir string) (*overrideStore, error) {
-	s := &overrideStore{path: filepath.Join(dir, "overrides.json"), current: map[probe.Key]model.Override{}}
-	data, err := os.ReadFile(s.path)
+	current, err := ReadOverrides(dir)
+	if err != nil {
+		return nil, err
+	}
+	return &overrideStore{path: overridePath(dir), current: current}, nil
+}
+
+func overridePath(dir string) string { return filepath.Join(dir, "overrides.json") }
+
+// ReadOverrides returns what the operator said about backends, as a daemon with
+// this state directory would take it. There is nothing if the directory or its
+// file does not exist. A file that cannot be understood is an error: to go on
+// without it would send new flows to drained backends.
+func ReadOverrides(stateDir string) (map[probe.Key]model.Override, error) {
+	out := map[probe.Key]model.Override{}
+	path := overridePath(stateDir)
+	data, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return s, nil
+		return out, nil
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read the operator's overrides: %w", err)
 	}
 	var file overrideFile
 	if err := json.Unmarshal(data, &file); err != nil {
-		return nil, fmt.Errorf("%s: %w (mend the file, or remove it to forget all drains and weights)", s.path, err)
+		return nil, fmt.Errorf("%s: %w (mend the file, or remove it to forget all drains and weights)", path, err)
 	}
 	if file.Version != overrideVersion {
-		return nil, fmt.Errorf("%s: version %d, this xlb reads version %d (remove the file to forget all drains and weights)", s.path, file.Version, overrideVersion)
+		return nil, fmt.Errorf("%s: version %d, this xlb reads version %d (remove the file to forget all drains and weights)", path, file.Version, overrideVersion)
 	}
 	for _, o := range file.Overrides {
-		s.current[probe.Key{Service: o.Service, Backend: o.Backend}] = model.Override(o)
+		out[probe.Key{Service: o.Service, Backend: o.Backend}] = model.Override(o)
 	}
-	return s, nil
+	return out, nil
 }
 
 // all returns every override. The caller must not change it.
