@@ -33,18 +33,18 @@ func (c *controller) Undrain(ctx context.Context, service string, backend netip.
 
 // SetWeight implements [api.Daemon].
 func (c *controller) SetWeight(ctx context.Context, service string, backend netip.AddrPort, weight *uint16) error {
-	what := "weight"
+	change := func(o *model.Override, _ bool) { o.Weight = weight }
 	if weight == nil {
-		what = "weight reset"
+		return c.override(ctx, "weight reset", service, backend, change)
 	}
-	return c.override(ctx, what, service, backend, func(o *model.Override, _ bool) { o.Weight = weight })
+	return c.override(ctx, "weight", service, backend, change, "weight", *weight)
 }
 
 // override changes what the operator says of a backend, keeps it, and waits
 // until it holds. The change is told whether the configuration drains the
 // backend. Of a backend that is not there only an override that exists can be
 // changed, so that it can be taken back.
-func (c *controller) override(ctx context.Context, what, service string, backend netip.AddrPort, change func(o *model.Override, configuredDrain bool)) error {
+func (c *controller) override(ctx context.Context, what, service string, backend netip.AddrPort, change func(o *model.Override, configuredDrain bool), logged ...any) error {
 	key := probe.Key{Service: service, Backend: backend}
 	var configured, drained bool
 	err := c.ask(ctx, func() {
@@ -72,7 +72,7 @@ func (c *controller) override(ctx context.Context, what, service string, backend
 	if err := c.overrides.set(key, func(o *model.Override) { change(o, drained) }); err != nil {
 		return err
 	}
-	c.log.Info("operator: "+what, "service", service, "backend", backend)
+	c.log.Info("operator: "+what, append([]any{"service", service, "backend", backend}, logged...)...)
 	err = c.submit(ctx, func() error { return nil })
 	if _, refused := errors.AsType[*api.Error](err); err == nil || refused || ctx.Err() != nil {
 		return err

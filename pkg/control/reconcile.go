@@ -97,7 +97,7 @@ func (c *controller) written(plan *Plan) {
 			c.log.Warn(w)
 		}
 	}
-	c.logFailOpen(plan)
+	c.logOutages(plan)
 	c.plan, c.current = plan, plan.Contents
 
 	now := time.Now()
@@ -139,20 +139,25 @@ func (c *controller) written(plan *Plan) {
 	c.idle, c.idleSource = map[uint32]bool{}, map[netip.Addr]bool{}
 }
 
-// logFailOpen logs services that enter or leave fail-open.
-func (c *controller) logFailOpen(plan *Plan) {
+// logOutages logs services that lose their last usable backend or have one
+// again.
+func (c *controller) logOutages(plan *Plan) {
 	before := map[string]bool{}
 	if c.plan != nil {
 		for _, s := range c.plan.Services {
-			before[s.Name] = s.FailOpen
+			before[s.Name] = s.Usable == 0
 		}
 	}
 	for _, s := range plan.Services {
+		out := s.Usable == 0
 		switch {
-		case s.FailOpen && !before[s.Name]:
-			c.log.Warn("no backend is usable, all of them are used", "service", s.Name, "fail", s.Fail)
-		case !s.FailOpen && before[s.Name]:
-			c.log.Info("no longer failing open", "service", s.Name, "usable", s.Usable)
+		case out == before[s.Name]:
+		case s.FailOpen:
+			c.log.Warn("no backend is usable: all of them are used", "service", s.Name, "fail", s.Fail)
+		case out:
+			c.log.Warn("no backend is usable: new flows are dropped", "service", s.Name, "fail", s.Fail)
+		default:
+			c.log.Info("the service has usable backends again", "service", s.Name, "usable", s.Usable)
 		}
 	}
 }

@@ -106,13 +106,20 @@ func (r *Runner) finish(o outcome) {
 
 // report logs a change and hands it on.
 func (r *Runner) report(n Result) {
-	level := slog.LevelDebug // the reason alone changed
-	if n.Changed && n.Health.State == model.HealthUp {
-		level = slog.LevelInfo
-	} else if n.Changed {
+	level := slog.LevelDebug // the reason alone changed, or nothing was probed
+	switch probed := n.Target.Probe.Type != model.ProbeNone; {
+	case n.Changed && n.Health.State != model.HealthUp:
 		level = slog.LevelWarn
+	case n.Changed && probed:
+		level = slog.LevelInfo
 	}
-	r.opts.Log.Log(r.ctx, level, "backend is "+n.Health.State.String(), "service", n.Target.Service, "backend", n.Target.Backend,
-		"probe", n.Target.Probe.Type, "reason", n.Health.Reason, "latency", n.Latency.Round(time.Microsecond))
+	about := []any{"service", n.Target.Service, "backend", n.Target.Backend, "probe", n.Target.Probe.Type}
+	if n.Health.Reason != "" {
+		about = append(about, "reason", n.Health.Reason)
+	}
+	if n.Latency > 0 {
+		about = append(about, "latency", n.Latency.Round(time.Microsecond))
+	}
+	r.opts.Log.Log(r.ctx, level, "backend is "+n.Health.State.String(), about...)
 	r.opts.OnChange(n)
 }
