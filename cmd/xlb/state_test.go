@@ -10,7 +10,7 @@ import (
 func TestStatus(t *testing.T) {
 	newSample().start(t)
 	same(t, xlb(t, "status").ok(t), `
-ready: service_down:dns
+ready, but: no usable backend for dns
 xlb v1.2.3, process 4711, up 1d2h, took over the maps of an earlier run
 configuration /etc/xlb/xlb.yaml, read 1m30s ago
 
@@ -27,6 +27,8 @@ web  203.0.113.10:80/tcp [2001:db8:1::10]:80/tcp  nat, maglev, fail closed
   10.0.0.11:8080            1  up        1h15m  12.3k  rack-1
   10.0.0.12:8080           3*  draining             7          drained by the operator
   [2001:db8::11]:8080       3  up                   0
+
+* steered by an operator, not by the configuration alone
 `)
 	got := decode[map[string]any](t, xlb(t, "status", "--json").ok(t))
 	for _, key := range []string{"version", "since", "interfaces", "services", "ready", "reasons"} {
@@ -39,13 +41,13 @@ web  203.0.113.10:80/tcp [2001:db8:1::10]:80/tcp  nat, maglev, fail closed
 func TestStatusOfTroubles(t *testing.T) {
 	s := newSample()
 	s.status.Ready = false
-	s.status.Reasons = []string{"apply_failed", "config_invalid"}
+	s.status.Reasons = []string{"apply_failed", "config_invalid", "no_source:web", "of_tomorrow:x"}
 	s.status.Problem = "write map backends\x1b[2J: no room"
 	s.status.LastReload = api.Reload{At: testNow, Error: "xlb.yaml:3:1: unknown key\nxlb.yaml:4:1: another"}
 	s.status.Interfaces, s.status.Services = nil, nil
 	s.start(t)
 	same(t, xlb(t, "status").ok(t), `
-not ready: apply_failed, config_invalid
+not ready: the maps cannot be written, the last configuration was refused, no source address for web, of_tomorrow:x
 xlb v1.2.3, process 4711, up 1d2h, took over the maps of an earlier run
 configuration /etc/xlb/xlb.yaml refused 0s ago, the one before holds:
   xlb.yaml:3:1: unknown key

@@ -14,8 +14,8 @@ func (e *env) statusCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "status",
 		Usage: "show the daemon, its interfaces, services and backends",
-		Description: "The first line says whether the data plane holds what the configuration wants, and if not,\n" +
-			"why. The JSON has the same as \"ready\" and \"reasons\".",
+		Description: "The first line says whether the data plane holds what the configuration wants, and what is\n" +
+			"wrong. The JSON has the same as \"ready\" and, in words for programs, \"reasons\".",
 		UsageText: "xlb status\nxlb status --json | jq .ready",
 		Flags:     []cli.Flag{socketFlag(), jsonFlag()},
 		Action: func(c *cli.Context) error {
@@ -42,8 +42,11 @@ func (e *env) printStatus(s api.Status) {
 		st = yellow
 	}
 	e.printf("%s", e.paint(word, st))
-	if len(s.Reasons) > 0 {
-		e.printf(": %s", printable(strings.Join(s.Reasons, ", ")))
+	if s.Ready && len(s.Reasons) > 0 {
+		e.printf(", but")
+	}
+	for i, r := range s.Reasons {
+		e.printf("%s %s", []string{":", ","}[min(i, 1)], printable(reasonText(r)))
 	}
 	e.printf("\n")
 	start := ""
@@ -68,6 +71,7 @@ func (e *env) printStatus(s api.Status) {
 		e.printf("no services are configured\n")
 		return
 	}
+	overridden := false
 	for i, service := range s.Services {
 		if i > 0 {
 			e.printf("\n")
@@ -83,9 +87,38 @@ func (e *env) printStatus(s api.Status) {
 		t := backendTable(false)
 		for _, b := range service.Backends {
 			t.add(e.backendRow("", b, 0)[1:]...)
+			overridden = overridden || b.Override
 		}
 		e.printTable(t, "  ")
 	}
+	if overridden {
+		e.printf("\n* steered by an operator, not by the configuration alone\n")
+	}
+}
+
+// reasonText puts a word of [api.Status] into words. One that a newer daemon
+// may have stays as it is.
+func reasonText(reason string) string {
+	word, service, _ := strings.Cut(reason, ":")
+	text, known := map[string]string{
+		"starting":         "the daemon starts",
+		"apply_failed":     "the maps cannot be written",
+		"maps_unreadable":  "the maps cannot be read",
+		"plan_failed":      "the configuration does not fit into the maps",
+		"probes_pending":   "first probes are under way",
+		"config_invalid":   "the last configuration was refused",
+		"vips_unprotected": "the firewall rules cannot be set",
+		"service_down":     "no usable backend for",
+		"no_source":        "no source address for",
+		"discovery_failed": "no news of the backends of",
+	}[word]
+	if !known {
+		return reason
+	}
+	if service != "" {
+		text += " " + service
+	}
+	return text
 }
 
 func (e *env) printInterfaces(interfaces []api.Interface) {
