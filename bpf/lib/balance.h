@@ -102,15 +102,11 @@ static __always_inline int flow_record(const struct packet *p, struct route *r, 
 
 	if (!n)
 		return REASON_DROP_CONTENDED;
-	n->client = p->source;
-	n->vip = p->destination;
-	n->tuple = p->tuple;
-	n->hash = hash;
+	new_flow_name(n, p, hash, ipv6);
 	n->service = service;
 	n->backend = r->backend_id;
 	n->owner = owner;
 	n->syn = is_syn(p);
-	n->ipv6 = ipv6;
 	n->nat_port = 0;
 	n->source = 0;
 	n->cell = 0;
@@ -253,7 +249,7 @@ static __always_inline bool reply(ctx_t *ctx, struct packet *p, __u32 source, bo
 				  struct verdict *v, int *action)
 {
 	__u32 base = port_base(&p->source, p->source_port, &p->destination, p->protocol, ipv6);
-	__u32 at = (base + bpf_ntohs(p->destination_port)) & port_cell_mask, now;
+	__u32 at = port_place(base, bpf_ntohs(p->destination_port)), now;
 	__u32 *cell = port_cell(at), owner;
 	struct service *s;
 	struct backend *b;

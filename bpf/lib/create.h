@@ -47,6 +47,80 @@ static __always_inline struct new_flow *new_flow_get(void)
 	return bpf_map_lookup_elem(&new_flow, &zero);
 }
 
+static __always_inline void new_flow_name(struct new_flow *n, const struct packet *p, __u64 hash,
+					  bool ipv6)
+{
+	n->client = p->source;
+	n->vip = p->destination;
+	n->tuple = p->tuple;
+	n->hash = hash;
+	n->ipv6 = ipv6;
+}
+
+/* The number plus one of the record that holds the flow named in new_flow, in
+ * any of its sets but the first; 0 if none does. Not static, so that the
+ * verifier looks at it once. */
+__noinline __u32 flow_find_beyond(void)
+{
+	struct new_flow *n = new_flow_get();
+
+	if (!n)
+		return 0;
+	for (__u32 choice = 1; choice < FLOW_SETS; choice++) {
+		__u32 index = flow_set_index(n->hash, choice);
+		struct flow_set *set = bpf_map_lookup_elem(&flows, &index);
+		bool full = true;
+
+		if (!set)
+			return 0;
+		for (__u32 way = 0; way < FLOW_WAYS; way++) {
+			struct flow *f = &set->way[way];
+
+			if (!f->tuple)
+				full = false;
+			else if (f->tuple == n->tuple && f->client.half[0] == n->client.half[0] &&
+				 f->client.half[1] == n->client.half[1] &&
+				 f->vip.half[0] == n->vip.half[0] && f->vip.half[1] == n->vip.half[1])
+				return index * FLOW_WAYS + way + 1;
+		}
+		if (!full)
+			return 0;
+	}
+	return 0;
+}
+
+/* The packet's flow, NULL if there is none; *owner is its number plus one. */
+static __always_inline struct flow *flow_find(const struct packet *p, __u64 hash, __u32 *owner,
+					      __u64 *meta, bool ipv6)
+{
+	__u32 index = flow_set_index(hash, 0), way, found;
+	struct flow_set *set = bpf_map_lookup_elem(&flows, &index);
+	struct new_flow *n;
+	struct flow *f;
+	bool full;
+
+	if (!set)
+		return NULL;
+	way = set_find(set, p, hash % FLOW_WAYS, meta, &full, ipv6);
+	if (way < FLOW_WAYS) {
+		*owner = index * FLOW_WAYS + way + 1;
+		return &set->way[way % FLOW_WAYS];
+	}
+	n = full ? new_flow_get() : NULL;
+	if (!n)
+		return NULL;
+	new_flow_name(n, p, hash, ipv6);
+	found = flow_find_beyond();
+	f = found ? flow_by_number(found - 1) : NULL;
+	if (!f)
+		return NULL;
+	*meta = READ_ONCE(f->meta);
+	if (meta_writing(*meta) || !flow_is(f, p, ipv6))
+		return NULL; /* it has just changed hands */
+	*owner = found;
+	return f;
+}
+
 static __always_inline struct backend *backend_get(__u32 id)
 {
 	return bpf_map_lookup_elem(&backends, &id);
@@ -68,30 +142,23 @@ static __always_inline struct flow *new_flow_record(const struct new_flow *n)
 	return n->owner ? flow_by_number(n->owner - 1) : NULL;
 }
 
-/* The number plus one of the record to write a new flow to: in the flow's first
- * set if nobody misses what is there, else in its second, else the most
- * dispensable of both. */
+/* The number plus one of the record to write a new flow to: in the first of the
+ * flow's sets in which nobody misses what is there, else the most dispensable
+ * record of all of them. */
 static __always_inline __u32 flow_victim(__u64 hash, __u32 now, bool *live)
 {
-	__u32 first = flow_first_set(hash), second = flow_second_set(hash);
-	__u32 rank, rank2, way, way2;
-	struct flow_set *set = bpf_map_lookup_elem(&flows, &first);
+	__u64 best = 0;
 
-	if (!set)
-		return 0;
-	way = set_victim(set, hash % FLOW_WAYS, now, &rank);
-	if (way < FLOW_WAYS && rank >= RANK_DEAD)
-		return first * FLOW_WAYS + way + 1;
-	set = bpf_map_lookup_elem(&flows, &second);
-	if (!set)
-		return 0;
-	way2 = set_victim(set, hash % FLOW_WAYS, now, &rank2);
-	if (way2 < FLOW_WAYS && (way >= FLOW_WAYS || rank2 > rank)) {
-		*live = rank2 < RANK_DEAD;
-		return second * FLOW_WAYS + way2 + 1;
+	for (__u32 choice = 0; choice < FLOW_SETS; choice++) {
+		__u64 victim = set_victim(flow_set_index(hash, choice), hash % FLOW_WAYS, now);
+
+		if (victim >> 32 > best >> 32 || !best)
+			best = victim;
+		if (best >> 32 >= RANK_DEAD)
+			break;
 	}
-	*live = true;
-	return way < FLOW_WAYS ? first * FLOW_WAYS + way + 1 : 0;
+	*live = best >> 32 < RANK_DEAD;
+	return best;
 }
 
 /*

@@ -115,22 +115,20 @@ static __always_inline void flow_touch(struct flow *f, const struct timeouts *t,
 				    (meta & -META_SEQUENCE) | (__u64)state << META_STATE_SHIFT | now);
 }
 
-/* A flow lives in one of two sets. The second is used only while the first has
- * no room, so most look-ups end in the first; together they let the table be
- * two thirds full before a live flow must go. */
-static __always_inline __u32 flow_first_set(__u64 hash)
-{
-	return mix(hash ^ flow_seed) >> 40 & flow_set_mask;
-}
+/* A flow lives in one of FLOW_SETS sets, of which each is used only while those
+ * before it have no room: most look-ups end in the first. */
+#define FLOW_SETS 4
 
-static __always_inline __u32 flow_second_set(__u64 hash)
+static __always_inline __u32 flow_set_index(__u64 hash, __u32 choice)
 {
-	return mix(hash ^ flow_seed) >> 16 & flow_set_mask;
+	__u64 h = mix(hash ^ flow_seed);
+
+	return ((h >> 40) + choice * ((__u32)(h >> 8) | 1)) & flow_set_mask;
 }
 
 /* The tuple of a record whose flow ended before its time. A set that was full
  * once has no free record ever after, which tells that a flow may be in its
- * second set. */
+ * next set. */
 #define TUPLE_DEAD (~0ULL)
 
 static __always_inline bool flow_is(const struct flow *f, const struct packet *p, bool ipv6)
@@ -163,30 +161,6 @@ static __always_inline __u32 set_find(struct flow_set *set, const struct packet 
 	return FLOW_WAYS;
 }
 
-/* The packet's flow, NULL if there is none; *owner is its number plus one. */
-static __always_inline struct flow *flow_find(const struct packet *p, __u64 hash, __u32 *owner,
-					      __u64 *meta, bool ipv6)
-{
-	__u32 index = flow_first_set(hash), way;
-	struct flow_set *set = bpf_map_lookup_elem(&flows, &index);
-	bool full;
-
-	if (!set)
-		return NULL;
-	way = set_find(set, p, hash % FLOW_WAYS, meta, &full, ipv6);
-	if (way >= FLOW_WAYS && full) {
-		index = flow_second_set(hash);
-		set = bpf_map_lookup_elem(&flows, &index);
-		if (!set)
-			return NULL;
-		way = set_find(set, p, hash % FLOW_WAYS, meta, &full, ipv6);
-	}
-	if (way >= FLOW_WAYS)
-		return NULL;
-	*owner = index * FLOW_WAYS + way + 1;
-	return &set->way[way % FLOW_WAYS];
-}
-
 /* How gladly a record is given up: free before expired before closed before
  * never established before the one idle longest. From RANK_DEAD on nobody
  * misses it. */
@@ -213,26 +187,28 @@ static __always_inline __u32 flow_rank(struct flow *f, __u64 meta, __u32 now)
 	return state & FLOW_ESTABLISHED ? idle : idle | 1 << 28;
 }
 
-/* The way of a set to write a new flow to, FLOW_WAYS if all are being written. */
-static __always_inline __u32 set_victim(struct flow_set *set, __u32 first, __u32 now, __u32 *rank)
+/* The most dispensable way of a set: its rank << 32 | the number plus one of its
+ * record; 0 if all are being written. Not static, so that the verifier looks at
+ * it once and not once per set. */
+__noinline __u64 set_victim(__u32 index, __u32 first, __u32 now)
 {
-	__u32 way = FLOW_WAYS;
+	struct flow_set *set = bpf_map_lookup_elem(&flows, &index);
+	__u64 victim = 0;
 
-	*rank = 0;
+	if (!set)
+		return 0;
 	for (int i = 0; i < FLOW_WAYS; i++) {
-		__u32 w = (first + i) % FLOW_WAYS, r;
-		struct flow *f = &set->way[w];
+		__u32 way = (first + i) % FLOW_WAYS, rank;
+		struct flow *f = &set->way[way];
 		__u64 meta = READ_ONCE(f->meta);
 
 		if (meta_writing(meta))
 			continue;
-		r = flow_rank(f, meta, now);
-		if (way == FLOW_WAYS || r > *rank) {
-			*rank = r;
-			way = w;
-		}
-		if (r == RANK_FREE)
+		rank = flow_rank(f, meta, now);
+		if (!victim || rank > victim >> 32)
+			victim = (__u64)rank << 32 | (index * FLOW_WAYS + way + 1);
+		if (rank == RANK_FREE)
 			break;
 	}
-	return way;
+	return victim;
 }

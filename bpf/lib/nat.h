@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
 #pragma once
 /*
- * Source ports. For each backend address, source address and protocol the
- * ports occupy a run of cells of the ports map, beginning at a hashed base;
- * runs of different backends overlap, which costs a try but never a mistake,
- * since a cell has one owner.
+ * Source ports. Each port towards a backend address from a source address, by
+ * protocol, has its cell in the ports map. Several may share a cell, which costs
+ * a try but never a mistake, since a cell has one owner.
  */
 
 #include "flow.h"
@@ -26,6 +25,15 @@ static __always_inline __u32 *port_cell(__u32 cell)
 	struct port_line *l = bpf_map_lookup_elem(&ports, &line);
 
 	return l ? &l->cell[cell % PORT_CELLS] : NULL;
+}
+
+/* The cell of a port. Sixteen adjacent ports share a cache line; where the line
+ * lies is hashed, so that the ports of several backends do not pile up. */
+static __always_inline __u32 port_place(__u32 base, __u32 port)
+{
+	__u64 line = mix(base + (port / PORT_CELLS) * 0x9e3779b97f4a7c15ULL);
+
+	return ((__u32)line * PORT_CELLS + port % PORT_CELLS) & port_cell_mask;
 }
 
 static __always_inline struct flow *flow_by_number(__u32 number)
@@ -98,7 +106,7 @@ static long port_try(__u32 i, void *unused)
 	if (!s)
 		return 1;
 	port = nat_port_first + s->offset;
-	at = (s->base + port) & port_cell_mask;
+	at = port_place(s->base, port);
 	c = port_cell(at);
 	if (!c)
 		return 1;

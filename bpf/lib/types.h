@@ -155,9 +155,9 @@ struct flow_set {
 };
 
 /*
- * Who holds a source port: cell (base(backend, source, protocol) + port) holds
- * the number of the flow plus one, 0 if free. Adjacent ports share a cache
- * line. One cell has one owner, so no two flows can share a port to a backend.
+ * Who holds a source port: a port's cell (see port_place()) holds the number of
+ * the flow plus one, 0 if free. A cell has one owner, so no two flows can share
+ * a port to a backend.
  */
 struct port_line {
 	__u32 cell[PORT_CELLS];

@@ -33,7 +33,7 @@ type Options struct {
 func Defaults() Options { return Options{Rounds: 7, Repeat: 1 << 20, FlowTable: 1 << 20} }
 
 // Quick is enough to see that every scenario works.
-func Quick() Options { return Options{Rounds: 1, Repeat: 100_000, FlowTable: 1 << 18} }
+func Quick() Options { return Options{Rounds: 1, Repeat: 100_000, FlowTable: 1 << 19} }
 
 // Report is what [Run] found.
 type Report struct {

@@ -101,11 +101,8 @@ func (m *measurement) fill() (*driver, error) {
 
 // establish makes the scenario's flows and brings each to where its packets
 // change nothing any more. It returns them shuffled.
-//
-// A few more are begun: where five meet in a set of the flow table one gives
-// way, and a flow that comes and goes is not a hit.
 func (m *measurement) establish() ([]maps.Flow, error) {
-	begin := m.requests(testlab.SYN, firstEnds(m.flows+m.flows/16, m.ipv6))
+	begin := m.requests(testlab.SYN, firstEnds(m.flows, m.ipv6))
 	if err := m.send(begin, m.program(), len(begin.ends)); err != nil {
 		return nil, err
 	}
@@ -118,7 +115,6 @@ func (m *measurement) establish() ([]maps.Flow, error) {
 	}
 	// The table's order would be one that the cache likes.
 	rand.New(rand.NewPCG(1, 2)).Shuffle(len(flows), func(i, j int) { flows[i], flows[j] = flows[j], flows[i] })
-	flows = flows[:m.flows]
 
 	var steps []traffic
 	if m.forward == model.NAT {

@@ -23,10 +23,8 @@ const (
 	vipPort      = 80
 	backendPort  = 8080
 	link         = "eth0"
-	// Source addresses of nat, of each family. With a single one, a full flow
-	// table finds no free port for one new flow in fifty: runs of ports of
-	// several backends pile up in the ports map.
-	sourceCount = 8
+	// Source addresses of nat, of each family.
+	sourceCount = 1
 )
 
 // The network: one segment with the balancer, its backends and a router, behind
