@@ -33,7 +33,7 @@ var fileKind = needed(object("file", "The file is a mapping of these keys.",
 		doc: "Kernel hook. `auto` takes the fastest that works: `native` (XDP in the driver), `generic` (XDP on socket buffers) or `tc`. Any other value takes exactly that one or fails.",
 		def: settings.Attach, example: "native", atStart: true}),
 	of("next_hop", enum(model.NextHopFIB, model.NextHopGatewayMAC), func(f *rawFile) *opt[model.NextHop] { return &f.nextHop }, about{
-		doc: "`fib` asks the kernel's routing and neighbour tables for each packet. `gateway-mac` sends every packet out of the interface it came in by, to `gateway_mac`; faster, for balancers with one router.",
+		doc: "`fib` asks the kernel's routing and neighbour tables, per destination at most every quarter of a second. `gateway-mac` sends every packet out of the interface it came in by, to `gateway_mac`, for balancers with one router.",
 		def: settings.NextHop, example: "gateway-mac", atStart: true}),
 	of("gateway_mac", macKind, func(f *rawFile) *opt[model.HardwareAddr] { return &f.gatewayMAC }, about{
 		doc: "The router's MAC address. Required with `next_hop: gateway-mac`, refused without.", example: "02:00:00:00:00:01", atStart: true}),
@@ -54,7 +54,7 @@ var fileKind = needed(object("file", "The file is a mapping of these keys.",
 	of("max_frontends", integer(1, 1<<20), func(f *rawFile) *opt[int] { return &f.maxFrontends }, about{
 		doc: "Room for frontends of all services.", def: settings.MaxFrontends, example: "1024", atStart: true}),
 	of("max_backends", integer(1, 1<<20), func(f *rawFile) *opt[int] { return &f.maxBackends }, about{
-		doc: "Room for backends of all services; one address and port that serves several services counts once.", def: settings.MaxBackends, example: "65536", atStart: true}),
+		doc: "Room for backends of all services; one address and port that serves several services counts for each.", def: settings.MaxBackends, example: "65536", atStart: true}),
 	of("max_sources", integer(1, 1024), func(f *rawFile) *opt[int] { return &f.maxSources }, about{
 		doc: "Room for `sources`.", def: settings.MaxSources, example: "8", atStart: true}),
 	of("defaults", object("defaults", "What services inherit. A service's own key wins, key by key, also inside `probe` and `timeouts`.", commonFields(func(d *rawCommon) *rawCommon { return d })...),

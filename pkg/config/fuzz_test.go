@@ -71,7 +71,7 @@ func checkModel(t *testing.T, cfg *model.Config) {
 		must(usable(a), "source %v", a)
 		families[a.Is4()] = true
 	}
-	names, frontends, backends := map[string]bool{}, map[model.Frontend]bool{}, map[netip.AddrPort]bool{}
+	names, frontends, backends := map[string]bool{}, map[model.Frontend]bool{}, 0
 	for _, svc := range cfg.Services {
 		must(serviceName.MatchString(svc.Name) && !names[svc.Name], "name %q", svc.Name)
 		names[svc.Name] = true
@@ -91,7 +91,8 @@ func checkModel(t *testing.T, cfg *model.Config) {
 			must(svc.Forward != model.L2DSR || b.Address.Port() == first.Port, "port of %v", b)
 			must(!frontends[model.Frontend{VIP: b.Address.Addr(), Port: b.Address.Port(), Protocol: first.Protocol}] ||
 				!hasFrontend(svc, b.Address), "loop through %v", b)
-			own[b.Address], backends[b.Address] = true, true
+			own[b.Address] = true
+			backends++
 		}
 		must(svc.Forward == model.NAT || svc.Forward == model.L2DSR, "forward %v", svc.Forward)
 		must(svc.Fail == model.FailOpen || svc.Fail == model.FailClosed, "fail %v", svc.Fail)
@@ -103,7 +104,7 @@ func checkModel(t *testing.T, cfg *model.Config) {
 			t.Errorf("%s: %v", svc.Name, err)
 		}
 	}
-	must(len(frontends) <= s.MaxFrontends && len(backends) <= s.MaxBackends, "caps of frontends or backends")
+	must(len(frontends) <= s.MaxFrontends && backends <= s.MaxBackends, "caps of frontends or backends")
 }
 
 func hasFrontend(s model.Service, a netip.AddrPort) bool {

@@ -21,7 +21,6 @@ func (r *reader) resolve(f *rawFile) *model.Config {
 		reader: r, settings: &cfg.Settings, defaults: &f.defaults.v,
 		sources:   len(f.sources.v) > 0 && !slices.ContainsFunc(f.sources.v, func(o opt[netip.Addr]) bool { return !o.ok }),
 		frontends: map[model.Frontend]place{},
-		backends:  map[netip.AddrPort]bool{},
 	}
 	for i := range f.services.v {
 		s := &f.services.v[i]

@@ -17,7 +17,7 @@ type world struct {
 	sources bool
 	// frontends are those seen so far, and where.
 	frontends map[model.Frontend]place
-	backends  map[netip.AddrPort]bool
+	backends  int // of all services so far
 }
 
 func (w *world) service(name string, at place, raw *rawService) model.Service {
@@ -116,12 +116,10 @@ func (w *world) serviceBackends(s *model.Service, raw *rawService, certain bool)
 			continue
 		}
 		seen[address] = b.address.at
-		if !w.backends[address] {
-			if len(w.backends) == w.settings.MaxBackends {
-				w.fail(b.address.at, fmt.Sprintf("more backends than there is room for: %d", w.settings.MaxBackends), "raise max_backends")
-			}
-			w.backends[address] = true
+		if w.backends == w.settings.MaxBackends {
+			w.fail(b.address.at, fmt.Sprintf("more backends than there is room for: %d", w.settings.MaxBackends), "raise max_backends")
 		}
+		w.backends++
 		if certain {
 			w.checkBackend(s, own, address, b.address.at)
 		}

@@ -214,7 +214,7 @@ func TestCrossErrors(t *testing.T) {
 		{"backends", lines("interfaces: eth0", "max_backends: 2", "services:",
 			"  a: {frontends: tcp://192.0.2.1:80, backends: [10.0.0.1, 10.0.0.2]}",
 			"  b: {frontends: tcp://192.0.2.2:80, backends: [10.0.0.2, 10.0.0.3, 10.0.0.4]}"),
-			"x.yaml:5:59: more backends than there is room for: 2 (raise max_backends)"},
+			"x.yaml:5:49: more backends than there is room for: 2 (raise max_backends)"},
 		{"sorted", lines("services:", "  b: {frontends: tcp://192.0.2.1:80, backends: [x]}", "table_size: 4", "interfaces: []"), lines(
 			`x.yaml:2:49: backends: "x" is not an IP address (for example 192.0.2.1 or 2001:db8::1; names are not looked up)`,
 			"x.yaml:3:13: table_size: 4 is not a prime (the nearest primes are 3 and 5)",
