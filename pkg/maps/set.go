@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"sync"
 
@@ -136,20 +135,6 @@ func (s *Set) Pin(dir string) error {
 	for name, m := range s.maps {
 		if err := m.Pin(filepath.Join(dir, name)); err != nil {
 			return fmt.Errorf("pin map %s: %w", name, err)
-		}
-	}
-	return nil
-}
-
-// Unpin removes what [Set.Pin] made in dir. Maps that a program uses live on.
-func Unpin(dir string) error {
-	spec, err := specification(Sizes{1, 1, 1, 1, 1, bpf.PortCells})
-	if err != nil {
-		return err
-	}
-	for name := range spec.Maps {
-		if err := os.Remove(filepath.Join(dir, name)); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return fmt.Errorf("unpin map %s: %w", name, err)
 		}
 	}
 	return nil
