@@ -19,6 +19,7 @@ const (
 	TcMapBackendTraffic = "backend_traffic"
 	TcMapBackends       = "backends"
 	TcMapEvents         = "events"
+	TcMapFeatures       = "features"
 	TcMapFlows          = "flows"
 	TcMapNewFlow        = "new_flow"
 	TcMapNextHops       = "next_hops"
@@ -30,8 +31,10 @@ const (
 	TcMapSettings       = "settings"
 	TcMapSources        = "sources"
 	TcMapTables         = "tables"
+	TcMapTunnels        = "tunnels"
 	TcMapVips4          = "vips4"
 	TcMapVips6          = "vips6"
+	TcMapVlans          = "vlans"
 	TcProgXlbTc         = "xlb_tc"
 	TcVarCompanion      = "companion"
 	TcVarFixedGateway   = "fixed_gateway"
@@ -96,6 +99,7 @@ type TcMapSpecs struct {
 	BackendTraffic *ebpf.MapSpec `ebpf:"backend_traffic"`
 	Backends       *ebpf.MapSpec `ebpf:"backends"`
 	Events         *ebpf.MapSpec `ebpf:"events"`
+	Features       *ebpf.MapSpec `ebpf:"features"`
 	Flows          *ebpf.MapSpec `ebpf:"flows"`
 	NewFlow        *ebpf.MapSpec `ebpf:"new_flow"`
 	NextHops       *ebpf.MapSpec `ebpf:"next_hops"`
@@ -107,8 +111,10 @@ type TcMapSpecs struct {
 	Settings       *ebpf.MapSpec `ebpf:"settings"`
 	Sources        *ebpf.MapSpec `ebpf:"sources"`
 	Tables         *ebpf.MapSpec `ebpf:"tables"`
+	Tunnels        *ebpf.MapSpec `ebpf:"tunnels"`
 	Vips4          *ebpf.MapSpec `ebpf:"vips4"`
 	Vips6          *ebpf.MapSpec `ebpf:"vips6"`
+	Vlans          *ebpf.MapSpec `ebpf:"vlans"`
 }
 
 // TcVariableSpecs contains global variables before they are loaded into the kernel.
@@ -149,6 +155,7 @@ type TcMaps struct {
 	BackendTraffic *ebpf.Map `ebpf:"backend_traffic"`
 	Backends       *ebpf.Map `ebpf:"backends"`
 	Events         *ebpf.Map `ebpf:"events"`
+	Features       *ebpf.Map `ebpf:"features"`
 	Flows          *ebpf.Map `ebpf:"flows"`
 	NewFlow        *ebpf.Map `ebpf:"new_flow"`
 	NextHops       *ebpf.Map `ebpf:"next_hops"`
@@ -160,8 +167,10 @@ type TcMaps struct {
 	Settings       *ebpf.Map `ebpf:"settings"`
 	Sources        *ebpf.Map `ebpf:"sources"`
 	Tables         *ebpf.Map `ebpf:"tables"`
+	Tunnels        *ebpf.Map `ebpf:"tunnels"`
 	Vips4          *ebpf.Map `ebpf:"vips4"`
 	Vips6          *ebpf.Map `ebpf:"vips6"`
+	Vlans          *ebpf.Map `ebpf:"vlans"`
 }
 
 func (m *TcMaps) Close() error {
@@ -169,6 +178,7 @@ func (m *TcMaps) Close() error {
 		m.BackendTraffic,
 		m.Backends,
 		m.Events,
+		m.Features,
 		m.Flows,
 		m.NewFlow,
 		m.NextHops,
@@ -180,8 +190,10 @@ func (m *TcMaps) Close() error {
 		m.Settings,
 		m.Sources,
 		m.Tables,
+		m.Tunnels,
 		m.Vips4,
 		m.Vips6,
+		m.Vlans,
 	)
 }
 

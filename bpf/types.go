@@ -18,19 +18,35 @@ type (
 	Source    = XdpSource
 	Timeouts  = XdpTimeouts
 	Traffic   = XdpTraffic
+	Tunnel    = XdpTunnel
 	Vip       = XdpVip
 	Vip4Key   = XdpVip4Key
 	Vip6Key   = XdpVip6Key
+	Vlan      = XdpVlan
 )
 
 // Numbers of lib/types.h whose enums have no name.
 const (
-	LayoutVersion = 1
+	LayoutVersion = 2
 	FlowWays      = 4
 	PortCells     = 16
 
 	ForwardNAT   = 1
 	ForwardL2DSR = 2
+	ForwardDNAT  = 3
+	ForwardIPIP  = 4
+	ForwardGUE   = 5
+
+	TrackAuto   = 1
+	TrackAlways = 2
+	TrackNever  = 3
+
+	// SlotMarked is the bit of a table's present backend that sends the packet
+	// to the flow table.
+	SlotMarked = 1 << 31
+
+	VIPDNATBackend = 1 << 0
+	FeatureDNAT    = 1 << 0
 
 	BackendServes = 1 << 0
 	BackendIPv6   = 1 << 1

@@ -24,6 +24,7 @@ type XdpBackend struct {
 	Port    uint16
 	Flags   uint16
 	Service uint32
+	Pad     uint64
 }
 
 type XdpCount struct {
@@ -39,7 +40,8 @@ const (
 	XdpEventEVENT_FLOW_EVICTED   XdpEvent = 1
 	XdpEventEVENT_FLOW_MOVED     XdpEvent = 2
 	XdpEventEVENT_FLOW_MIDSTREAM XdpEvent = 3
-	XdpEventEVENT_MAX            XdpEvent = 4
+	XdpEventEVENT_FLOW_INHERITED XdpEvent = 4
+	XdpEventEVENT_MAX            XdpEvent = 5
 )
 
 type XdpFlow struct {
@@ -105,16 +107,17 @@ type XdpNewFlow struct {
 }
 
 type XdpNextHop struct {
-	_          structs.HostLayout
-	Address    XdpAddr
-	Ingress    uint32
-	Expires    uint32
-	Egress     uint32
-	Mtu        uint16
-	Family     uint8
-	ViaGateway uint8
-	Mac        [12]uint8
-	Pad        uint32
+	_            structs.HostLayout
+	Address      XdpAddr
+	Ingress      uint32
+	Expires      uint32
+	Egress       uint32
+	Mtu          uint16
+	Family       uint8
+	ViaGateway   uint8
+	Mac          [12]uint8
+	Vlan         uint16
+	VlanProtocol uint16
 }
 
 type XdpPortLine struct {
@@ -155,17 +158,19 @@ const (
 	XdpReasonREASON_DROP_CONTENDED   XdpReason = 16
 	XdpReasonREASON_DROP_NO_FLOW     XdpReason = 17
 	XdpReasonREASON_DROP_NOT_ON_LINK XdpReason = 18
-	XdpReasonREASON_DROP_REWRITE     XdpReason = 19
-	XdpReasonREASON_MAX              XdpReason = 20
+	XdpReasonREASON_DROP_NO_TUNNEL   XdpReason = 19
+	XdpReasonREASON_DROP_REWRITE     XdpReason = 20
+	XdpReasonREASON_MAX              XdpReason = 21
 )
 
 type XdpService struct {
 	_           structs.HostLayout
 	Forward     uint8
 	Ipv6        uint8
+	Track       uint8
+	Pad         uint8
 	Sources     uint16
 	FirstSource uint16
-	Pad         uint16
 	Timeouts    XdpTimeouts
 	Pad2        uint32
 }
@@ -192,13 +197,23 @@ type XdpTraffic struct {
 	Reply   XdpCount
 	Dropped XdpCount
 	Flows   uint64
+	Pad     uint64
+}
+
+type XdpTunnel struct {
+	_       structs.HostLayout
+	Source  XdpAddr
+	Entropy uint32
+	GuePort uint16
+	Usable  uint8
+	Pad     uint8
 }
 
 type XdpVip struct {
 	_       structs.HostLayout
 	Service uint32
 	Source  uint16
-	Pad     uint16
+	Flags   uint16
 }
 
 type XdpVip4Key struct {
@@ -217,6 +232,13 @@ type XdpVip6Key struct {
 	Pad      [5]uint8
 }
 
+type XdpVlan struct {
+	_        structs.HostLayout
+	Parent   uint32
+	Id       uint16
+	Protocol uint16
+}
+
 // Names of all BPF objects in the ELF.
 //
 // Used for safe lookups in a Collection or CollectionSpec.
@@ -224,6 +246,7 @@ const (
 	XdpMapBackendTraffic = "backend_traffic"
 	XdpMapBackends       = "backends"
 	XdpMapEvents         = "events"
+	XdpMapFeatures       = "features"
 	XdpMapFlows          = "flows"
 	XdpMapNewFlow        = "new_flow"
 	XdpMapNextHops       = "next_hops"
@@ -235,8 +258,10 @@ const (
 	XdpMapSettings       = "settings"
 	XdpMapSources        = "sources"
 	XdpMapTables         = "tables"
+	XdpMapTunnels        = "tunnels"
 	XdpMapVips4          = "vips4"
 	XdpMapVips6          = "vips6"
+	XdpMapVlans          = "vlans"
 	XdpProgXlbXdp        = "xlb_xdp"
 	XdpVarCompanion      = "companion"
 	XdpVarFixedGateway   = "fixed_gateway"
@@ -304,6 +329,7 @@ type XdpMapSpecs struct {
 	BackendTraffic *ebpf.MapSpec `ebpf:"backend_traffic"`
 	Backends       *ebpf.MapSpec `ebpf:"backends"`
 	Events         *ebpf.MapSpec `ebpf:"events"`
+	Features       *ebpf.MapSpec `ebpf:"features"`
 	Flows          *ebpf.MapSpec `ebpf:"flows"`
 	NewFlow        *ebpf.MapSpec `ebpf:"new_flow"`
 	NextHops       *ebpf.MapSpec `ebpf:"next_hops"`
@@ -315,8 +341,10 @@ type XdpMapSpecs struct {
 	Settings       *ebpf.MapSpec `ebpf:"settings"`
 	Sources        *ebpf.MapSpec `ebpf:"sources"`
 	Tables         *ebpf.MapSpec `ebpf:"tables"`
+	Tunnels        *ebpf.MapSpec `ebpf:"tunnels"`
 	Vips4          *ebpf.MapSpec `ebpf:"vips4"`
 	Vips6          *ebpf.MapSpec `ebpf:"vips6"`
+	Vlans          *ebpf.MapSpec `ebpf:"vlans"`
 }
 
 // XdpVariableSpecs contains global variables before they are loaded into the kernel.
@@ -360,6 +388,7 @@ type XdpMaps struct {
 	BackendTraffic *ebpf.Map `ebpf:"backend_traffic"`
 	Backends       *ebpf.Map `ebpf:"backends"`
 	Events         *ebpf.Map `ebpf:"events"`
+	Features       *ebpf.Map `ebpf:"features"`
 	Flows          *ebpf.Map `ebpf:"flows"`
 	NewFlow        *ebpf.Map `ebpf:"new_flow"`
 	NextHops       *ebpf.Map `ebpf:"next_hops"`
@@ -371,8 +400,10 @@ type XdpMaps struct {
 	Settings       *ebpf.Map `ebpf:"settings"`
 	Sources        *ebpf.Map `ebpf:"sources"`
 	Tables         *ebpf.Map `ebpf:"tables"`
+	Tunnels        *ebpf.Map `ebpf:"tunnels"`
 	Vips4          *ebpf.Map `ebpf:"vips4"`
 	Vips6          *ebpf.Map `ebpf:"vips6"`
+	Vlans          *ebpf.Map `ebpf:"vlans"`
 }
 
 func (m *XdpMaps) Close() error {
@@ -380,6 +411,7 @@ func (m *XdpMaps) Close() error {
 		m.BackendTraffic,
 		m.Backends,
 		m.Events,
+		m.Features,
 		m.Flows,
 		m.NewFlow,
 		m.NextHops,
@@ -391,8 +423,10 @@ func (m *XdpMaps) Close() error {
 		m.Settings,
 		m.Sources,
 		m.Tables,
+		m.Tunnels,
 		m.Vips4,
 		m.Vips6,
+		m.Vlans,
 	)
 }
 

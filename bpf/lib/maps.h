@@ -25,8 +25,7 @@ struct {
 	__type(value, struct service);
 } services SEC(".maps");
 
-/* Service → its table. The table is one value of table_size backend numbers,
- * so that replacing the inner map replaces all of it between two packets. */
+/* Service → its table. The table is one value of twice table_size numbers, so that replacing the inner map replaces all of it between two packets. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
 	__uint(max_entries, 1);
@@ -52,6 +51,27 @@ struct {
 	__type(key, __u32);
 	__type(value, struct source);
 } sources SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 2);
+	__type(key, __u32);
+	__type(value, struct tunnel);
+} tunnels SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, VLANS);
+	__type(key, __u32);
+	__type(value, struct vlan);
+} vlans SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u32);
+} features SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);

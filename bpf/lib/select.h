@@ -18,5 +18,5 @@ static __always_inline __u32 select_backend(__u32 service, __u64 hash)
 	slots = bpf_map_lookup_elem(table, &zero);
 	if (!slots || slot >= table_size)
 		return 0;
-	return slots[slot];
+	return slots[slot] & ~SLOT_MARKED;
 }

@@ -9,7 +9,7 @@
 
 #include <linux/types.h>
 
-enum { LAYOUT_VERSION = 1 };
+enum { LAYOUT_VERSION = 2 };
 
 /* An IPv6 address in network order. An IPv4 address is in the last four
  * bytes, the rest zero: like ::a.b.c.d, which is never routed, so that the
@@ -44,6 +44,7 @@ enum reason {
 	REASON_DROP_CONTENDED,    /* another CPU is writing the flow's place */
 	REASON_DROP_NO_FLOW,      /* a RST of a connection that is not known */
 	REASON_DROP_NOT_ON_LINK,  /* l2dsr backend behind a router */
+	REASON_DROP_NO_TUNNEL,    /* no outer source address of the backend's family */
 	REASON_DROP_REWRITE,      /* the packet could not be changed */
 	REASON_MAX,
 };
@@ -54,10 +55,30 @@ enum event {
 	EVENT_FLOW_EVICTED,   /* a live flow was overwritten for want of room */
 	EVENT_FLOW_MOVED,     /* its backend is down, it got another */
 	EVENT_FLOW_MIDSTREAM, /* created by a TCP packet other than a SYN */
+	EVENT_FLOW_INHERITED, /* unknown, and sent to the backend its slot had before */
 	EVENT_MAX,
 };
 
-enum forward { FORWARD_NAT = 1, FORWARD_L2DSR = 2 };
+enum forward {
+	FORWARD_NAT = 1,   /* destination and source rewritten */
+	FORWARD_L2DSR = 2, /* MAC addresses only */
+	FORWARD_DNAT = 3,  /* destination rewritten; we are the backends' gateway */
+	FORWARD_IPIP = 4,  /* an outer IP header */
+	FORWARD_GUE = 5,   /* outer IP and UDP headers */
+};
+
+/* Which flows of a service are recorded. nat and dnat record all: the reply
+ * needs the record. */
+enum track {
+	TRACK_AUTO = 1,   /* those in marked slots of the table */
+	TRACK_ALWAYS = 2,
+	TRACK_NEVER = 3,
+};
+
+/* A service's table is one value: table_size backend numbers, the present ones,
+ * and as many more, which are looked at only where the present one is marked:
+ * the backend that had the slot before (0: none). See select.h. */
+#define SLOT_MARKED (1U << 31)
 
 enum {
 	BACKEND_SERVES = 1 << 0, /* flows that have it may keep it */
@@ -92,7 +113,11 @@ struct vip6_key {
 struct vip {
 	__u32 service; /* 1 ..; 0 if the address is a source only */
 	__u16 source;  /* index into sources plus one; 0 if it is none */
-	__u16 pad;
+	__u16 flags;
+};
+
+enum {
+	VIP_DNAT_BACKEND = 1 << 0, /* a dnat service's backend replies from here */
 };
 
 /* Idle times in ticks of 2^20 ns. */
@@ -107,9 +132,10 @@ struct timeouts {
 struct service {
 	__u8 forward;  /* enum forward */
 	__u8 ipv6;     /* family of its frontends' nat sources */
+	__u8 track;    /* enum track */
+	__u8 pad;
 	__u16 sources; /* number of nat sources of that family */
 	__u16 first_source;
-	__u16 pad;
 	struct timeouts timeouts;
 	__u32 pad2;
 };
@@ -119,6 +145,28 @@ struct backend {
 	__be16 port;
 	__u16 flags;
 	__u32 service;
+	__u64 pad; /* two to a cache line */
+};
+
+/* The outer header of ipip and gue, by its family: index 0 IPv4, 1 IPv6. */
+struct tunnel {
+	struct addr source;
+	__be32 entropy;  /* bits of the source's last word that the flow's hash fills */
+	__be16 gue_port;
+	__u8 usable;     /* 0: there is no source of this family */
+	__u8 pad;
+};
+
+/* Where packets of a VLAN device leave; by the device's index. */
+struct vlan {
+	__u32 parent;
+	__u16 id;
+	__be16 protocol; /* ETH_P_8021Q or ETH_P_8021AD */
+};
+
+/* What some service needs of every packet. */
+enum {
+	FEATURE_DNAT = 1 << 0, /* packets to nobody may be replies of dnat backends */
 };
 
 struct source {
@@ -173,7 +221,8 @@ struct next_hop {
 	__u8 family; /* 0: empty; else 4 or 6 */
 	__u8 via_gateway;
 	__u8 mac[12]; /* destination and source, as they begin a frame */
-	__u32 pad;
+	__u16 vlan;          /* id to leave with, by vlan_protocol; 0 protocol: none */
+	__be16 vlan_protocol;
 };
 
 /* Packets and bytes from the Ethernet header on. */
@@ -188,6 +237,7 @@ struct traffic {
 	struct count reply;   /* from the backend; nat only */
 	struct count dropped;
 	__u64 flows;          /* created */
+	__u64 pad;            /* a cache line */
 };
 
 /* What a later start of the daemon must know of these maps. */

@@ -21,3 +21,6 @@
 
 /* Next hops kept per CPU; a power of two. */
 #define NEXT_HOPS 4096
+
+/* VLAN devices known; the 4094 of one interface fit. */
+#define VLANS 4096

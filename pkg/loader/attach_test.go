@@ -2,6 +2,7 @@ package loader_test
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"github.com/cilium/ebpf/link"
 	"github.com/vishvananda/netlink"
 
+	"github.com/xlb-io/xlb/bpf"
 	"github.com/xlb-io/xlb/pkg/loader"
 	"github.com/xlb-io/xlb/pkg/model"
 )
@@ -91,7 +93,7 @@ func TestOtherLayout(t *testing.T) {
 	l := n.open(t, n.settings(model.AttachNative))
 	n.fill(t, l)
 	l.Close()
-	if err := os.Rename(filepath.Join(n.pins, "v1"), filepath.Join(n.pins, "v0")); err != nil {
+	if err := os.Rename(filepath.Join(n.pins, fmt.Sprint("v", bpf.LayoutVersion)), filepath.Join(n.pins, "v0")); err != nil {
 		t.Fatal(err)
 	}
 	l = n.open(t, n.settings(model.AttachNative))

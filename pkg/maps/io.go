@@ -119,11 +119,11 @@ func (s *Set) readTable(id uint32) (Table, error) {
 		return nil, fmt.Errorf("read map %s, entry %d: %w", tablesName, id, err)
 	}
 	defer inner.Close()
-	t := make(Table, s.layout.TableSize)
+	t := make(Table, 2*s.layout.TableSize)
 	if err := inner.Lookup(uint32(0), []uint32(t)); err != nil {
 		return nil, fmt.Errorf("read table of service %d: %w", id, err)
 	}
-	return t, nil
+	return t[:s.layout.TableSize], nil
 }
 
 // Apply writes a difference. What others refer to is written before them and
@@ -278,7 +278,7 @@ func (s *Set) putTable(id uint32, t *Table) error {
 		return fmt.Errorf("create table of service %d: %w", id, err)
 	}
 	defer inner.Close()
-	if err := inner.Put(uint32(0), []uint32(*t)); err != nil {
+	if err := inner.Put(uint32(0), append([]uint32(*t), make([]uint32, len(*t))...)); err != nil {
 		return fmt.Errorf("fill table of service %d: %w", id, err)
 	}
 	if err := outer.Put(id, inner); err != nil {

@@ -109,7 +109,7 @@ func Open(dir string) (*Set, error) {
 		s.Close()
 		return nil, fmt.Errorf("map %s says layout %d, this xlb has %d: %w", settingsName, s.layout.Version, bpf.LayoutVersion, ErrIncompatible)
 	}
-	s.inner.ValueSize = s.layout.TableSize * 4
+	s.inner.ValueSize = s.layout.TableSize * 8
 	return s, nil
 }
 

@@ -54,7 +54,7 @@ func (s Sizes) apply(spec *ebpf.CollectionSpec) error {
 		}
 		m.MaxEntries = uint32(n)
 	}
-	spec.Maps[tablesName].InnerMap.ValueSize = uint32(s.Table) * 4
+	spec.Maps[tablesName].InnerMap.ValueSize = uint32(s.Table) * 8
 	return nil
 }
 

@@ -109,6 +109,7 @@ var eventNames = map[bpf.Event]string{
 	bpf.XdpEventEVENT_FLOW_EVICTED:   "flow_evicted",
 	bpf.XdpEventEVENT_FLOW_MOVED:     "flow_moved",
 	bpf.XdpEventEVENT_FLOW_MIDSTREAM: "flow_midstream",
+	bpf.XdpEventEVENT_FLOW_INHERITED: "flow_inherited",
 }
 
 // ReasonName is the name of a verdict's reason, such as "drop_no_backend".
@@ -142,5 +143,6 @@ var reasonNames = map[bpf.Reason]string{
 	bpf.XdpReasonREASON_DROP_CONTENDED:   "drop_contended",
 	bpf.XdpReasonREASON_DROP_NO_FLOW:     "drop_no_flow",
 	bpf.XdpReasonREASON_DROP_NOT_ON_LINK: "drop_not_on_link",
+	bpf.XdpReasonREASON_DROP_NO_TUNNEL:   "drop_no_tunnel",
 	bpf.XdpReasonREASON_DROP_REWRITE:     "drop_rewrite",
 }
