@@ -10,7 +10,10 @@ ROOT = $(if $(filter 0,$(shell id -u)),,sudo -E env "PATH=$(PATH)")
 # How long and how often `make bench` measures; see `xlb bench --help`.
 BENCH ?=
 
-.PHONY: help build demo test lint generate bench install clean
+# What `make compare` measures and how it prints it; see `build/compare -help`.
+COMPARE ?=
+
+.PHONY: help build demo test lint generate bench compare install clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +39,11 @@ generate: ## compile bpf/ and regenerate what is made from code (clang-19)
 
 bench: build ## nanoseconds per packet (root)
 	$(ROOT) build/xlb bench $(BENCH)
+
+compare: build ## xlb beside HAProxy, nginx and nftables, in namespaces (root)
+	@test/deps go compare
+	CGO_ENABLED=0 $(GO) build -trimpath -o build/compare ./test/compare
+	$(ROOT) build/compare $(COMPARE)
 
 install: build ## /usr/local/sbin/xlb
 	install -D -m 0755 build/xlb $(DESTDIR)/usr/local/sbin/xlb

@@ -1,0 +1,157 @@
+package compare
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"runtime"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// Report is what came of a comparison.
+type Report struct {
+	Kernel string `json:"kernel"`
+	CPU    string `json:"cpu"`
+	CPUs   int    `json:"cpus"`
+	// Programs are the versions of what was compared and of the tools, in the
+	// programs' own words.
+	Programs map[string]string `json:"programs"`
+	Rounds   int               `json:"rounds"`
+	// Seconds is how long each piece of a round lasted.
+	Seconds int `json:"seconds"`
+	// IdleCPUs is how many CPUs others kept busy before the rounds: how quiet
+	// the machine was.
+	IdleCPUs Figure   `json:"idle_cpus"`
+	Results  []Result `json:"results"`
+}
+
+// Result is what a balancer did. Its figures are over the rounds that succeeded.
+type Result struct {
+	Name string `json:"name"`
+	What string `json:"what"`
+	// Connections are TCP connections with one request each, a second.
+	Connections Figure `json:"connections_per_second"`
+	// ConnectionCPU is what client, balancer and backends together spend on
+	// one such connection.
+	ConnectionCPU Figure `json:"cpu_us_per_connection"`
+	// Requests are over connections that stay, a second; what follows is of
+	// the same piece.
+	Requests   Figure `json:"requests_per_second"`
+	RequestCPU Figure `json:"cpu_us_per_request"`
+	P50        Figure `json:"p50_us"`
+	P99        Figure `json:"p99_us"`
+	P999       Figure `json:"p999_us"`
+	// Upload is from the client to the backends, in GB/s.
+	Upload   Figure `json:"upload_gb_per_second"`
+	Download Figure `json:"download_gb_per_second"`
+	// Shares are the backends' parts of Connections.
+	Shares []Figure `json:"backend_shares"`
+	// Problems say why there are no more figures; empty if all is well.
+	Problems []string `json:"problems"`
+}
+
+// Figure is a value over the rounds.
+type Figure struct {
+	Median float64 `json:"median"`
+	Min    float64 `json:"min"`
+	Max    float64 `json:"max"`
+}
+
+// Problems are those of all balancers, with their names.
+func (r Report) Problems() []string {
+	var all []string
+	for _, one := range r.Results {
+		for _, p := range one.Problems {
+			all = append(all, one.Name+": "+p)
+		}
+	}
+	return all
+}
+
+func (c *comparison) report(ctx context.Context) Report {
+	r := Report{
+		Kernel: kernel(), CPU: cpu(), CPUs: runtime.NumCPU(), Programs: c.versions(ctx),
+		Rounds: c.Rounds, Seconds: c.Seconds, IdleCPUs: figure(c.idle),
+	}
+	for _, s := range c.sites {
+		r.Results = append(r.Results, s.result())
+	}
+	return r
+}
+
+func (s *site) result() Result {
+	over := func(value func(measurement) float64) Figure {
+		var values []float64
+		for _, m := range s.measured {
+			values = append(values, value(m))
+		}
+		return figure(values)
+	}
+	r := Result{
+		Name: s.name, What: s.what, Problems: append([]string{}, s.problems...),
+		Connections:   over(func(m measurement) float64 { return m.connections.rate }),
+		ConnectionCPU: over(func(m measurement) float64 { return m.connections.cpu }),
+		Requests:      over(func(m measurement) float64 { return m.requests.rate }),
+		RequestCPU:    over(func(m measurement) float64 { return m.requests.cpu }),
+		P50:           over(func(m measurement) float64 { return m.requests.p50 }),
+		P99:           over(func(m measurement) float64 { return m.requests.p99 }),
+		P999:          over(func(m measurement) float64 { return m.requests.p999 }),
+		Upload:        over(func(m measurement) float64 { return m.upload }),
+		Download:      over(func(m measurement) float64 { return m.download }),
+	}
+	for i := range backends {
+		r.Shares = append(r.Shares, over(func(m measurement) float64 { return m.shares[i] }))
+	}
+	return r
+}
+
+// figure is all zero if there are no values.
+func figure(values []float64) Figure {
+	if len(values) == 0 {
+		return Figure{}
+	}
+	values = slices.Sorted(slices.Values(values))
+	middle := len(values) / 2
+	f := Figure{Median: values[middle], Min: values[0], Max: values[len(values)-1]}
+	if len(values)%2 == 0 {
+		f.Median = (values[middle-1] + values[middle]) / 2
+	}
+	return f
+}
+
+// versions asks the programs, each of which has its own way to say it.
+func (c *comparison) versions(ctx context.Context) map[string]string {
+	versions := map[string]string{}
+	for _, v := range [][]string{{"haproxy", "-v"}, {"nginx", "-v"}, {"nft", "-v"}, {"wrk", "-v"}, {"iperf3", "-v"}, {c.XLB, "version"}} {
+		// wrk ends with an error status after it has said it.
+		out, _ := exec.CommandContext(ctx, v[0], v[1:]...).CombinedOutput()
+		line, _, _ := strings.Cut(strings.TrimSpace(string(out)), "\n")
+		if line != "" {
+			versions[v[0][strings.LastIndexByte(v[0], '/')+1:]] = line
+		}
+	}
+	return versions
+}
+
+// kernel is the running kernel's release.
+func kernel() string {
+	var u unix.Utsname
+	if err := unix.Uname(&u); err != nil {
+		return "unknown"
+	}
+	return unix.ByteSliceToString(u.Release[:])
+}
+
+// cpu is the processor's name, where the kernel tells it.
+func cpu() string {
+	b, _ := os.ReadFile("/proc/cpuinfo") // no file: no name
+	for line := range strings.Lines(string(b)) {
+		if key, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(key) == "model name" {
+			return strings.TrimSpace(value)
+		}
+	}
+	return "unknown"
+}
