@@ -186,8 +186,12 @@ func (x *xlb) stop() error {
 		x.client.Close()
 	}
 	if x.process != nil {
-		if err := x.process.Stop(10 * time.Second); err != nil {
-			errs = append(errs, fmt.Errorf("stop the daemon: %w", err))
+		select {
+		case <-x.process.Done(): // by itself, which is among the problems
+		default:
+			if err := x.process.Stop(10 * time.Second); err != nil {
+				errs = append(errs, fmt.Errorf("stop the daemon: %w", err))
+			}
 		}
 	}
 	if _, err := os.Stat(x.pinDir()); err == nil {
