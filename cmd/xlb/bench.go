@@ -2,7 +2,9 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	"os/signal"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -24,7 +26,8 @@ func (e *env) benchCommand() *cli.Command {
 		Description: "Nanoseconds that the data plane's programs take for a packet, by BPF_PROG_TEST_RUN, without\n" +
 			"touching an interface. Each repetition brings a packet of the next flow; 100 backends. The cost\n" +
 			"of an empty program in the same run (the floor) is subtracted. RATIO is how much longer than\n" +
-			"the empty program it takes: compare that between machines. A scenario whose packets did not\n" +
+			"the empty program it takes, BARE RATIO how much longer than the bare table look-up beside it,\n" +
+			"the least a balancer can do: compare these between machines. A scenario whose packets did not\n" +
 			"all end as its name says is an error. Takes some minutes and needs root.",
 		UsageText: "xlb bench\nxlb bench --quick\nxlb bench --hook xdp --forward nat --scenario tcp4-hit-1 --scenario tcp4-hit-100k\n" +
 			"xlb bench --json | jq '.results[] | {scenario, median_ns}'",
@@ -34,7 +37,7 @@ func (e *env) benchCommand() *cli.Command {
 			choicesFlag("scenario", "only this `NAME`", bench.Scenarios()),
 			&cli.IntFlag{Name: "rounds", Usage: "measure `N` times, 1 to 1000", Value: usual.Rounds},
 			&cli.IntFlag{Name: "repeat", Usage: "send `N` packets a time, 1000 to 1000000000", Value: usual.Repeat},
-			&cli.BoolFlag{Name: "quick", Usage: "one round, few packets and a smaller flow table: does it work at all"},
+			&cli.BoolFlag{Name: "quick", Usage: "one round and few packets: does it work at all"},
 			jsonFlag(),
 		},
 		Action: e.bench,
@@ -50,6 +53,9 @@ func (e *env) bench(c *cli.Context) error {
 	ctx, stop := signal.NotifyContext(c.Context, unix.SIGHUP, unix.SIGPIPE)
 	defer stop()
 	if e.isTerminal && !c.Bool("json") {
+		o.Round = func(hook string, f model.Forward, round int) {
+			fmt.Fprintf(e.stderr, "%s %s: round %d of %d\n", hook, f, round, o.Rounds)
+		}
 		o.Done = func(r bench.Result) {
 			fmt.Fprintf(e.stderr, "%s %s %s: %.0f ns\n", r.Hook, r.Forward, r.Scenario, r.MedianNS)
 		}
@@ -109,11 +115,20 @@ func (e *env) printBench(r bench.Report) {
 	t := &table{columns: []column{
 		{name: "HOOK"}, {name: "FORWARD"}, {name: "SCENARIO"}, {name: "MEDIAN ns", align: right},
 		{name: "MIN", align: right}, {name: "MAX", align: right}, {name: "FLOOR", align: right}, {name: "RATIO", align: right},
+		{name: "BARE", align: right}, {name: "BARE RATIO", align: right},
 	}}
 	ns := func(v float64) string { return fmt.Sprintf("%.1f", v) }
+	ratio := func(v float64) string { return fmt.Sprintf("%.2f", v) }
 	for _, x := range r.Results {
-		t.add(x.Hook, x.Forward, x.Scenario, ns(x.MedianNS), ns(x.MinNS), ns(x.MaxNS), ns(x.FloorNS), fmt.Sprintf("%.2f", x.Ratio))
+		t.add(x.Hook, x.Forward, x.Scenario, ns(x.MedianNS), ns(x.MinNS), ns(x.MaxNS), ns(x.FloorNS), ratio(x.Ratio),
+			ns(x.BareNS), ratio(x.BareRatio))
 	}
 	e.printTable(t, "")
-	e.printf("\n%s, %s, of %d packets each; Linux %s, %s\n", plural(len(r.Results), "result"), plural(r.Rounds, "round"), r.Repeat, r.Kernel, r.CPU)
+	e.printf("\n")
+	for _, hook := range slices.Sorted(maps.Keys(r.BareNS)) {
+		l2, ipip := r.BareNS[hook], r.BareIPIPNS[hook]
+		e.printf("bare table look-up at %s: %s ns with 1 flow, %s with 100k; with an outer header %s, %s\n",
+			hook, ns(l2["1"]), ns(l2["100k"]), ns(ipip["1"]), ns(ipip["100k"]))
+	}
+	e.printf("%s, %s, of %d packets each; Linux %s, %s\n", plural(len(r.Results), "result"), plural(r.Rounds, "round"), r.Repeat, r.Kernel, r.CPU)
 }

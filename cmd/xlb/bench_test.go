@@ -27,7 +27,7 @@ func TestBenchJSON(t *testing.T) {
 		if string(r["hook"]) != `"xdp"` || string(r["forward"]) != `"nat"` || string(r["scenario"]) != `"`+scenario+`"` {
 			t.Errorf("result %d: %s", i, out)
 		}
-		for _, name := range []string{"flows", "median_ns", "min_ns", "max_ns", "floor_ns", "ratio"} {
+		for _, name := range []string{"flows", "median_ns", "min_ns", "max_ns", "floor_ns", "ratio", "bare_ns", "bare_ratio"} {
 			var n float64
 			if err := json.Unmarshal(r[name], &n); err != nil {
 				t.Errorf("%s of %s: %v", name, scenario, err)

@@ -1,7 +1,6 @@
 package bench
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,7 +8,6 @@ import (
 	"math"
 	"os"
 	"slices"
-	"time"
 
 	"github.com/xlb-io/xlb/pkg/model"
 )
@@ -18,27 +16,36 @@ import (
 type Options struct {
 	// Rounds are repeated measurements, 1 or more, of Repeat packets each.
 	Rounds, Repeat int
-	// FlowTable is the size of the flow table, a power of two from 262144 on.
+	// FlowTable is the size of the flow table, a power of two from 1048576 on.
+	// That of scenarios with a million flows is four times as large.
 	FlowTable int
 	// Hooks, Forwards and Scenarios are what to measure; empty: all. A
 	// scenario that a forwarding mode does not know is left out of it.
 	Hooks     []string
 	Forwards  []model.Forward
 	Scenarios []string
-	// Done, if not nil, is called with each result as it is there.
-	Done func(Result)
+	// Round, if not nil, is called as a round (from 1 on) of a hook and
+	// forwarding mode begins, Done with each result as it is there.
+	Round func(hook string, forward model.Forward, round int)
+	Done  func(Result)
 }
 
 // Defaults are enough for figures that can be compared.
 func Defaults() Options { return Options{Rounds: 7, Repeat: 1 << 20, FlowTable: 1 << 20} }
 
 // Quick is enough to see that every scenario works.
-func Quick() Options { return Options{Rounds: 1, Repeat: 100_000, FlowTable: 1 << 19} }
+func Quick() Options { return Options{Rounds: 1, Repeat: 100_000, FlowTable: 1 << 20} }
 
 // Report is what [Run] found.
 type Report struct {
 	// FloorNS is the median of the results' floors.
-	FloorNS float64  `json:"floor_ns"`
+	FloorNS float64 `json:"floor_ns"`
+	// BareNS and BareIPIPNS are the medians of the bare table look-up, which
+	// rewrites MAC addresses or puts an outer IPv4 header in front, by hook and
+	// by the number of flows: "1" or "100k".
+	BareNS     map[string]map[string]float64 `json:"bare_ns"`
+	BareIPIPNS map[string]map[string]float64 `json:"bare_ipip_ns"`
+
 	Rounds  int      `json:"rounds"`
 	Repeat  int      `json:"repeat"`
 	Kernel  string   `json:"kernel"`
@@ -62,6 +69,13 @@ type Result struct {
 	// Ratio is how much more than the empty program the pipeline takes:
 	// (median + floor) / floor. It travels between machines, nanoseconds do not.
 	Ratio float64 `json:"ratio"`
+	// BareNS is the bare table look-up beside this scenario: with an outer
+	// header if the forwarding mode writes one, else with new MAC addresses;
+	// with one flow if the scenario has one, else with 100,000.
+	BareNS float64 `json:"bare_ns"`
+	// BareRatio is MedianNS / BareNS: how much more than the least that is
+	// needed.
+	BareRatio float64 `json:"bare_ratio"`
 }
 
 // Run measures, within seconds per result, and removes all it made before it
@@ -81,19 +95,23 @@ func Run(ctx context.Context, o Options) (r Report, err error) {
 			err = errors.Join(err, fmt.Errorf("the benchmark left something behind: %w", left))
 		}
 	}()
+	seen := bareSamples{}
 	err = st.balancer.Do(func() error {
-		for _, m := range o.measurements(st) {
-			result, err := m.measure(ctx, o)
+		for _, series := range o.series(st) {
+			results, err := series.measure(ctx, o, seen)
 			if err != nil {
 				return err
 			}
-			r.Results = append(r.Results, result)
-			if o.Done != nil {
-				o.Done(result)
+			r.Results = append(r.Results, results...)
+			for _, result := range results {
+				if o.Done != nil {
+					o.Done(result)
+				}
 			}
 		}
 		return nil
 	})
+	r.BareNS, r.BareIPIPNS = seen.medians(bareL2), seen.medians(bareIPIP)
 	var floors []float64
 	for _, result := range r.Results {
 		floors = append(floors, result.FloorNS)
@@ -104,15 +122,22 @@ func Run(ctx context.Context, o Options) (r Report, err error) {
 	return r, err
 }
 
-// measurements are those asked for, in the order of the report.
-func (o Options) measurements(st *stage) []*measurement {
-	var all []*measurement
+// series are those asked for, in the order of the report.
+func (o Options) series(st *stage) []*series {
+	var all []*series
 	for _, hook := range Hooks() {
 		for _, forward := range Forwards() {
+			if !wanted(o.Hooks, hook) || !wanted(o.Forwards, forward) {
+				continue
+			}
+			one := &series{stage: st, hook: hook, forward: forward}
 			for _, s := range scenarios {
-				if s.has(forward) && wanted(o.Hooks, hook) && wanted(o.Forwards, forward) && wanted(o.Scenarios, s.name) {
-					all = append(all, &measurement{st, hook, forward, s})
+				if s.has(forward) && wanted(o.Scenarios, s.name) {
+					one.all = append(one.all, &measurement{stage: st, hook: hook, forward: forward, scenario: s})
 				}
+			}
+			if len(one.all) > 0 {
+				all = append(all, one)
 			}
 		}
 	}
@@ -121,85 +146,9 @@ func (o Options) measurements(st *stage) []*measurement {
 
 // Empty says whether there is nothing to measure: a scenario that the forwarding
 // modes do not know.
-func (o Options) Empty() bool { return len(o.measurements(nil)) == 0 }
+func (o Options) Empty() bool { return len(o.series(nil)) == 0 }
 
 func wanted[T comparable](list []T, v T) bool { return len(list) == 0 || slices.Contains(list, v) }
-
-func (m *measurement) measure(ctx context.Context, o Options) (Result, error) {
-	if err := ctx.Err(); err != nil {
-		return Result{}, err
-	}
-	d, err := m.prepare()
-	if err != nil {
-		return Result{}, fmt.Errorf("prepare %s: %w", m, err)
-	}
-	defer d.close()
-	costs, floors := make([]float64, o.Rounds), make([]float64, o.Rounds)
-	for i := range costs {
-		var whole float64
-		if whole, floors[i], err = m.round(ctx, d, o.Repeat); err != nil {
-			return Result{}, err
-		}
-		costs[i] = whole - floors[i]
-	}
-	floor, mid := median(floors), median(costs)
-	return Result{
-		Hook: m.hook, Forward: m.forward, Scenario: m.name, Flows: cmp.Or(m.flows, o.Repeat),
-		MedianNS: tenths(mid), MinNS: tenths(slices.Min(costs)), MaxNS: tenths(slices.Max(costs)),
-		FloorNS: tenths(floor), Ratio: math.Round(100*(mid+floor)/floor) / 100,
-	}, nil
-}
-
-// round measures repeat packets with the pipeline and with the empty program,
-// in turns, in pieces so short that new flows fill an eighth of the flow table
-// at most.
-func (m *measurement) round(ctx context.Context, d *driver, repeat int) (whole, floor float64, err error) {
-	for done := 0; done < repeat; {
-		if err := ctx.Err(); err != nil {
-			return 0, 0, err
-		}
-		n := min(m.flowTable/8, repeat-done)
-		empty, full, err := m.piece(d, n)
-		if errors.Is(err, errInterrupted) {
-			continue
-		}
-		if err != nil {
-			return 0, 0, err
-		}
-		share := float64(n) / float64(repeat)
-		floor += share * float64(empty)
-		whole += share * float64(full)
-		done += n
-	}
-	return whole, floor, nil
-}
-
-func (m *measurement) piece(d *driver, n int) (empty, full time.Duration, err error) {
-	if m.kind == newFlow {
-		if err := m.forget(); err != nil {
-			return 0, 0, err
-		}
-	}
-	before, err := m.counters()
-	if err != nil {
-		return 0, 0, err
-	}
-	verdict, empty, err := d.run(nil, n)
-	if err != nil {
-		return 0, 0, err
-	}
-	if want := hookSpec[m.hook].nothing; verdict != want {
-		return 0, 0, fmt.Errorf("the empty program returned %d, not %d", verdict, want)
-	}
-	if verdict, full, err = d.run(m.program(), n); err != nil {
-		return 0, 0, err
-	}
-	after, err := m.counters()
-	if err != nil {
-		return 0, 0, err
-	}
-	return empty, full, m.check(before, after, n, verdict)
-}
 
 func median(v []float64) float64 {
 	s := slices.Sorted(slices.Values(v))
@@ -207,3 +156,5 @@ func median(v []float64) float64 {
 }
 
 func tenths(ns float64) float64 { return math.Round(ns*10) / 10 }
+
+func hundredths(ratio float64) float64 { return math.Round(ratio*100) / 100 }

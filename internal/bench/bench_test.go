@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -24,8 +25,8 @@ func TestRun(t *testing.T) {
 	for _, hook := range []string{"xdp", "tc"} {
 		for _, forward := range []string{"l2dsr", "nat"} {
 			for _, s := range []string{
-				"no-vip", "tcp4-hit-1", "tcp4-hit-100k", "tcp4-syn-new", "tcp4-syn-flood",
-				"udp4-hit-100k", "tcp6-hit-1", "tcp6-hit-100k",
+				"no-vip", "tcp4-hit-1", "tcp4-hit-1k", "tcp4-hit-100k", "tcp4-hit-1m", "tcp4-syn-new", "tcp4-syn-flood",
+				"udp4-hit-100k", "udp4-new", "tcp6-hit-1", "tcp6-hit-100k", "tcp6-syn-new",
 			} {
 				want = append(want, hook+" "+forward+" "+s)
 			}
@@ -34,10 +35,10 @@ func TestRun(t *testing.T) {
 	}
 	for _, x := range r.Results {
 		got = append(got, x.Hook+" "+x.Forward.String()+" "+x.Scenario)
-		if x.FloorNS <= 0 || x.MinNS > x.MedianNS || x.MedianNS > x.MaxNS || x.Ratio <= 1 {
+		if x.FloorNS <= 0 || x.MinNS > x.MedianNS || x.MedianNS > x.MaxNS || x.Ratio <= 1 || x.BareNS <= 0 || x.BareRatio <= 0 {
 			t.Errorf("%+v", x)
 		}
-		if flows := map[bool]int{true: 1, false: 100_000}[x.Scenario[len(x.Scenario)-2:] == "-1"]; x.Flows != flows {
+		if flows := flowsOf(x.Scenario, o.Repeat); x.Flows != flows {
 			t.Errorf("%s: %d flows, want %d", x.Scenario, x.Flows, flows)
 		}
 	}
@@ -49,9 +50,38 @@ func TestRun(t *testing.T) {
 	}
 }
 
+// flowsOf are the flows that a scenario's name tells.
+func flowsOf(name string, repeat int) int {
+	counts := map[string]int{"1": 1, "1k": 1000, "100k": 100_000, "1m": 1_000_000, "vip": 100_000}
+	if n, ok := counts[name[strings.LastIndexByte(name, '-')+1:]]; ok {
+		return n
+	}
+	return repeat
+}
+
+// The bare table look-up is measured at each hook, whatever is compared with it,
+// and what it counts is what was sent.
+func TestBare(t *testing.T) {
+	o := Quick()
+	o.Forwards, o.Scenarios = []model.Forward{model.L2DSR}, []string{"no-vip"}
+	r, err := Run(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, hook := range Hooks() {
+		for _, flows := range []string{"1", "100k"} {
+			l2, ipip := r.BareNS[hook][flows], r.BareIPIPNS[hook][flows]
+			if l2 <= 0 || ipip <= l2 {
+				t.Errorf("%s, %s flows: %v ns, with an outer header %v", hook, flows, l2, ipip)
+			}
+		}
+	}
+}
+
 func TestJSON(t *testing.T) {
 	b, err := json.Marshal(Report{FloorNS: 29.5, Results: []Result{{
 		Hook: "xdp", Forward: model.L2DSR, Scenario: "tcp4-hit-1", Flows: 1, MedianNS: 41, MinNS: 40.2, MaxNS: 48.9,
+		BareNS: 20.5, BareRatio: 2,
 	}}})
 	if err != nil {
 		t.Fatal(err)
@@ -66,6 +96,7 @@ func TestJSON(t *testing.T) {
 	want := map[string]any{
 		"hook": "xdp", "forward": "l2dsr", "scenario": "tcp4-hit-1", "flows": 1.0,
 		"median_ns": 41.0, "min_ns": 40.2, "max_ns": 48.9, "floor_ns": 0.0, "ratio": 0.0,
+		"bare_ns": 20.5, "bare_ratio": 2.0,
 	}
 	if diff := cmp.Diff(want, got.Results[0]); diff != "" || got.FloorNS != 29.5 {
 		t.Errorf("floor %v, result (-want +got):\n%s", got.FloorNS, diff)

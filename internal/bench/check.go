@@ -12,21 +12,21 @@ type counters map[string]uint64
 
 func (m *measurement) counters() (counters, error) {
 	c := counters{}
-	reasons, err := m.set.Reasons()
+	reasons, err := m.room.set.Reasons()
 	if err != nil {
 		return nil, err
 	}
 	for _, r := range reasons {
 		c[r.Name] = r.Packets
 	}
-	events, err := m.set.Events()
+	events, err := m.room.set.Events()
 	if err != nil {
 		return nil, err
 	}
 	for _, e := range events {
 		c[e.Name] = e.Packets
 	}
-	t, err := m.set.ServiceTraffic(m.service())
+	t, err := m.room.set.ServiceTraffic(m.service())
 	if err != nil {
 		return nil, err
 	}

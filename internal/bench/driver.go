@@ -58,12 +58,13 @@ type driver struct {
 // hookSpec is what differs between the hooks.
 var hookSpec = map[string]struct {
 	load    func() (*ebpf.CollectionSpec, error)
+	bare    func() (*ebpf.CollectionSpec, error)
 	context func(length int, ingress uint32) []byte
 	// What an empty program, the pipeline that sends and the one that passes return.
 	nothing, sends, passes uint32
 }{
-	"xdp": {loadWrapperXDP, xdpContext, 1, 3, 2},
-	"tc":  {loadWrapperTC, skbContext, 2, 7, 0xffffffff},
+	"xdp": {loadWrapperXDP, loadBareXDP, xdpContext, 1, 3, 2},
+	"tc":  {loadWrapperTC, loadBareTC, skbContext, 2, 7, 0xffffffff},
 }
 
 // xdpContext is struct xdp_md.
@@ -157,16 +158,39 @@ func (t traffic) offsets() offsets {
 	return at
 }
 
-// run repeats the program behind the wrapper; nil is the empty one. It returns
-// the last verdict and the mean time of a repetition.
+// run repeats the program behind the wrapper. It returns the last verdict and
+// the mean time of a repetition.
 func (d *driver) run(p *ebpf.Program, repeat int) (verdict uint32, each time.Duration, err error) {
-	if p == nil {
-		p = d.collection.Programs["nothing"]
-	}
 	if err := d.collection.Maps["slot"].Put(uint32(0), p); err != nil {
 		return 0, 0, fmt.Errorf("set the wrapper's slot: %w", err)
 	}
 	return runRepeated(d.collection.Programs["wrap"], d.frame, d.context, repeat)
+}
+
+// floor is the wrapper's own time in nanoseconds, measured with an empty program.
+//
+// Where the program under test encapsulates, the wrapper also takes that off.
+// To measure this the empty program must make room for a header, which is no
+// work of the wrapper's. Making room and taking it away are one helper with
+// another sign, so half of the difference is the wrapper's.
+func (d *driver) floor(repeat int, encapsulates bool) (float64, error) {
+	empty, err := d.runEmpty("nothing", repeat)
+	if err != nil || !encapsulates {
+		return empty, err
+	}
+	grown, err := d.runEmpty("grow", repeat)
+	return (empty + grown) / 2, err
+}
+
+func (d *driver) runEmpty(name string, repeat int) (float64, error) {
+	verdict, each, err := d.run(d.collection.Programs[name], repeat)
+	if err != nil {
+		return 0, err
+	}
+	if want := hookSpec[d.hook].nothing; verdict != want {
+		return 0, fmt.Errorf("the empty program %s returned %d, not %d", name, int32(verdict), want)
+	}
+	return float64(each), nil
 }
 
 func (d *driver) close() { d.collection.Close() }

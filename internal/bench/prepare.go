@@ -23,6 +23,10 @@ type measurement struct {
 	hook    string
 	forward model.Forward
 	scenario
+
+	room    *room
+	driver  *driver
+	samples []sample
 }
 
 func (m *measurement) String() string {
@@ -33,9 +37,9 @@ func (m *measurement) service() uint32 { return serviceOf(m.forward, m.ipv6) }
 
 func (m *measurement) program() *ebpf.Program {
 	if m.hook == "tc" {
-		return m.programs.TC
+		return m.room.programs.TC
 	}
-	return m.programs.XDP
+	return m.room.programs.XDP
 }
 
 // requests is traffic from clients to the service.
@@ -60,61 +64,64 @@ func (m *measurement) replies(flags testlab.TCPFlags, flows []maps.Flow) traffic
 	return t
 }
 
-// prepare brings the flow table into the scenario's state and returns what
-// sends its packets.
-func (m *measurement) prepare() (*driver, error) {
-	if err := m.forget(); err != nil {
-		return nil, err
-	}
+// population are flows that several scenarios share.
+type population struct {
+	room     roomKind
+	service  uint32
+	protocol model.Protocol
+}
+
+func (m *measurement) population() population {
+	return population{m.scenario.room(), m.service(), m.protocol}
+}
+
+// established says whether the scenario's packets are of flows that were there
+// before.
+func (m *measurement) established() bool { return m.kind == hit || m.kind == reply }
+
+// prepare makes what sends the scenario's packets. Flows are the population's
+// if they are established.
+func (m *measurement) prepare(flows []maps.Flow) (err error) {
+	var t traffic
 	switch m.kind {
 	case noVIP:
-		t := m.requests(testlab.ACK, firstEnds(m.flows, m.ipv6))
+		t = m.requests(testlab.ACK, shuffled(firstEnds(m.flows, m.ipv6)))
 		t.to = netip.AddrPortFrom(foreign, vipPort)
-		return m.newDriver(t)
-	case newFlow:
-		return m.newDriver(m.requests(testlab.SYN, nil))
-	case flood:
-		return m.fill()
+	case newFlow, flood:
+		t = m.requests(testlab.SYN, nil)
+	case hit:
+		t = m.requests(testlab.ACK, endsOf(flows[:m.flows]))
+	case reply:
+		t = m.replies(testlab.ACK, flows[:m.flows])
 	}
-	flows, err := m.establish()
-	if err != nil {
-		return nil, err
+	if m.driver, err = m.newDriver(t); err != nil || m.kind != flood {
+		return err
 	}
-	if m.kind == reply {
-		return m.newDriver(m.replies(testlab.ACK, flows))
+	// The driver goes on from there.
+	_, _, err = m.driver.run(m.program(), fillings*m.room.flows)
+	if errors.Is(err, errInterrupted) {
+		return nil // counters tell if the table did not get full
 	}
-	return m.newDriver(m.requests(testlab.ACK, endsOf(flows)))
+	return err
 }
 
-// fill overfills the flow table; the driver goes on from there.
-func (m *measurement) fill() (*driver, error) {
-	d, err := m.newDriver(m.requests(testlab.SYN, nil))
-	if err != nil {
-		return nil, err
-	}
-	if _, _, err := d.run(m.program(), fillings*m.flowTable); err != nil && !errors.Is(err, errInterrupted) {
-		d.close()
-		return nil, err
-	}
-	return d, nil
-}
-
-// establish makes the scenario's flows and brings each to where its packets
-// change nothing any more. It returns them shuffled.
-func (m *measurement) establish() ([]maps.Flow, error) {
-	begin := m.requests(testlab.SYN, firstEnds(m.flows, m.ipv6))
+// establish makes n flows, and some more, as a few may not find room, and brings each to where its packets change nothing
+// any more. It returns them shuffled.
+func (m *measurement) establish(n int) ([]maps.Flow, error) {
+	begin := m.requests(testlab.SYN, firstEnds(n+n/100, m.ipv6))
 	if err := m.send(begin, m.program(), len(begin.ends)); err != nil {
 		return nil, err
 	}
 	var flows []maps.Flow
-	for f := range m.set.Flows() {
-		flows = append(flows, f)
+	for f := range m.room.set.Flows() {
+		if f.Service == m.service() && f.Protocol == m.protocol {
+			flows = append(flows, f)
+		}
 	}
-	if len(flows) < m.flows {
-		return nil, fmt.Errorf("%s: %d flows are in the table, want %d (enlarge it)", m, len(flows), m.flows)
+	if len(flows) < n {
+		return nil, fmt.Errorf("%s: %d flows are in the table, want %d (enlarge it)", m, len(flows), n)
 	}
-	// The table's order would be one that the cache likes.
-	rand.New(rand.NewPCG(1, 2)).Shuffle(len(flows), func(i, j int) { flows[i], flows[j] = flows[j], flows[i] })
+	flows = shuffled(flows)
 
 	var steps []traffic
 	if m.forward == model.NAT {
@@ -130,6 +137,12 @@ func (m *measurement) establish() ([]maps.Flow, error) {
 		}
 	}
 	return flows, nil
+}
+
+// shuffled puts a list into an order that no cache likes, always the same one.
+func shuffled[T any](list []T) []T {
+	rand.New(rand.NewPCG(1, 2)).Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })
+	return list
 }
 
 // firstEnds are the first n clients.

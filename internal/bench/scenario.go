@@ -24,19 +24,41 @@ type scenario struct {
 	flows int
 }
 
-const many = 100_000
+const (
+	one     = 1
+	few     = 1000
+	many    = 100_000
+	million = 1_000_000
+)
 
 var scenarios = []scenario{
 	{"no-vip", noVIP, model.TCP, false, many},
-	{"tcp4-hit-1", hit, model.TCP, false, 1},
+	{"tcp4-hit-1", hit, model.TCP, false, one},
+	{"tcp4-hit-1k", hit, model.TCP, false, few},
 	{"tcp4-hit-100k", hit, model.TCP, false, many},
+	{"tcp4-hit-1m", hit, model.TCP, false, million},
 	{"tcp4-syn-new", newFlow, model.TCP, false, 0},
 	{"tcp4-syn-flood", flood, model.TCP, false, 0},
 	{"udp4-hit-100k", hit, model.UDP, false, many},
-	{"tcp6-hit-1", hit, model.TCP, true, 1},
+	{"udp4-new", newFlow, model.UDP, false, 0},
+	{"tcp6-hit-1", hit, model.TCP, true, one},
 	{"tcp6-hit-100k", hit, model.TCP, true, many},
-	{"tcp4-reply-1", reply, model.TCP, false, 1},
+	{"tcp6-syn-new", newFlow, model.TCP, true, 0},
+	{"tcp4-reply-1", reply, model.TCP, false, one},
 	{"tcp4-reply-100k", reply, model.TCP, false, many},
+}
+
+// room is the kind of the room that the scenario needs.
+func (s scenario) room() roomKind {
+	switch {
+	case s.kind == newFlow:
+		return fresh
+	case s.kind == flood:
+		return full
+	case s.flows > many:
+		return large
+	}
+	return steady
 }
 
 // has says whether a forwarding mode knows the scenario: under l2dsr backends
@@ -57,3 +79,6 @@ func Scenarios() []string {
 	}
 	return names
 }
+
+// encapsulates says whether the scenario's packets get an outer header.
+func (m *measurement) encapsulates() bool { return false }

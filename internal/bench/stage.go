@@ -3,15 +3,11 @@ package bench
 import (
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"net"
 	"net/netip"
 	"time"
 
-	"github.com/cilium/ebpf"
-
 	"github.com/xlb-io/xlb/internal/testlab"
-	"github.com/xlb-io/xlb/pkg/loader"
 	"github.com/xlb-io/xlb/pkg/maps"
 	"github.com/xlb-io/xlb/pkg/model"
 	"github.com/xlb-io/xlb/pkg/schedule"
@@ -41,6 +37,8 @@ var (
 	ownMAC    = net.HardwareAddr{2, 0, 0, 0, 0, 1}
 	routerMAC = net.HardwareAddr{2, 0, 0, 0, 0, 2}
 )
+
+func backendMAC(n uint32) net.HardwareAddr { return net.HardwareAddr{2, 0, 0, 0, 1, byte(n)} }
 
 func family(ipv6 bool) int {
 	if ipv6 {
@@ -74,40 +72,38 @@ func vipOf(service uint32, ipv6 bool) netip.AddrPort {
 	return netip.AddrPortFrom(addTo(netip.MustParseAddr(first), service), vipPort)
 }
 
-// stage is the data plane, loaded, in a namespace where its next hops are.
+// stage is the network, and in it the rooms and the bare programs. All are made
+// when they are first needed.
 type stage struct {
 	lab      *testlab.Lab
 	balancer *testlab.Namespace
 	ingress  uint32
-	set      *maps.Set
-	programs *loader.Programs
-	// The data plane's own, to empty between scenarios.
-	flowMap, portMap *ebpf.Map
-	flowTable        int
+	contents maps.Contents
+	// flowTable is the size of a flow table, but for the large room's.
+	flowTable int
+	rooms     map[roomKind]*room
+	bares     map[string]*bare
 }
 
 func newStage(flowTable int) (*stage, error) {
-	st := &stage{flowTable: flowTable}
-	for _, step := range []func() error{st.wire, st.load, st.open} {
-		if err := step(); err != nil {
-			return nil, errors.Join(err, st.close())
-		}
+	st := &stage{flowTable: flowTable, rooms: map[roomKind]*room{}, bares: map[string]*bare{}}
+	var err error
+	if st.contents, err = contents(); err == nil {
+		err = st.wire()
+	}
+	if err != nil {
+		return nil, errors.Join(err, st.close())
 	}
 	return st, nil
 }
 
 func (st *stage) close() error {
 	var errs []error
-	for _, m := range []*ebpf.Map{st.flowMap, st.portMap} {
-		if m != nil {
-			errs = append(errs, m.Close())
-		}
+	for _, b := range st.bares {
+		b.close()
 	}
-	if st.programs != nil {
-		errs = append(errs, st.programs.Close())
-	}
-	if st.set != nil {
-		errs = append(errs, st.set.Close())
+	for _, r := range st.rooms {
+		errs = append(errs, r.close())
 	}
 	if st.lab != nil {
 		errs = append(errs, st.lab.Close())
@@ -152,35 +148,12 @@ func (st *stage) wire() error {
 			return err
 		}
 		for i := range uint32(backendCount) {
-			mac := net.HardwareAddr{2, 0, 0, 0, 1, byte(i)}
-			if err := st.balancer.AddNeighbour(link, addTo(firstBackend[f], i), mac); err != nil {
+			if err := st.balancer.AddNeighbour(link, addTo(firstBackend[f], i), backendMAC(i)); err != nil {
 				return err
 			}
 		}
 	}
 	return nil
-}
-
-func (st *stage) load() error {
-	c, err := contents()
-	if err != nil {
-		return err
-	}
-	st.set, err = maps.New(maps.Sizes{
-		Services: len(c.Services) + 1, Backends: len(c.Backends) + 1,
-		Frontends: len(c.VIPs), Sources: len(c.Sources),
-		Table: tableSize, Flows: st.flowTable,
-	})
-	if err != nil {
-		return err
-	}
-	if err := st.set.Apply(maps.Diff(maps.Contents{}, c)); err != nil {
-		return err
-	}
-	st.programs, err = loader.LoadPrograms(st.set, model.Settings{
-		NextHop: model.NextHopFIB, NATPorts: model.PortRange{First: 1024, Last: 32767},
-	})
-	return err
 }
 
 // contents are a service per forwarding mode and family, each with its VIP and
@@ -225,61 +198,4 @@ func contents() (maps.Contents, error) {
 		}
 	}
 	return c, nil
-}
-
-// open gets at the flow table and the ports, which only the data plane writes.
-func (st *stage) open() error {
-	info, err := st.programs.XDP.Info()
-	if err != nil {
-		return fmt.Errorf("ask for the program's maps: %w", err)
-	}
-	ids, _ := info.MapIDs()
-	for _, id := range ids {
-		m, err := ebpf.NewMapFromID(id)
-		if err != nil {
-			return fmt.Errorf("open map %d: %w", id, err)
-		}
-		info, err := m.Info()
-		if err != nil {
-			return errors.Join(err, m.Close())
-		}
-		switch info.Name {
-		case "flows":
-			st.flowMap = m
-		case "ports":
-			st.portMap = m
-		default:
-			if err := m.Close(); err != nil {
-				return err
-			}
-		}
-	}
-	if st.flowMap == nil || st.portMap == nil {
-		return errors.New("the data plane has no maps called flows and ports")
-	}
-	return nil
-}
-
-// forget empties the flow table.
-func (st *stage) forget() error {
-	if err := zero[[256]byte](st.flowMap); err != nil {
-		return err
-	}
-	return zero[[64]byte](st.portMap)
-}
-
-// zero overwrites an array map whose values have the size of V.
-func zero[V any](m *ebpf.Map) error {
-	const chunk = 4096
-	keys, values := make([]uint32, chunk), make([]V, chunk)
-	for at := uint32(0); at < m.MaxEntries(); at += chunk {
-		n := min(chunk, m.MaxEntries()-at)
-		for i := range n {
-			keys[i] = at + i
-		}
-		if _, err := m.BatchUpdate(keys[:n], values[:n], nil); err != nil {
-			return fmt.Errorf("empty %s: %w", m, err)
-		}
-	}
-	return nil
 }

@@ -2,8 +2,8 @@
 #pragma once
 /*
  * BPF_PROG_TEST_RUN hands the same packet to every repetition as the one before
- * left it. So this program writes the packet anew, from another end each time,
- * and goes on to the program in the slot.
+ * left it. So this program takes an encapsulation off, writes the packet anew,
+ * from another end each time, and goes on to the program in the slot.
  */
 
 #include "../../bpf/lib/uapi.h"

@@ -8,6 +8,10 @@
 SEC("xdp")
 int wrap(struct xdp_md *ctx)
 {
+	long grown = (void *)(long)ctx->data_end - (void *)(long)ctx->data - (long)(words * 8);
+
+	if (grown && bpf_xdp_adjust_head(ctx, grown))
+		return XDP_ABORTED;
 	if (write_packet((void *)(long)ctx->data, (void *)(long)ctx->data_end))
 		bpf_tail_call(ctx, &slot, 0);
 	return XDP_ABORTED;
@@ -18,6 +22,13 @@ SEC("xdp")
 int nothing(struct xdp_md *ctx)
 {
 	return XDP_DROP;
+}
+
+/* The empty program that leaves the wrapper something to undo. */
+SEC("xdp")
+int grow(struct xdp_md *ctx)
+{
+	return bpf_xdp_adjust_head(ctx, -(int)sizeof(struct iphdr)) ? XDP_ABORTED : XDP_DROP;
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -18,6 +18,7 @@ import (
 const (
 	wrapperTCMapEnds         = "ends"
 	wrapperTCMapSlot         = "slot"
+	wrapperTCProgGrow        = "grow"
 	wrapperTCProgNothing     = "nothing"
 	wrapperTCProgWrap        = "wrap"
 	wrapperTCVarAddressAt    = "address_at"
@@ -72,6 +73,7 @@ type wrapperTCSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type wrapperTCProgramSpecs struct {
+	Grow    *ebpf.ProgramSpec `ebpf:"grow"`
 	Nothing *ebpf.ProgramSpec `ebpf:"nothing"`
 	Wrap    *ebpf.ProgramSpec `ebpf:"wrap"`
 }
@@ -147,12 +149,14 @@ type wrapperTCVariables struct {
 //
 // It can be passed to loadWrapperTCObjects or ebpf.CollectionSpec.LoadAndAssign.
 type wrapperTCPrograms struct {
+	Grow    *ebpf.Program `ebpf:"grow"`
 	Nothing *ebpf.Program `ebpf:"nothing"`
 	Wrap    *ebpf.Program `ebpf:"wrap"`
 }
 
 func (p *wrapperTCPrograms) Close() error {
 	return _WrapperTCClose(
+		p.Grow,
 		p.Nothing,
 		p.Wrap,
 	)

@@ -18,6 +18,7 @@ import (
 const (
 	wrapperXDPMapEnds         = "ends"
 	wrapperXDPMapSlot         = "slot"
+	wrapperXDPProgGrow        = "grow"
 	wrapperXDPProgNothing     = "nothing"
 	wrapperXDPProgWrap        = "wrap"
 	wrapperXDPVarAddressAt    = "address_at"
@@ -72,6 +73,7 @@ type wrapperXDPSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type wrapperXDPProgramSpecs struct {
+	Grow    *ebpf.ProgramSpec `ebpf:"grow"`
 	Nothing *ebpf.ProgramSpec `ebpf:"nothing"`
 	Wrap    *ebpf.ProgramSpec `ebpf:"wrap"`
 }
@@ -147,12 +149,14 @@ type wrapperXDPVariables struct {
 //
 // It can be passed to loadWrapperXDPObjects or ebpf.CollectionSpec.LoadAndAssign.
 type wrapperXDPPrograms struct {
+	Grow    *ebpf.Program `ebpf:"grow"`
 	Nothing *ebpf.Program `ebpf:"nothing"`
 	Wrap    *ebpf.Program `ebpf:"wrap"`
 }
 
 func (p *wrapperXDPPrograms) Close() error {
 	return _WrapperXDPClose(
+		p.Grow,
 		p.Nothing,
 		p.Wrap,
 	)
