@@ -80,6 +80,7 @@ func TestStructuresAgree(t *testing.T) {
 		"timeouts": bpf.Timeouts{}, "service": bpf.Service{}, "backend": bpf.Backend{}, "source": bpf.Source{},
 		"flow": bpf.Flow{}, "flow_set": bpf.FlowSet{}, "port_line": bpf.PortLine{}, "next_hop": bpf.NextHop{},
 		"count": bpf.Count{}, "traffic": bpf.Traffic{}, "layout": bpf.Layout{},
+		"tunnel": bpf.Tunnel{}, "vlan": bpf.Vlan{},
 	} {
 		var c *btf.Struct
 		if err := types.TypeByName(name, &c); err != nil {
@@ -113,7 +114,10 @@ func TestConstantsAgree(t *testing.T) {
 	header := headerConstants(t)
 	for name, v := range map[string]int{
 		"LAYOUT_VERSION": bpf.LayoutVersion, "FLOW_WAYS": bpf.FlowWays, "PORT_CELLS": bpf.PortCells,
-		"FORWARD_NAT": bpf.ForwardNAT, "FORWARD_L2DSR": bpf.ForwardL2DSR,
+		"FORWARD_NAT": bpf.ForwardNAT, "FORWARD_L2DSR": bpf.ForwardL2DSR, "FORWARD_DNAT": bpf.ForwardDNAT,
+		"FORWARD_IPIP": bpf.ForwardIPIP, "FORWARD_GUE": bpf.ForwardGUE,
+		"TRACK_AUTO": bpf.TrackAuto, "TRACK_ALWAYS": bpf.TrackAlways, "TRACK_NEVER": bpf.TrackNever,
+		"VIP_DNAT_BACKEND": bpf.VIPDNATBackend, "FEATURE_DNAT": bpf.FeatureDNAT,
 		"BACKEND_SERVES": bpf.BackendServes, "BACKEND_IPV6": bpf.BackendIPv6,
 	} {
 		if c, ok := header[name]; !ok || c != v {

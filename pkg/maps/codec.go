@@ -1,6 +1,7 @@
 package maps
 
 import (
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"net/netip"
@@ -53,9 +54,17 @@ func decodeVIP6Key(k bpf.Vip6Key) VIPKey {
 	return VIPKey{Address: decodeAddr(k.Address, true), Port: swap16(k.Port), Protocol: model.Protocol(k.Protocol)}
 }
 
-func encodeVIP(v VIP) bpf.Vip { return bpf.Vip{Service: v.Service, Source: v.Source} }
+func encodeVIP(v VIP) bpf.Vip {
+	out := bpf.Vip{Service: v.Service, Source: v.Source}
+	if v.DNATBackend {
+		out.Flags |= bpf.VIPDNATBackend
+	}
+	return out
+}
 
-func decodeVIP(v bpf.Vip) VIP { return VIP{Service: v.Service, Source: v.Source} }
+func decodeVIP(v bpf.Vip) VIP {
+	return VIP{Service: v.Service, Source: v.Source, DNATBackend: v.Flags&bpf.VIPDNATBackend != 0}
+}
 
 func ticks(d time.Duration) uint32 { return uint32((d + tick - 1) / tick) }
 
@@ -75,22 +84,40 @@ func encodeService(s Service) (bpf.Service, error) {
 			Udp:            ticks(s.Timeouts.UDP),
 		},
 	}
-	switch s.Forward {
-	case model.NAT:
-		out.Forward = bpf.ForwardNAT
-	case model.L2DSR:
-		out.Forward = bpf.ForwardL2DSR
-	default:
+	var ok bool
+	if out.Forward, ok = forwards[s.Forward]; !ok {
 		return out, fmt.Errorf("the data plane has no forwarding mode %v", s.Forward)
+	}
+	if out.Track, ok = tracks[cmp.Or(s.Track, model.TrackAuto)]; !ok {
+		return out, fmt.Errorf("the data plane has no tracking mode %v", s.Track)
 	}
 	return out, nil
 }
 
+var (
+	forwards = map[model.Forward]uint8{
+		model.NAT: bpf.ForwardNAT, model.L2DSR: bpf.ForwardL2DSR, model.DNAT: bpf.ForwardDNAT,
+		model.IPIP: bpf.ForwardIPIP, model.GUE: bpf.ForwardGUE,
+	}
+	tracks = map[model.Track]uint8{
+		model.TrackAuto: bpf.TrackAuto, model.TrackAlways: bpf.TrackAlways, model.TrackNever: bpf.TrackNever,
+	}
+)
+
+// keyOf is the inverse of the two above; the zero value if there is none.
+func keyOf[K comparable](m map[K]uint8, v uint8) (key K) {
+	for k, x := range m {
+		if x == v {
+			key = k
+		}
+	}
+	return key
+}
+
 // decodeService returns false for a place that holds no service.
 func decodeService(s bpf.Service) (Service, bool) {
-	modes := map[uint8]model.Forward{bpf.ForwardNAT: model.NAT, bpf.ForwardL2DSR: model.L2DSR}
 	return Service{
-		Forward: modes[s.Forward], FirstSource: s.FirstSource, Sources: s.Sources,
+		Forward: keyOf(forwards, s.Forward), Track: keyOf(tracks, s.Track), FirstSource: s.FirstSource, Sources: s.Sources,
 		Timeouts: model.Timeouts{
 			TCPSyn:         seconds(s.Timeouts.TcpSyn),
 			TCPEstablished: seconds(s.Timeouts.TcpEstablished),

@@ -11,7 +11,8 @@ import (
 // Contents is the exact content of every map that the control plane writes.
 // The zero value is an empty load balancer.
 type Contents struct {
-	// VIPs are the frontends and, with port and protocol 0, the source addresses.
+	// VIPs are the frontends, the backends of `dnat` services and, with port and
+	// protocol 0, the source addresses.
 	VIPs map[VIPKey]VIP
 	// Services by number, 1 to Sizes.Services-1.
 	Services map[uint32]Service
@@ -20,6 +21,10 @@ type Contents struct {
 	// never changed in place.
 	Tables map[uint32]Table
 	// Backends by number, 1 to Sizes.Backends-1.
+	// Tunnels are the outer headers by family: 0 is IPv4, 1 IPv6.
+	Tunnels map[uint32]Tunnel
+	// Features has the entry 0 if some service needs something of every packet.
+	Features map[uint32]Features
 	Backends map[uint32]Backend
 	// Sources by index, 0 to Sizes.Sources-1.
 	Sources map[uint32]netip.Addr
@@ -38,11 +43,16 @@ type VIP struct {
 	// Service is the service's number; 0 if the key is a source only.
 	Service uint32 `json:"service"`
 	// Source is the index of Address in Contents.Sources plus one if `nat`
+	// DNATBackend: a backend of a `dnat` service listens here, so that packets
+	// from here may be its replies.
+	DNATBackend bool `json:"dnat_backend,omitempty"`
 	// uses it as source; 0 if not. A frontend whose address is also a source
 	// carries it too.
 	Source uint16 `json:"source"`
 }
 
+	// Track; zero counts as [model.TrackAuto].
+	Track model.Track
 // Service is what the data plane knows of a service.
 type Service struct {
 	Forward model.Forward
@@ -67,6 +77,7 @@ type Table []uint32
 
 // Resolution of a timeout in the data plane.
 const tick = time.Duration(1 << 20)
+		Tunnels: clone(c.Tunnels), Features: clone(c.Features),
 
 // Clone copies everything but the tables' slots, which nobody changes.
 func (c Contents) Clone() Contents {

@@ -21,6 +21,8 @@ type Changes struct {
 	Tables   []Change[uint32, Table]
 	Backends []Change[uint32, Backend]
 	Sources  []Change[uint32, netip.Addr]
+	Tunnels  []Change[uint32, Tunnel]
+	Features []Change[uint32, Features]
 }
 
 // Diff returns what turns have into want.
@@ -31,12 +33,14 @@ func Diff(have, want Contents) Changes {
 		Tables:   diff(have.Tables, want.Tables, cmp.Compare[uint32], Table.Equal),
 		Backends: diff(have.Backends, want.Backends, cmp.Compare[uint32], equal[Backend]),
 		Sources:  diff(have.Sources, want.Sources, cmp.Compare[uint32], equal[netip.Addr]),
+		Tunnels:  diff(have.Tunnels, want.Tunnels, cmp.Compare[uint32], equal[Tunnel]),
+		Features: diff(have.Features, want.Features, cmp.Compare[uint32], equal[Features]),
 	}
 }
 
 // Len is the number of writes.
 func (c Changes) Len() int {
-	return len(c.VIPs) + len(c.Services) + len(c.Tables) + len(c.Backends) + len(c.Sources)
+	return len(c.VIPs) + len(c.Services) + len(c.Tables) + len(c.Backends) + len(c.Sources) + len(c.Tunnels) + len(c.Features)
 }
 
 // CompareVIPKeys orders by address, port, protocol.

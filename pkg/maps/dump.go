@@ -46,6 +46,9 @@ var dumpers = map[string]func(*Set) ([]DumpEntry, error){
 	tablesName:         (*Set).dumpTables,
 	backendsName:       (*Set).dumpBackends,
 	sourcesName:        (*Set).dumpSources,
+	tunnelsName:        (*Set).dumpTunnels,
+	vlansName:          (*Set).dumpVLANs,
+	featuresName:       (*Set).dumpFeatures,
 	flowsName:          (*Set).dumpFlows,
 	portsName:          (*Set).dumpPorts,
 	nextHopsName:       (*Set).dumpNextHops,
@@ -68,7 +71,7 @@ func Names() []string {
 
 // Loadable are the maps that a dump can be written back to.
 func Loadable() []string {
-	return []string{backendsName, servicesName, sourcesName, tablesName, "vips"}
+	return []string{backendsName, featuresName, servicesName, sourcesName, tablesName, tunnelsName, "vips"}
 }
 
 // Dump returns a map's content. It fails if there is no such map.

@@ -15,6 +15,7 @@ func (s *Set) Read() (Contents, error) {
 	c := Contents{}.Clone()
 	for _, read := range []func(*Contents) error{
 		s.readVIPs, s.readServices, s.readBackends, s.readSources, s.readTables,
+		s.readTunnels, s.readFeatures,
 	} {
 		if err := read(&c); err != nil {
 			return Contents{}, err
@@ -134,6 +135,8 @@ func (s *Set) Apply(c Changes) error {
 		func() error { return s.resetNew(c) },
 		func() error { return forEach(c.Sources, true, s.putSource) },
 		func() error { return forEach(c.Backends, true, s.putBackend) },
+		func() error { return forEach(c.Tunnels, true, s.putTunnel) },
+		func() error { return forEach(c.Features, true, s.putFeatures) },
 		func() error { return forEach(c.Services, true, s.putService) },
 		func() error { return forEach(c.Tables, true, s.putTable) },
 		func() error { return forEach(c.VIPs, true, s.putVIP) },
@@ -144,6 +147,8 @@ func (s *Set) Apply(c Changes) error {
 		func() error { return forEach(c.Sources, false, s.putSource) },
 	)
 }
+		func() error { return forEach(c.Features, false, s.putFeatures) },
+		func() error { return forEach(c.Tunnels, false, s.putTunnel) },
 
 // resetNew clears the counters of numbers that get an owner.
 func (s *Set) resetNew(c Changes) error {
@@ -209,10 +214,14 @@ func (s *Set) putVIP(k VIPKey, v *VIP) error {
 		err = m.Put(key, encodeVIP(*v))
 	}
 	if errors.Is(err, errFull) {
-		return fmt.Errorf("no room for frontend %v: %w (raise max_frontends)", k, err)
+		return fmt.Errorf("no room for %s %v: %w (raise max_frontends)", what, k, err)
+	}
+	what := "frontend"
+	if v != nil && v.Service == 0 && v.DNATBackend {
+		what = "dnat backend"
 	}
 	if err != nil {
-		return fmt.Errorf("write frontend %v: %w", k, err)
+		return fmt.Errorf("write %s %v: %w", what, k, err)
 	}
 	return nil
 }

@@ -21,6 +21,7 @@ const maxDump = 1 << 30
 type serviceJSON Service
 
 type serviceFields struct {
+	Track       model.Track       `json:"track"`
 	Forward     model.Forward     `json:"forward"`
 	FirstSource uint16            `json:"first_source"`
 	Sources     uint16            `json:"sources"`
@@ -37,7 +38,7 @@ func timeoutFields(t *model.Timeouts) map[string]*time.Duration {
 
 // MarshalJSON implements [json.Marshaler].
 func (s serviceJSON) MarshalJSON() ([]byte, error) {
-	out := serviceFields{s.Forward, s.FirstSource, s.Sources, map[string]string{}}
+	out := serviceFields{s.Forward, s.Track, s.FirstSource, s.Sources, map[string]string{}}
 	for name, d := range timeoutFields(&s.Timeouts) {
 		out.Timeouts[name] = d.String()
 	}
@@ -46,11 +47,11 @@ func (s serviceJSON) MarshalJSON() ([]byte, error) {
 
 // UnmarshalJSON implements [json.Unmarshaler].
 func (s *serviceJSON) UnmarshalJSON(b []byte) error {
-	var in serviceFields
+	in := serviceFields{Track: model.TrackAuto}
 	if err := strict(b, &in); err != nil {
 		return err
 	}
-	*s = serviceJSON{Forward: in.Forward, FirstSource: in.FirstSource, Sources: in.Sources}
+	*s = serviceJSON{Forward: in.Forward, Track: in.Track, FirstSource: in.FirstSource, Sources: in.Sources}
 	for name, d := range timeoutFields(&s.Timeouts) {
 		text, ok := in.Timeouts[name]
 		if !ok {
@@ -121,6 +122,8 @@ var entryParsers = map[string]func(rawEntry) (DumpEntry, error){
 	servicesName: parseEntry[uint32, serviceJSON],
 	tablesName:   parseEntry[uint32, Table],
 	backendsName: parseEntry[uint32, Backend],
+	tunnelsName:  parseEntry[uint32, Tunnel],
+	featuresName: parseEntry[uint32, Features],
 	sourcesName:  parseEntry[uint32, netip.Addr],
 }
 
@@ -153,6 +156,10 @@ func (d Dump) Contents(base Contents) (Contents, error) {
 	case backendsName:
 		c.Backends = entriesOf[uint32, Backend](d)
 	case sourcesName:
+	case tunnelsName:
+		c.Tunnels = entriesOf[uint32, Tunnel](d)
+	case featuresName:
+		c.Features = entriesOf[uint32, Features](d)
 		c.Sources = entriesOf[uint32, netip.Addr](d)
 	default:
 		return Contents{}, fmt.Errorf("map %q cannot be loaded", d.Map)
@@ -179,8 +186,21 @@ func (c Contents) check() error {
 		if a, ok := c.Sources[uint32(v.Source)-1]; v.Source != 0 && (!ok || a != k.Address) {
 			bad("address %v names source %d, which is not it", k.Address, v.Source-1)
 		}
-		if !k.Address.IsValid() || v.Service == 0 && v.Source == 0 {
-			bad("frontend %v means nothing: neither a service nor a source", k)
+		if !k.Address.IsValid() || v.Service == 0 && v.Source == 0 && !v.DNATBackend {
+			bad("frontend %v means nothing: neither a service nor a source nor a dnat backend", k)
+		}
+		if v.DNATBackend && !c.Features[0].DNAT {
+			bad("%v is a dnat backend, but the feature dnat is off: its replies would pass by", k)
+		}
+	}
+	for i, t := range c.Tunnels {
+		if err := t.check(i); err != nil {
+			bad("tunnel %d: %w", i, err)
+		}
+	}
+	for i, f := range c.Features {
+		if i != 0 || f == (Features{}) {
+			bad("features has the entry 0 alone, and only if something is on")
 		}
 	}
 	for id, s := range c.Services {

@@ -51,12 +51,17 @@ func sample() maps.Contents {
 			{Address: addr("10.0.0.1")}:                                    {Source: 1},
 			{Address: addr("2001:db8::1"), Port: 53, Protocol: model.UDP}:  {Service: 2},
 			{Address: addr("2001:db8::2"), Port: 443, Protocol: model.TCP}: {Service: 1},
+			{Address: addr("10.0.0.3"), Port: 443, Protocol: model.TCP}:    {DNATBackend: true},
+			{Address: addr("2001:db8::3"), Port: 443, Protocol: model.UDP}: {Service: 2, DNATBackend: true},
 		},
 		Services: map[uint32]maps.Service{
-			1: {Forward: model.NAT, FirstSource: 0, Sources: 2, Timeouts: model.Timeouts{
+			1: {Forward: model.NAT, Track: model.TrackAuto, FirstSource: 0, Sources: 2, Timeouts: model.Timeouts{
 				TCPSyn: time.Second, TCPEstablished: 7 * 24 * time.Hour, TCPFin: 61 * time.Second, TCPClosed: 10 * time.Second, UDP: time.Hour}},
-			2: {Forward: model.L2DSR, Timeouts: model.Timeouts{
+			2: {Forward: model.L2DSR, Track: model.TrackNever, Timeouts: model.Timeouts{
 				TCPSyn: 3 * time.Second, TCPEstablished: time.Hour, TCPFin: time.Minute, TCPClosed: time.Second, UDP: 59 * time.Second}},
+			3: {Forward: model.DNAT, Track: model.TrackAlways},
+			4: {Forward: model.IPIP, Track: model.TrackAuto},
+			5: {Forward: model.GUE, Track: model.TrackAlways},
 		},
 		Tables: map[uint32]maps.Table{1: table, 2: make(maps.Table, testSizes.Table)},
 		Backends: map[uint32]maps.Backend{
@@ -64,6 +69,11 @@ func sample() maps.Contents {
 			2: {Address: ap("[fd00::2]:8080"), Service: 1},
 		},
 		Sources: map[uint32]netip.Addr{0: addr("10.0.0.1"), 1: addr("10.0.0.9"), 2: addr("fd00::1")},
+		Tunnels: map[uint32]maps.Tunnel{
+			0: {Source: addr("10.9.0.0"), EntropyBits: 12, GUEPort: 6080},
+			1: {Source: addr("fd00:1::"), EntropyBits: 32, GUEPort: 5555},
+		},
+		Features: map[uint32]maps.Features{0: {DNAT: true}},
 	}
 }
 
@@ -102,6 +112,15 @@ func TestApplyErrors(t *testing.T) {
 		"source":     {func(c *maps.Contents) { c.Sources[4] = c.Sources[1] }, "max_sources"},
 		"table size": {func(c *maps.Contents) { c.Tables[1] = make(maps.Table, 13) }, "251"},
 		"forward":    {func(c *maps.Contents) { c.Services[1] = maps.Service{Forward: 9} }, "forwarding mode"},
+		"track":      {func(c *maps.Contents) { c.Services[1] = maps.Service{Forward: model.NAT, Track: 9} }, "tracking mode"},
+		"tunnel": {func(c *maps.Contents) {
+			c.Tunnels[1] = maps.Tunnel{Source: netip.MustParseAddr("10.0.0.1"), GUEPort: 1}
+		}, "1 is IPv6"},
+		"dnat backends": {func(c *maps.Contents) {
+			for i := range 17 {
+				c.VIPs[maps.VIPKey{Address: netip.AddrFrom4([4]byte{1, 1, 1, byte(i)}), Port: 1, Protocol: model.TCP}] = maps.VIP{DNATBackend: true}
+			}
+		}, "no room for dnat backend"},
 		"frontends": {func(c *maps.Contents) {
 			for i := range 17 {
 				c.VIPs[maps.VIPKey{Address: netip.AddrFrom4([4]byte{1, 1, 1, byte(i)}), Port: 1, Protocol: model.TCP}] = maps.VIP{Service: 1}
@@ -179,6 +198,7 @@ func TestParseDumpErrors(t *testing.T) {
 		{`{"map":"backends","entries":[{"key":1,"value":{"address":"10.0.0.1:1"}},{"key":1,"value":{"address":"10.0.0.1:1"}}]}`, "twice"},
 		{`{"map":"flows","entries":[]}`, "cannot be loaded"},
 		{`{"map":"vips","entries":[{"key":{"address":"10.0.0.1","port":80,"protocol":"sctp"},"value":{"service":1}}]}`, "sctp"},
+		{`{"map":"services","entries":[{"key":1,"value":{"forward":"nat","track":"often","timeouts":{}}}]}`, "often"},
 		{`{"map":"services","entries":[{"key":1,"value":{"forward":"nat","timeouts":{"udp":"1ms"}}}]}`, "timeout"},
 	} {
 		_, err := maps.ParseDump(strings.NewReader(c.in))
@@ -195,6 +215,12 @@ func TestDumpReferences(t *testing.T) {
 		{`{"map":"services","entries":[]}`, "names service 1"},
 		{`{"map":"sources","entries":[]}`, "draws from source 0"},
 		{`{"map":"vips","entries":[{"key":{"address":"10.0.0.7"},"value":{"source":1}}]}`, "names source 0"},
+		{`{"map":"features","entries":[]}`, "replies would pass by"},
+		{`{"map":"features","entries":[{"key":1,"value":{"dnat":true}}]}`, "entry 0 alone"},
+		{`{"map":"tunnels","entries":[{"key":0,"value":{"source":"fd00::1","entropy_bits":0,"gue_port":6080}}]}`, "0 is IPv4"},
+		{`{"map":"tunnels","entries":[{"key":0,"value":{"source":"10.0.0.1","entropy_bits":33,"gue_port":6080}}]}`, "33 bits"},
+		{`{"map":"tunnels","entries":[{"key":0,"value":{"source":"10.0.0.1","entropy_bits":1,"gue_port":6080}}]}`, "are not 0"},
+		{`{"map":"tunnels","entries":[{"key":0,"value":{"source":"10.0.0.1","entropy_bits":0,"gue_port":0}}]}`, "gue_port"},
 	} {
 		d, err := maps.ParseDump(strings.NewReader(c.in))
 		if err != nil {

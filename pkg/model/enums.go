@@ -26,6 +26,35 @@ const (
 	// L2DSR rewrites the MAC addresses only. The backend holds the VIP and
 	// answers the client directly.
 	L2DSR
+	// DNAT rewrites the destination only. The backend sees the client's
+	// address and answers through the load balancer, its gateway.
+	DNAT
+	// IPIP puts an outer IP header before the packet. The backend takes it
+	// off, holds the VIP and answers the client directly.
+	IPIP
+	// GUE puts outer IP and UDP headers before it, so that routers and network
+	// cards spread flows.
+	GUE
+)
+
+// RewritesPorts says whether a backend may listen on another port than the
+// frontend. These modes record every flow: replies need the record.
+func (f Forward) RewritesPorts() bool { return f == NAT || f == DNAT }
+
+// Tunnels says whether packets get an outer header.
+func (f Forward) Tunnels() bool { return f == IPIP || f == GUE }
+
+// Track is which flows of a service are recorded. [NAT] and [DNAT] record all.
+type Track uint8
+
+// The tracking modes.
+const (
+	// TrackAuto records the flows that a change of the table could move.
+	TrackAuto Track = iota + 1
+	// TrackAlways records every flow.
+	TrackAlways
+	// TrackNever records none.
+	TrackNever
 )
 
 // FailMode is what a service does when none of its backends is usable.
@@ -84,7 +113,8 @@ const (
 
 var (
 	protocolNames = map[Protocol]string{TCP: "tcp", UDP: "udp"}
-	forwardNames  = map[Forward]string{NAT: "nat", L2DSR: "l2dsr"}
+	forwardNames  = map[Forward]string{NAT: "nat", L2DSR: "l2dsr", DNAT: "dnat", IPIP: "ipip", GUE: "gue"}
+	trackNames    = map[Track]string{TrackAuto: "auto", TrackAlways: "always", TrackNever: "never"}
 	failNames     = map[FailMode]string{FailOpen: "open", FailClosed: "closed"}
 	attachNames   = map[AttachMode]string{AttachAuto: "auto", AttachNative: "native", AttachGeneric: "generic", AttachTC: "tc"}
 	nextHopNames  = map[NextHop]string{NextHopFIB: "fib", NextHopGatewayMAC: "gateway-mac"}
@@ -93,6 +123,7 @@ var (
 
 func (p Protocol) String() string   { return nameOf(protocolNames, p) }
 func (f Forward) String() string    { return nameOf(forwardNames, f) }
+func (t Track) String() string      { return nameOf(trackNames, t) }
 func (f FailMode) String() string   { return nameOf(failNames, f) }
 func (a AttachMode) String() string { return nameOf(attachNames, a) }
 func (n NextHop) String() string    { return nameOf(nextHopNames, n) }
@@ -103,6 +134,9 @@ func (p Protocol) MarshalText() ([]byte, error) { return []byte(p.String()), nil
 
 // MarshalText implements [encoding.TextMarshaler].
 func (f Forward) MarshalText() ([]byte, error) { return []byte(f.String()), nil }
+
+// MarshalText implements [encoding.TextMarshaler].
+func (t Track) MarshalText() ([]byte, error) { return []byte(t.String()), nil }
 
 // MarshalText implements [encoding.TextMarshaler].
 func (f FailMode) MarshalText() ([]byte, error) { return []byte(f.String()), nil }
@@ -121,6 +155,9 @@ func (p *Protocol) UnmarshalText(b []byte) error { return parse(p, protocolNames
 
 // UnmarshalText implements [encoding.TextUnmarshaler].
 func (f *Forward) UnmarshalText(b []byte) error { return parse(f, forwardNames, "forwarding mode", b) }
+
+// UnmarshalText implements [encoding.TextUnmarshaler].
+func (t *Track) UnmarshalText(b []byte) error { return parse(t, trackNames, "tracking mode", b) }
 
 // UnmarshalText implements [encoding.TextUnmarshaler].
 func (f *FailMode) UnmarshalText(b []byte) error { return parse(f, failNames, "fail mode", b) }

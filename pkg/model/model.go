@@ -28,6 +28,13 @@ type Settings struct {
 	// backends, of both families. Empty: the daemon takes, per family, the
 	// address the kernel would use towards the first backend.
 	Sources []netip.Addr
+	// TunnelSources are the outer source addresses of `ipip` and `gue`, at most
+	// one of each family. Of a prefix the flow's entropy fills the host bits, of
+	// IPv6 the last 32 at most; a prefix of full length is one fixed address.
+	// Empty: as with Sources, the kernel's choice.
+	TunnelSources []netip.Prefix
+	// GUEPort is the destination port of `gue`.
+	GUEPort uint16
 	// NATPorts is the range of source ports for `nat`. It should not overlap
 	// net.ipv4.ip_local_port_range if a source is an address of this host. At start.
 	NATPorts PortRange
@@ -61,6 +68,7 @@ type Service struct {
 	// Frontends is where the service is reached; all of one protocol.
 	Frontends []Frontend
 	Forward   Forward
+	Track     Track
 	Fail      FailMode
 	// Backends are static ones, in the order of the configuration.
 	Backends []Backend
