@@ -21,13 +21,13 @@ type Contents struct {
 	// never changed in place.
 	Tables map[uint32]Table
 	// Backends by number, 1 to Sizes.Backends-1.
+	Backends map[uint32]Backend
+	// Sources by index, 0 to Sizes.Sources-1.
+	Sources map[uint32]netip.Addr
 	// Tunnels are the outer headers by family: 0 is IPv4, 1 IPv6.
 	Tunnels map[uint32]Tunnel
 	// Features has the entry 0 if some service needs something of every packet.
 	Features map[uint32]Features
-	Backends map[uint32]Backend
-	// Sources by index, 0 to Sizes.Sources-1.
-	Sources map[uint32]netip.Addr
 }
 
 // VIPKey is the key of a frontend, or of a source address if Port and Protocol
@@ -43,19 +43,19 @@ type VIP struct {
 	// Service is the service's number; 0 if the key is a source only.
 	Service uint32 `json:"service"`
 	// Source is the index of Address in Contents.Sources plus one if `nat`
-	// DNATBackend: a backend of a `dnat` service listens here, so that packets
-	// from here may be its replies.
-	DNATBackend bool `json:"dnat_backend,omitempty"`
 	// uses it as source; 0 if not. A frontend whose address is also a source
 	// carries it too.
 	Source uint16 `json:"source"`
+	// DNATBackend: a backend of a `dnat` service listens here, so that packets
+	// from here may be its replies.
+	DNATBackend bool `json:"dnat_backend,omitempty"`
 }
 
-	// Track; zero counts as [model.TrackAuto].
-	Track model.Track
 // Service is what the data plane knows of a service.
 type Service struct {
 	Forward model.Forward
+	// Track; zero counts as [model.TrackAuto].
+	Track model.Track
 	// FirstSource and Sources are the run of Contents.Sources (all of one
 	// family) that `nat` draws from.
 	FirstSource, Sources uint16
@@ -77,13 +77,13 @@ type Table []uint32
 
 // Resolution of a timeout in the data plane.
 const tick = time.Duration(1 << 20)
-		Tunnels: clone(c.Tunnels), Features: clone(c.Features),
 
 // Clone copies everything but the tables' slots, which nobody changes.
 func (c Contents) Clone() Contents {
 	return Contents{
 		VIPs: clone(c.VIPs), Services: clone(c.Services), Tables: clone(c.Tables),
 		Backends: clone(c.Backends), Sources: clone(c.Sources),
+		Tunnels: clone(c.Tunnels), Features: clone(c.Features),
 	}
 }
 

@@ -134,9 +134,9 @@ func (s *Set) Apply(c Changes) error {
 	return firstError(
 		func() error { return s.resetNew(c) },
 		func() error { return forEach(c.Sources, true, s.putSource) },
-		func() error { return forEach(c.Backends, true, s.putBackend) },
 		func() error { return forEach(c.Tunnels, true, s.putTunnel) },
 		func() error { return forEach(c.Features, true, s.putFeatures) },
+		func() error { return forEach(c.Backends, true, s.putBackend) },
 		func() error { return forEach(c.Services, true, s.putService) },
 		func() error { return forEach(c.Tables, true, s.putTable) },
 		func() error { return forEach(c.VIPs, true, s.putVIP) },
@@ -144,11 +144,11 @@ func (s *Set) Apply(c Changes) error {
 		func() error { return forEach(c.Tables, false, s.putTable) },
 		func() error { return forEach(c.Services, false, s.putService) },
 		func() error { return forEach(c.Backends, false, s.putBackend) },
+		func() error { return forEach(c.Features, false, s.putFeatures) },
+		func() error { return forEach(c.Tunnels, false, s.putTunnel) },
 		func() error { return forEach(c.Sources, false, s.putSource) },
 	)
 }
-		func() error { return forEach(c.Features, false, s.putFeatures) },
-		func() error { return forEach(c.Tunnels, false, s.putTunnel) },
 
 // resetNew clears the counters of numbers that get an owner.
 func (s *Set) resetNew(c Changes) error {
@@ -213,12 +213,12 @@ func (s *Set) putVIP(k VIPKey, v *VIP) error {
 	} else {
 		err = m.Put(key, encodeVIP(*v))
 	}
-	if errors.Is(err, errFull) {
-		return fmt.Errorf("no room for %s %v: %w (raise max_frontends)", what, k, err)
-	}
 	what := "frontend"
 	if v != nil && v.Service == 0 && v.DNATBackend {
 		what = "dnat backend"
+	}
+	if errors.Is(err, errFull) {
+		return fmt.Errorf("no room for %s %v: %w (raise max_frontends)", what, k, err)
 	}
 	if err != nil {
 		return fmt.Errorf("write %s %v: %w", what, k, err)

@@ -21,8 +21,8 @@ const maxDump = 1 << 30
 type serviceJSON Service
 
 type serviceFields struct {
-	Track       model.Track       `json:"track"`
 	Forward     model.Forward     `json:"forward"`
+	Track       model.Track       `json:"track"`
 	FirstSource uint16            `json:"first_source"`
 	Sources     uint16            `json:"sources"`
 	Timeouts    map[string]string `json:"timeouts"`
@@ -122,9 +122,9 @@ var entryParsers = map[string]func(rawEntry) (DumpEntry, error){
 	servicesName: parseEntry[uint32, serviceJSON],
 	tablesName:   parseEntry[uint32, Table],
 	backendsName: parseEntry[uint32, Backend],
+	sourcesName:  parseEntry[uint32, netip.Addr],
 	tunnelsName:  parseEntry[uint32, Tunnel],
 	featuresName: parseEntry[uint32, Features],
-	sourcesName:  parseEntry[uint32, netip.Addr],
 }
 
 func parseEntry[K, V any](raw rawEntry) (DumpEntry, error) {
@@ -156,11 +156,11 @@ func (d Dump) Contents(base Contents) (Contents, error) {
 	case backendsName:
 		c.Backends = entriesOf[uint32, Backend](d)
 	case sourcesName:
+		c.Sources = entriesOf[uint32, netip.Addr](d)
 	case tunnelsName:
 		c.Tunnels = entriesOf[uint32, Tunnel](d)
 	case featuresName:
 		c.Features = entriesOf[uint32, Features](d)
-		c.Sources = entriesOf[uint32, netip.Addr](d)
 	default:
 		return Contents{}, fmt.Errorf("map %q cannot be loaded", d.Map)
 	}
