@@ -8,7 +8,9 @@ import (
 	"time"
 
 	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
 
+	"github.com/xlb-io/xlb/bpf"
 	"github.com/xlb-io/xlb/internal/testlab"
 	"github.com/xlb-io/xlb/pkg/model"
 )
@@ -104,6 +106,9 @@ func (st *stage) newDriver(t traffic) (*driver, error) {
 			return nil, fmt.Errorf("set %s: %w", name, err)
 		}
 	}
+	if err := likeDataPlane(spec); err != nil {
+		return nil, err
+	}
 	c, err := ebpf.NewCollection(spec)
 	if err != nil {
 		return nil, fmt.Errorf("load wrapper: %w", err)
@@ -119,6 +124,21 @@ func (st *stage) newDriver(t traffic) (*driver, error) {
 		}
 	}
 	return &driver{collection: c, frame: frame, context: hook.context(len(frame), st.ingress), hook: t.hook}, nil
+}
+
+// likeDataPlane lets XDP programs accept frames in several buffers if the data
+// plane's does: tail calls are among such programs, or among others.
+func likeDataPlane(spec *ebpf.CollectionSpec) error {
+	dataPlane, err := bpf.LoadXdp()
+	if err != nil {
+		return fmt.Errorf("read compiled data plane: %w", err)
+	}
+	for _, p := range spec.Programs {
+		if p.Type == ebpf.XDP {
+			p.Flags |= dataPlane.Programs["xlb_xdp"].Flags & unix.BPF_F_XDP_HAS_FRAGS
+		}
+	}
+	return nil
 }
 
 // build returns the frame, as short as Ethernet allows and a multiple of 8
