@@ -44,6 +44,7 @@ func sample() maps.Contents {
 	for i := range table {
 		table[i] = uint32(i%2 + 1)
 	}
+	minute := model.Timeouts{TCPSyn: time.Minute, TCPEstablished: time.Minute, TCPFin: time.Minute, TCPClosed: time.Minute, UDP: time.Minute}
 	return maps.Contents{
 		VIPs: map[maps.VIPKey]maps.VIP{
 			{Address: addr("192.0.2.1"), Port: 443, Protocol: model.TCP}:   {Service: 1},
@@ -59,9 +60,9 @@ func sample() maps.Contents {
 				TCPSyn: time.Second, TCPEstablished: 7 * 24 * time.Hour, TCPFin: 61 * time.Second, TCPClosed: 10 * time.Second, UDP: time.Hour}},
 			2: {Forward: model.L2DSR, Track: model.TrackNever, Timeouts: model.Timeouts{
 				TCPSyn: 3 * time.Second, TCPEstablished: time.Hour, TCPFin: time.Minute, TCPClosed: time.Second, UDP: 59 * time.Second}},
-			3: {Forward: model.DNAT, Track: model.TrackAlways},
-			4: {Forward: model.IPIP, Track: model.TrackAuto},
-			5: {Forward: model.GUE, Track: model.TrackAlways},
+			3: {Forward: model.DNAT, Track: model.TrackAlways, Timeouts: minute},
+			4: {Forward: model.IPIP, Track: model.TrackAuto, Timeouts: minute},
+			5: {Forward: model.GUE, Track: model.TrackAlways, Timeouts: minute},
 		},
 		Tables: map[uint32]maps.Table{1: table, 2: make(maps.Table, testSizes.Table)},
 		Backends: map[uint32]maps.Backend{
