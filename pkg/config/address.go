@@ -41,6 +41,8 @@ var (
 	addressKind = textOf("IP address", "unicast IPv4 or IPv6", `^[0-9A-Fa-f.:]+$`,
 		func(s string) (netip.Addr, *problem) { return address(s, s) })
 
+	tunnelSourceKind = textOf("tunnel source", "IP address or prefix; IPv4 /8 to /31, IPv6 /8 to /127", `^[0-9A-Fa-f.:]+(/[0-9]{1,3})?$`, tunnelSource)
+
 	frontendKind = textOf("frontend", "`tcp://VIP:port` or `udp://VIP:port`; IPv6 in brackets", `^(tcp|udp)://([0-9.]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}$`, frontend)
 
 	// A backend's port may be absent: 0.
@@ -148,6 +150,32 @@ func frontend(s string) (model.Frontend, *problem) {
 		return model.Frontend{}, &problem{fmt.Sprintf("frontend %s has no port", quote(s)), form}
 	}
 	return model.Frontend{VIP: ap.Addr(), Port: ap.Port(), Protocol: proto}, p
+}
+
+// tunnelSource returns an address alone as the prefix of its full length.
+func tunnelSource(s string) (netip.Prefix, *problem) {
+	host, text, isPrefix := strings.Cut(s, "/")
+	a, p := address(host, s)
+	if p != nil {
+		return netip.Prefix{}, p
+	}
+	if !isPrefix {
+		return netip.PrefixFrom(a, a.BitLen()), nil
+	}
+	const shortest = 8
+	limits := fmt.Sprintf("%d to %d for %s; for one address leave it out", shortest, a.BitLen()-1, family(a))
+	length, err := strconv.Atoi(text)
+	switch {
+	case !digits.MatchString(text):
+		return netip.Prefix{}, &problem{fmt.Sprintf("%s: prefix length %s is not a number", s, quote(text)), limits}
+	case err != nil || length < shortest || length >= a.BitLen():
+		return netip.Prefix{}, &problem{fmt.Sprintf("%s: prefix length %s is out of range", s, text), limits}
+	}
+	prefix := netip.PrefixFrom(a, length)
+	if prefix.Masked() != prefix {
+		return netip.Prefix{}, &problem{s + " has bits set behind its prefix, which the flow fills", "write " + prefix.Masked().String()}
+	}
+	return prefix, nil
 }
 
 func portRange(s string) (model.PortRange, *problem) {

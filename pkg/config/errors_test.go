@@ -14,7 +14,7 @@ func TestSettingsErrors(t *testing.T) {
 		{"empty", "", `x.yaml:1:1: the file is empty (give at least "interfaces: eth0")`},
 		{"comments only", "# nothing\n\n# here\n", `x.yaml:1:1: the file is empty (give at least "interfaces: eth0")`},
 		{"two documents", "interfaces: eth0\n---\ninterfaces: eth1\n", `x.yaml:3:1: a second document in the file (a configuration is one document; remove the "---" before it)`},
-		{"a list", "- eth0\n", "x.yaml:1:1: must be a mapping of keys to values, not a list (keys: interfaces, attach, next_hop, gateway_mac, sources, nat_ports, flow_table_size, table_size, max_services, max_frontends, max_backends, max_sources, defaults, services)"},
+		{"a list", "- eth0\n", "x.yaml:1:1: must be a mapping of keys to values, not a list (keys: interfaces, attach, next_hop, gateway_mac, sources, tunnel_sources, gue_port, nat_ports, flow_table_size, table_size, max_services, max_frontends, max_backends, max_sources, defaults, services)"},
 		{"null", "~\n", "x.yaml:1:1: has no value (give one or remove the key)"},
 		{"invalid UTF-8", "interfaces: eth0\n# é\xff\n", "x.yaml:2:4: the file is not valid UTF-8 (save it as UTF-8)"},
 		{"a tab", "interfaces:\n\t- eth0\n", "x.yaml:2:1: found character '\t' that cannot start any token (indent with spaces, not tabs, and quote values that start with a special character)"},
@@ -39,7 +39,7 @@ func TestSettingsErrors(t *testing.T) {
 
 		{"unknown key", "interfaces: eth0\ninterface: eth1\nzzz: 1\n", lines(
 			`x.yaml:2:1: unknown key "interface" in file (did you mean "interfaces"?)`,
-			`x.yaml:3:1: unknown key "zzz" in file (known: interfaces, attach, next_hop, gateway_mac, sources, nat_ports, flow_table_size, table_size, max_services, max_frontends, max_backends, max_sources, defaults, services)`)},
+			`x.yaml:3:1: unknown key "zzz" in file (known: interfaces, attach, next_hop, gateway_mac, sources, tunnel_sources, gue_port, nat_ports, flow_table_size, table_size, max_services, max_frontends, max_backends, max_sources, defaults, services)`)},
 		{"dashes for underscores", "interfaces: eth0\nnext-hop: fib\n", `x.yaml:2:1: unknown key "next-hop" in file (did you mean "next_hop"?)`},
 		{"duplicate key", "interfaces: eth0\nattach: tc\nattach: tc\n", `x.yaml:3:1: the key "attach" is given twice (first at x.yaml:2:1)`},
 		{"duplicate quoted key", "interfaces: eth0\nattach: tc\n\"attach\": tc\n", `x.yaml:3:1: the key "attach" is given twice (first at x.yaml:2:1)`},
@@ -68,6 +68,22 @@ func TestSettingsErrors(t *testing.T) {
 			`x.yaml:2:138: sources: ::ffff:192.0.2.9 is an IPv4-mapped IPv6 address, which never appears in a packet (write 192.0.2.9)`)},
 		{"source twice", "interfaces: eth0\nsources: [2001:db8::1, 2001:db8:0:0::1]\n", "x.yaml:2:24: duplicate source 2001:db8::1 (first at x.yaml:2:11)"},
 		{"too many sources", "interfaces: eth0\nmax_sources: 2\nsources: [192.0.2.1, 192.0.2.2, 192.0.2.3, 192.0.2.4]\n", "x.yaml:3:33: 4 sources, but there is room for 2 (raise max_sources)"},
+
+		{"tunnel_sources", "interfaces: eth0\ntunnel_sources: [10.0.0.0/7, 10.0.0.1/32, 10.0.0.1/x, 10.0.0.1/24, 'fd00::1/64', fd00::/128, fd00::/7, 127.0.0.0/8, a/8, 10.0.0.0/99999, ::ffff:192.0.2.9]\n", lines(
+			`x.yaml:2:18: tunnel_sources: 10.0.0.0/7: prefix length 7 is out of range (8 to 31 for IPv4; for one address leave it out)`,
+			`x.yaml:2:30: tunnel_sources: 10.0.0.1/32: prefix length 32 is out of range (8 to 31 for IPv4; for one address leave it out)`,
+			`x.yaml:2:43: tunnel_sources: 10.0.0.1/x: prefix length "x" is not a number (8 to 31 for IPv4; for one address leave it out)`,
+			`x.yaml:2:55: tunnel_sources: 10.0.0.1/24 has bits set behind its prefix, which the flow fills (write 10.0.0.0/24)`,
+			`x.yaml:2:68: tunnel_sources: fd00::1/64 has bits set behind its prefix, which the flow fills (write fd00::/64)`,
+			`x.yaml:2:82: tunnel_sources: fd00::/128: prefix length 128 is out of range (8 to 127 for IPv6; for one address leave it out)`,
+			`x.yaml:2:94: tunnel_sources: fd00::/7: prefix length 7 is out of range (8 to 127 for IPv6; for one address leave it out)`,
+			`x.yaml:2:104: tunnel_sources: 127.0.0.0/8 is a loopback address, which never leaves its host (give an address that other hosts can reach)`,
+			`x.yaml:2:117: tunnel_sources: "a" is not an IP address (for example 192.0.2.1 or 2001:db8::1; names are not looked up)`,
+			`x.yaml:2:122: tunnel_sources: 10.0.0.0/99999: prefix length 99999 is out of range (8 to 31 for IPv4; for one address leave it out)`,
+			`x.yaml:2:138: tunnel_sources: ::ffff:192.0.2.9 is an IPv4-mapped IPv6 address, which never appears in a packet (write 192.0.2.9)`)},
+		{"two tunnel sources", "interfaces: eth0\ntunnel_sources: [192.0.2.1, 'fd00::/64', 192.0.2.0/24]\n",
+			"x.yaml:2:42: a second IPv4 tunnel source (one of each family; a prefix holds many addresses; first at x.yaml:2:18)"},
+		{"gue_port", "interfaces: eth0\ngue_port: 0\n", "x.yaml:2:11: gue_port: 0 is out of range (1 to 65535)"},
 
 		{"nat_ports number", "interfaces: eth0\nnat_ports: 1024\n", `x.yaml:2:12: nat_ports: must be a text (port range), not 1024 (if it is meant so, quote it: "1024")`},
 		{"nat_ports text", "interfaces: eth0\nnat_ports: all\n", `x.yaml:2:12: nat_ports: "all" is not a range of ports (for example 1024-32767)`},

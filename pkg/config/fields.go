@@ -40,6 +40,11 @@ var fileKind = needed(object("file", "The file is a mapping of these keys.",
 	of("sources", listOf(addressKind), func(f *rawFile) *opt[[]opt[netip.Addr]] { return &f.sources }, about{
 		doc:    "Addresses that `nat` services use as source towards backends. If given, there must be one of each family that a `nat` service uses.",
 		defDoc: "per family, the address the kernel would use towards the first backend", example: "[192.0.2.1, 2001:db8::1]"}),
+	of("tunnel_sources", listOf(tunnelSourceKind), func(f *rawFile) *opt[[]opt[netip.Prefix]] { return &f.tunnelSources }, about{
+		doc:    "Outer source addresses of `ipip` and `gue`, at most one per family. Of a prefix the flow fills the host bits (of IPv6 the last 32 at most), so that the network cards of backends spread flows over their queues by the outer header; with `gue` the UDP source port does that anyway. Backends must accept the whole prefix as source. If given, there must be one of each family that a tunnelled backend has.",
+		defDoc: "per family, the address the kernel would use towards the first tunnelled backend", example: `[192.0.2.1, "fd00:1::/64"]`}),
+	of("gue_port", portKind, func(f *rawFile) *opt[uint16] { return &f.guePort }, about{
+		doc: "The UDP port at which backends take `gue` packets.", def: int(settings.GUEPort), example: "6081"}),
 	of("nat_ports", portRangeKind, func(f *rawFile) *opt[model.PortRange] { return &f.natPorts }, about{
 		doc: "Source ports for `nat`. More ports allow more flows per source and backend. Keep it apart from `net.ipv4.ip_local_port_range` if a source is an address of this host.",
 		def: "1024-32767", example: "1024-65535", atStart: true}),
@@ -52,7 +57,7 @@ var fileKind = needed(object("file", "The file is a mapping of these keys.",
 	of("max_services", integer(1, 65536), func(f *rawFile) *opt[int] { return &f.maxServices }, about{
 		doc: "Room for services in the kernel's maps.", def: settings.MaxServices, example: "256", atStart: true}),
 	of("max_frontends", integer(1, 1<<20), func(f *rawFile) *opt[int] { return &f.maxFrontends }, about{
-		doc: "Room for frontends of all services.", def: settings.MaxFrontends, example: "1024", atStart: true}),
+		doc: "Room for frontends of all services. The backends of `dnat` services count too, once per address, port and protocol.", def: settings.MaxFrontends, example: "1024", atStart: true}),
 	of("max_backends", integer(1, 1<<20), func(f *rawFile) *opt[int] { return &f.maxBackends }, about{
 		doc: "Room for backends of all services; one address and port that serves several services counts for each.", def: settings.MaxBackends, example: "65536", atStart: true}),
 	of("max_sources", integer(1, 1024), func(f *rawFile) *opt[int] { return &f.maxSources }, about{
@@ -73,9 +78,20 @@ var serviceKind = needed(object("service", "Frontends that share backends. Keys 
 
 func commonFields[T any](inner func(*T) *rawCommon) []field[T] {
 	return within(inner,
-		of("forward", enum(model.NAT, model.L2DSR), func(c *rawCommon) *opt[model.Forward] { return &c.forward }, about{
-			doc: "`nat` rewrites addresses and ports; replies come back through xlb, backends need no preparation. `l2dsr` rewrites MAC addresses only; the backend holds the VIP, is on the same link and answers the client directly.",
+		of("forward", enum(model.NAT, model.DNAT, model.L2DSR, model.IPIP, model.GUE), func(c *rawCommon) *opt[model.Forward] { return &c.forward }, about{
+			doc: "`nat` rewrites both addresses and ports: replies come back through xlb, backends need no preparation and see xlb's address. " +
+				"`dnat` rewrites the destination only: backends see the client's address, and xlb must be their gateway, for replies pass it too. " +
+				"`l2dsr` rewrites MAC addresses only: the backend holds the VIP, is on the same link and answers the client directly. " +
+				"`ipip` puts an IP header before the packet: the backend may be behind routers, takes the header off, holds the VIP and answers directly; packets grow by 20 bytes (IPv6 40). " +
+				"`gue` is `ipip` with a UDP header between, so that routers and network cards spread flows; 8 bytes more.",
 			def: model.NAT, example: "l2dsr"}),
+		of("track", enum(model.TrackAuto, model.TrackAlways, model.TrackNever), func(c *rawCommon) *opt[model.Track] { return &c.track }, about{
+			doc: "Which flows are recorded where replies do not need it (`l2dsr`, `ipip`, `gue`). " +
+				"`auto`: those that a change of the table could move. A TCP SYN goes to the new backend and what is under way stays; of UDP, unknown flows stay for one `timeouts.udp` with the backend that their slot had before, then they take the new one. While nothing changes it takes no memory and no time, and a SYN flood costs nothing. " +
+				"`always`: every one, so that flows survive even where a balancer's table is built anew; each packet pays a look-up, and a flood can fill the flow table. " +
+				"`never`: none; a change moves the flows whose slot changed. " +
+				"`nat` and `dnat` record every flow: `auto` and `always` are the same there, `never` is refused.",
+			def: model.TrackAuto, example: "always"}),
 		of("fail", enum(model.FailOpen, model.FailClosed), func(c *rawCommon) *opt[model.FailMode] { return &c.fail }, about{
 			doc: "When no backend is usable: `open` uses them all, for a broken probe must not take a working service down; `closed` drops.",
 			def: model.FailOpen, example: "closed"}),

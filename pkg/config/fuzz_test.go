@@ -24,6 +24,7 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte("interfaces: *a\n<<: [{}, &a x]\n? b\n: |\n  c\n--- %\n"))
 	f.Add([]byte("{interfaces: [e:0], services: {a: {frontends: [tcp://1.2.3.4:5], backends: [1.2.3.4:6, ::2]}}}"))
 	f.Add([]byte("interfaces: eth0\nservices:\n  a: &a {frontends: udp://1.2.3.4:5, backends: [1.2.3.5]}\n  b: {<<: *a, frontends: 'udp://[2001::1]:5', forward: l2dsr}\n"))
+	f.Add([]byte("interfaces: eth0\ntunnel_sources: [10.0.0.0/31, fd00::/8]\nservices:\n  a: {frontends: tcp://1.2.3.4:5, backends: ['::1:2'], forward: ipip, track: never}\n  b: {frontends: tcp://1.2.3.5:5, backends: [1.2.3.6], forward: dnat}\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		cfg, err := Parse("f", data)
 		if err != nil {
@@ -41,7 +42,7 @@ func FuzzParse(f *testing.F) {
 		checkModel(t, cfg)
 		checkSchema(t, data)
 		again, err := Parse("f", data)
-		if err != nil || !cmp.Equal(cfg, again, compareAddrs, compareAddrPorts) {
+		if err != nil || !cmp.Equal(cfg, again, compareAddrs, compareAddrPorts, comparePrefixes) {
 			t.Errorf("a second reading differs: %v", err)
 		}
 	})
@@ -71,6 +72,13 @@ func checkModel(t *testing.T, cfg *model.Config) {
 		must(usable(a), "source %v", a)
 		families[a.Is4()] = true
 	}
+	tunnels := map[bool]bool{}
+	for _, p := range s.TunnelSources {
+		must(usable(p.Addr()) && p.Masked() == p && p.Bits() >= 8 && !tunnels[p.Addr().Is4()], "tunnel source %v", p)
+		tunnels[p.Addr().Is4()] = true
+	}
+	must(s.GUEPort > 0, "gue_port 0")
+	dnat := map[model.Frontend]bool{}
 	names, frontends, backends := map[string]bool{}, map[model.Frontend]bool{}, 0
 	for _, svc := range cfg.Services {
 		must(serviceName.MatchString(svc.Name) && !names[svc.Name], "name %q", svc.Name)
@@ -80,21 +88,27 @@ func checkModel(t *testing.T, cfg *model.Config) {
 		for _, f := range svc.Frontends {
 			must(usable(f.VIP) && f.Port > 0 && !frontends[f], "frontend %v", f)
 			must(f.Protocol == first.Protocol && (f.Protocol == model.TCP || f.Protocol == model.UDP), "protocol of %v", f)
-			must(svc.Forward != model.NAT || f.VIP.Is4() == first.VIP.Is4(), "family of %v", f)
-			must(svc.Forward != model.L2DSR || f.Port == first.Port, "port of %v", f)
+			must(!svc.Forward.RewritesPorts() || f.VIP.Is4() == first.VIP.Is4(), "family of %v", f)
+			must(svc.Forward.RewritesPorts() || f.Port == first.Port, "port of %v", f)
 			frontends[f] = true
 		}
 		own := map[netip.AddrPort]bool{}
 		for _, b := range svc.Backends {
 			must(usable(b.Address.Addr()) && b.Address.Port() > 0 && !own[b.Address], "backend %v", b)
-			must(svc.Forward != model.NAT || b.Address.Addr().Is4() == first.VIP.Is4(), "family of %v", b)
-			must(svc.Forward != model.L2DSR || b.Address.Port() == first.Port, "port of %v", b)
+			must(!svc.Forward.RewritesPorts() || b.Address.Addr().Is4() == first.VIP.Is4(), "family of %v", b)
+			must(svc.Forward.RewritesPorts() || b.Address.Port() == first.Port, "port of %v", b)
 			must(!frontends[model.Frontend{VIP: b.Address.Addr(), Port: b.Address.Port(), Protocol: first.Protocol}] ||
 				!hasFrontend(svc, b.Address), "loop through %v", b)
+			must(!svc.Forward.Tunnels() || len(tunnels) == 0 || tunnels[b.Address.Addr().Is4()], "no tunnel source for %v", b)
+			if svc.Forward == model.DNAT {
+				dnat[model.Frontend{VIP: b.Address.Addr(), Port: b.Address.Port(), Protocol: first.Protocol}] = true
+			}
 			own[b.Address] = true
 			backends++
 		}
-		must(svc.Forward == model.NAT || svc.Forward == model.L2DSR, "forward %v", svc.Forward)
+		must(svc.Forward >= model.NAT && svc.Forward <= model.GUE, "forward %v", svc.Forward)
+		must(svc.Track >= model.TrackAuto && svc.Track <= model.TrackNever, "track %v", svc.Track)
+		must(svc.Track != model.TrackNever || svc.Forward != model.NAT && svc.Forward != model.DNAT, "%v with track %v", svc.Forward, svc.Track)
 		must(svc.Fail == model.FailOpen || svc.Fail == model.FailClosed, "fail %v", svc.Fail)
 		must(svc.Forward != model.NAT || len(s.Sources) == 0 || families[first.VIP.Is4()], "%s: no source", svc.Name)
 		for _, d := range []time.Duration{svc.Timeouts.TCPSyn, svc.Timeouts.TCPEstablished, svc.Timeouts.TCPFin, svc.Timeouts.TCPClosed, svc.Timeouts.UDP} {
@@ -104,7 +118,10 @@ func checkModel(t *testing.T, cfg *model.Config) {
 			t.Errorf("%s: %v", svc.Name, err)
 		}
 	}
-	must(len(frontends) <= s.MaxFrontends && backends <= s.MaxBackends, "caps of frontends or backends")
+	for d := range dnat {
+		must(!frontends[d], "%v is a frontend and a dnat backend", d)
+	}
+	must(len(frontends)+len(dnat) <= s.MaxFrontends && backends <= s.MaxBackends, "caps of frontends or backends")
 }
 
 func hasFrontend(s model.Service, a netip.AddrPort) bool {

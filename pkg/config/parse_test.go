@@ -16,11 +16,12 @@ import (
 )
 
 var compareAddrs = cmp.Comparer(func(a, b netip.Addr) bool { return a == b })
+var comparePrefixes = cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })
 var compareAddrPorts = cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b })
 
 func equal(t *testing.T, want, got any) {
 	t.Helper()
-	if diff := cmp.Diff(want, got, compareAddrs, compareAddrPorts); diff != "" {
+	if diff := cmp.Diff(want, got, compareAddrs, compareAddrPorts, comparePrefixes); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
@@ -59,6 +60,8 @@ attach: native
 next_hop: gateway-mac
 gateway_mac: 02:00:00:00:00:aF
 sources: [192.0.2.1, 2001:db8::1]
+tunnel_sources: [192.0.2.0/28, 2001:db8::1]
+gue_port: 6081
 nat_ports: 2000-3000
 flow_table_size: 1000000
 table_size: 1000003
@@ -68,6 +71,7 @@ max_backends: 6
 max_sources: 2
 defaults:
   forward: l2dsr
+  track: never
   fail: closed
   probe: {type: http, path: /up, interval: 5s, rise: 1}
   timeouts: {udp: 30s, tcp_syn: 5s}
@@ -75,6 +79,7 @@ services:
   web:
     frontends: [tcp://203.0.113.10:80, tcp://203.0.113.11:80]
     forward: nat
+    track: always
     fail: open
     backends:
       - 10.0.0.11:8080
@@ -99,15 +104,16 @@ services:
 	want := &model.Config{
 		Settings: model.Settings{
 			Interfaces: []string{"eth0", "bond0.12"}, Attach: model.AttachNative, NextHop: model.NextHopGatewayMAC,
-			GatewayMAC: model.HardwareAddr{2, 0, 0, 0, 0, 0xaf},
-			Sources:    []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1")},
-			NATPorts:   model.PortRange{First: 2000, Last: 3000}, FlowTableSize: 1 << 20, TableSize: 1000003,
+			GatewayMAC:    model.HardwareAddr{2, 0, 0, 0, 0, 0xaf},
+			Sources:       []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1")},
+			TunnelSources: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/28"), netip.MustParsePrefix("2001:db8::1/128")}, GUEPort: 6081,
+			NATPorts: model.PortRange{First: 2000, Last: 3000}, FlowTableSize: 1 << 20, TableSize: 1000003,
 			MaxServices: 2, MaxFrontends: 4, MaxBackends: 6, MaxSources: 2,
 		},
 		Services: []model.Service{{
 			Name:      "web",
 			Frontends: []model.Frontend{fe(model.TCP, "203.0.113.10:80"), fe(model.TCP, "203.0.113.11:80")},
-			Forward:   model.NAT, Fail: model.FailOpen,
+			Forward:   model.NAT, Track: model.TrackAlways, Fail: model.FailOpen,
 			Backends: []model.Backend{
 				be("10.0.0.11:8080"),
 				{Address: netip.MustParseAddrPort("10.0.0.12:8080"), Weight: 3, Zone: "rack 2 é", Drain: true},
@@ -125,7 +131,7 @@ services:
 		}, {
 			Name:      "80.dns_x-1",
 			Frontends: []model.Frontend{fe(model.UDP, "[2001:db8::53]:53"), fe(model.UDP, "203.0.113.53:53")},
-			Forward:   model.L2DSR, Fail: model.FailClosed,
+			Forward:   model.L2DSR, Track: model.TrackNever, Fail: model.FailClosed,
 			Backends: []model.Backend{be("[2001:db8::2]:53"), be("10.0.0.2:53")},
 			Probe:    model.Probe{Type: model.ProbeNone},
 			Timeouts: model.Timeouts{TCPSyn: 5 * time.Second, TCPEstablished: 15 * time.Minute, TCPFin: 2 * time.Minute, TCPClosed: 10 * time.Second, UDP: 30 * time.Second},
@@ -137,7 +143,7 @@ services:
 func TestDefaults(t *testing.T) {
 	cfg := parse(t, "interfaces: eth0\nservices: {web: {frontends: tcp://192.0.2.1:80, backends: 10.0.0.1}}\n")
 	equal(t, []model.Service{{
-		Name: "web", Frontends: []model.Frontend{fe(model.TCP, "192.0.2.1:80")}, Forward: model.NAT, Fail: model.FailOpen,
+		Name: "web", Frontends: []model.Frontend{fe(model.TCP, "192.0.2.1:80")}, Forward: model.NAT, Track: model.TrackAuto, Fail: model.FailOpen,
 		Backends: []model.Backend{be("10.0.0.1:80")}, Probe: tcpProbe,
 		Timeouts: model.Timeouts{TCPSyn: 30 * time.Second, TCPEstablished: 15 * time.Minute, TCPFin: 2 * time.Minute, TCPClosed: 10 * time.Second, UDP: time.Minute},
 	}}, cfg.Services)
@@ -226,10 +232,10 @@ services:
 
 // TestColons holds plain scalars with colons in every kind of brackets.
 func TestColons(t *testing.T) {
-	want := parse(t, "interfaces: eth0\nsources: ['2001:db8::1', '10.0.0.9']\nservices:\n"+
+	want := parse(t, "interfaces: eth0\nsources: ['2001:db8::1', '10.0.0.9']\ntunnel_sources: ['fd00::/64', '10.0.0.0/8']\nservices:\n"+
 		"  a: {frontends: ['tcp://192.0.2.1:80'], backends: ['10.0.0.1:81', '10.0.0.2:82']}\n"+
 		"  b: {frontends: ['tcp://[2001:db8::2]:80'], backends: ['2001:db8::3', {address: '2001:db8::4'}, 'fd00::', '64:ff9b::']}\n")
-	equal(t, want, parse(t, `{interfaces: eth0, sources: [2001:db8::1, 10.0.0.9], services: {
+	equal(t, want, parse(t, `{interfaces: eth0, sources: [2001:db8::1, 10.0.0.9], tunnel_sources: [fd00::/64, 10.0.0.0/8], services: {
   a: {frontends: [tcp://192.0.2.1:80], backends: [ 10.0.0.1:81 , 10.0.0.2:82]},
   b: {frontends: ["tcp://[2001:db8::2]:80"], backends: [2001:db8::3, {address: 2001:db8::4}, fd00::, 64:ff9b::]}}}`))
 }
@@ -243,7 +249,7 @@ func TestExample(t *testing.T) {
 	for _, s := range cfg.Services {
 		names = append(names, s.Name)
 	}
-	equal(t, []string{"mail", "web", "web6", "dns"}, names)
+	equal(t, []string{"mail", "web", "web6", "dns", "dns-remote"}, names)
 	checkModel(t, cfg)
 }
 

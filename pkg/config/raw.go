@@ -16,6 +16,8 @@ type (
 		nextHop       opt[model.NextHop]
 		gatewayMAC    opt[model.HardwareAddr]
 		sources       opt[[]opt[netip.Addr]]
+		tunnelSources opt[[]opt[netip.Prefix]]
+		guePort       opt[uint16]
 		natPorts      opt[model.PortRange]
 		flowTableSize opt[int]
 		tableSize     opt[int]
@@ -34,6 +36,7 @@ type (
 	// rawCommon is what a service can inherit.
 	rawCommon struct {
 		forward  opt[model.Forward]
+		track    opt[model.Track]
 		fail     opt[model.FailMode]
 		probe    opt[rawProbe]
 		timeouts opt[rawTimeouts]
@@ -65,6 +68,7 @@ var (
 	settings = model.Settings{
 		Attach:        model.AttachAuto,
 		NextHop:       model.NextHopFIB,
+		GUEPort:       6080,
 		NATPorts:      model.PortRange{First: 1024, Last: 32767},
 		FlowTableSize: 1 << 20,
 		TableSize:     65537,

@@ -33,11 +33,14 @@ const referenceRules = `
 - Frontends, backends and sources are unicast addresses other hosts can reach: no loopback, link-local, multicast,
   broadcast, unspecified or IPv4-mapped IPv6 address, no zone.
 - All frontends of a service have one protocol.
-- ` + "`nat`" + `: all frontends and backends of a service are of one address family. If ` + "`sources`" + ` is given, one of them is of that
+- ` + "`nat`" + ` and ` + "`dnat`" + `: all frontends and backends of a service are of one address family. If ` + "`sources`" + ` is given, one of them is of that
   family.
-- ` + "`l2dsr`" + `: all frontends and backends of a service have one port, for ports are not rewritten. Families may be mixed: a
-  backend's address only serves to find its MAC address.
-- A backend stands once in a service and is none of the service's own frontends. It may serve several services.
+- ` + "`l2dsr`" + `, ` + "`ipip`" + ` and ` + "`gue`" + `: all frontends and backends of a service have one port, for ports are not rewritten. Families
+  may be mixed: with ` + "`l2dsr`" + ` a backend's address only serves to find its MAC address, and the outer header is of the
+  backend's family, whatever the VIP's. If ` + "`tunnel_sources`" + ` is given, one of them is of each family that a backend has.
+- A backend stands once in a service and is none of the service's own frontends. It may serve several services, but a
+  backend of a ` + "`dnat`" + ` service is no frontend of any.
+- ` + "`track: never`" + ` is refused with ` + "`nat`" + ` and ` + "`dnat`" + `.
 - ` + "`nat_ports`" + `, ` + "`flow_table_size`" + ` and ` + "`table_size`" + ` cost kernel memory when raised; the ` + "`max_*`" + ` keys cap the maps. What exceeds
   one is an error that names it.
 - A probe's ` + "`timeout`" + ` is at most its ` + "`interval`" + `. A key that has no effect on the probe's type is an error, except in

@@ -19,8 +19,9 @@ func (r *reader) resolve(f *rawFile) *model.Config {
 	r.checkDefaults(&f.defaults.v)
 	w := &world{
 		reader: r, settings: &cfg.Settings, defaults: &f.defaults.v,
-		sources:   len(f.sources.v) > 0 && !slices.ContainsFunc(f.sources.v, func(o opt[netip.Addr]) bool { return !o.ok }),
-		frontends: map[model.Frontend]place{},
+		sources:       len(f.sources.v) > 0 && !slices.ContainsFunc(f.sources.v, func(o opt[netip.Addr]) bool { return !o.ok }),
+		tunnelSources: len(f.tunnelSources.v) > 0 && !slices.ContainsFunc(f.tunnelSources.v, func(o opt[netip.Prefix]) bool { return !o.ok }),
+		frontends:     map[model.Frontend]place{},
 	}
 	for i := range f.services.v {
 		s := &f.services.v[i]
@@ -31,6 +32,7 @@ func (r *reader) resolve(f *rawFile) *model.Config {
 			cfg.Services = append(cfg.Services, w.service(s.name, s.at, &s.v.v))
 		}
 	}
+	w.checkDNATBackends()
 	return cfg
 }
 
@@ -39,6 +41,7 @@ func (r *reader) settings(f *rawFile) model.Settings {
 		Attach:        f.attach.orValue(settings.Attach),
 		NextHop:       f.nextHop.orValue(settings.NextHop),
 		GatewayMAC:    f.gatewayMAC.v,
+		GUEPort:       f.guePort.orValue(settings.GUEPort),
 		NATPorts:      f.natPorts.orValue(settings.NATPorts),
 		FlowTableSize: powerOfTwo(f.flowTableSize.orValue(settings.FlowTableSize)),
 		TableSize:     f.tableSize.orValue(settings.TableSize),
@@ -55,6 +58,7 @@ func (r *reader) settings(f *rawFile) model.Settings {
 	if len(f.sources.v) > s.MaxSources {
 		r.fail(f.sources.v[s.MaxSources].at, fmt.Sprintf("%d sources, but there is room for %d", len(f.sources.v), s.MaxSources), "raise max_sources")
 	}
+	s.TunnelSources = r.tunnelSources(f.tunnelSources.v)
 	switch gateway := s.NextHop == model.NextHopGatewayMAC; {
 	case gateway && !f.gatewayMAC.given:
 		r.fail(f.nextHop.at, "next_hop: gateway-mac needs gateway_mac", "add the router's MAC address, for example gateway_mac: 02:00:00:00:00:01")
@@ -66,6 +70,25 @@ func (r *reader) settings(f *rawFile) model.Settings {
 		r.fail(f.tableSize.at, fmt.Sprintf("table_size: %d is not a prime", s.TableSize), fmt.Sprintf("the nearest primes are %d and %d", below, above))
 	}
 	return s
+}
+
+// tunnelSources returns the right ones and reports a second one of a family.
+func (r *reader) tunnelSources(list []opt[netip.Prefix]) []netip.Prefix {
+	var all []netip.Prefix
+	seen := map[bool]place{}
+	for _, o := range list {
+		if !o.ok {
+			continue
+		}
+		is4 := o.v.Addr().Is4()
+		if first, double := seen[is4]; double {
+			r.fail(o.at.apart(first), fmt.Sprintf("a second %s tunnel source", family(o.v.Addr())), "one of each family; a prefix holds many addresses; first at "+r.locate(first))
+			continue
+		}
+		seen[is4] = o.at
+		all = append(all, o.v)
+	}
+	return all
 }
 
 // unique returns the right values of list and reports repeated ones.

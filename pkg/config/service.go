@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"github.com/xlb-io/xlb/pkg/model"
 )
@@ -15,9 +16,13 @@ type world struct {
 	// sources: the file gives source addresses, and all could be read: a
 	// wrong one may be the one that a service misses.
 	sources bool
+	// tunnelSources: the same of tunnel sources.
+	tunnelSources bool
 	// frontends are those seen so far, and where.
 	frontends map[model.Frontend]place
 	backends  int // of all services so far
+	// dnat are the backends of dnat services so far.
+	dnat []dnatBackend
 }
 
 func (w *world) service(name string, at place, raw *rawService) model.Service {
@@ -29,6 +34,8 @@ func (w *world) service(name string, at place, raw *rawService) model.Service {
 	if f := raw.common.forward.or(w.defaults.forward); f.ok || !f.given {
 		s.Forward = f.orValue(model.NAT)
 	}
+	s.Track = raw.common.track.or(w.defaults.track).orValue(model.TrackAuto)
+	w.checkTrack(at, &s, raw)
 	certain := w.serviceFrontends(&s, raw)
 	w.serviceBackends(&s, raw, certain)
 	if len(s.Frontends) > 0 {
@@ -71,11 +78,11 @@ func (w *world) serviceFrontends(s *model.Service, raw *rawService) (certain boo
 		if f.Protocol != first.Protocol {
 			w.fail(o.at, fmt.Sprintf("frontend %s differs in protocol from %s", frontendText(f), frontendText(first)), "make one service per protocol")
 		}
-		if s.Forward == model.NAT && f.VIP.Is4() != first.VIP.Is4() {
-			w.fail(o.at, fmt.Sprintf("frontend %s is %s, but %s is %s, and nat cannot mix them", frontendText(f), family(f.VIP), frontendText(first), family(first.VIP)), "make one service per family, or use forward: l2dsr")
+		if s.Forward.RewritesPorts() && f.VIP.Is4() != first.VIP.Is4() {
+			w.fail(o.at, fmt.Sprintf("frontend %s is %s, but %s is %s, and %s cannot mix them", frontendText(f), family(f.VIP), frontendText(first), family(first.VIP), s.Forward), "make one service per family, or use forward: l2dsr")
 		}
-		if s.Forward == model.L2DSR && f.Port != first.Port {
-			w.fail(o.at, fmt.Sprintf("frontend %s differs in port from %s, and l2dsr cannot rewrite ports", frontendText(f), frontendText(first)), "make one service per port, or use forward: nat")
+		if keepsPorts(s) && f.Port != first.Port {
+			w.fail(o.at, fmt.Sprintf("frontend %s differs in port from %s, and %s cannot rewrite ports", frontendText(f), frontendText(first), s.Forward), "make one service per port, or use forward: nat")
 		}
 	}
 	return certain && len(s.Frontends) > 0
@@ -123,6 +130,12 @@ func (w *world) serviceBackends(s *model.Service, raw *rawService, certain bool)
 		if certain {
 			w.checkBackend(s, own, address, b.address.at)
 		}
+		if s.Forward.Tunnels() {
+			w.checkTunnelSource(s, address, b.address.at)
+		}
+		if s.Forward == model.DNAT && len(s.Frontends) > 0 && !own[address] {
+			w.dnat = append(w.dnat, dnatBackend{model.Frontend{VIP: address.Addr(), Port: address.Port(), Protocol: s.Frontends[0].Protocol}, b.address.at})
+		}
 		s.Backends = append(s.Backends, model.Backend{
 			Address: address, Weight: b.weight.orValue(1), Zone: b.zone.v, Drain: b.drain.v,
 		})
@@ -133,14 +146,65 @@ func (w *world) serviceBackends(s *model.Service, raw *rawService, certain bool)
 // addresses and ports are own.
 func (w *world) checkBackend(s *model.Service, own map[netip.AddrPort]bool, address netip.AddrPort, at place) {
 	first := s.Frontends[0]
-	if s.Forward == model.NAT && address.Addr().Is4() != first.VIP.Is4() {
-		w.fail(at, fmt.Sprintf("backend %s is %s, but frontend %s is %s, and nat cannot translate between them", address, family(address.Addr()), frontendText(first), family(first.VIP)), "make one service per family")
+	if s.Forward.RewritesPorts() && address.Addr().Is4() != first.VIP.Is4() {
+		w.fail(at, fmt.Sprintf("backend %s is %s, but frontend %s is %s, and %s cannot translate between them", address, family(address.Addr()), frontendText(first), family(first.VIP), s.Forward), "make one service per family")
 	}
-	if s.Forward == model.L2DSR && address.Port() != first.Port {
-		w.fail(at, fmt.Sprintf("backend %s has another port than frontend %s, and l2dsr cannot rewrite ports", address, frontendText(first)), fmt.Sprintf("use port %d, or forward: nat", first.Port))
+	if keepsPorts(s) && address.Port() != first.Port {
+		w.fail(at, fmt.Sprintf("backend %s has another port than frontend %s, and %s cannot rewrite ports", address, frontendText(first), s.Forward), fmt.Sprintf("use port %d, or forward: nat", first.Port))
 	}
 	if own[address] {
 		w.fail(at, fmt.Sprintf("backend %s is a frontend of the same service: packets would go in circles", address), "give the address of the server itself")
+	}
+}
+
+// keepsPorts says whether all frontends and backends of s must have one port. A
+// wrong mode forbids nothing.
+func keepsPorts(s *model.Service) bool { return s.Forward != 0 && !s.Forward.RewritesPorts() }
+
+// checkTrack refuses what nat and dnat can not do.
+func (w *world) checkTrack(at place, s *model.Service, raw *rawService) {
+	if s.Track != model.TrackNever || !s.Forward.RewritesPorts() {
+		return
+	}
+	hint := "remove track, or use forward: l2dsr, ipip or gue"
+	if raw.common.track.given {
+		at = raw.common.track.at
+	} else {
+		hint = "set track: auto here"
+	}
+	w.fail(at, fmt.Sprintf("service %q forwards by %s, which records every flow, for replies need it: track: never is impossible", s.Name, s.Forward), hint)
+}
+
+// checkTunnelSource checks that `tunnel_sources`, if given, can serve the family
+// of a backend.
+func (w *world) checkTunnelSource(s *model.Service, address netip.AddrPort, at place) {
+	if !w.tunnelSources || slices.ContainsFunc(w.settings.TunnelSources, func(p netip.Prefix) bool {
+		return p.Addr().Is4() == address.Addr().Is4()
+	}) {
+		return
+	}
+	what := family(address.Addr())
+	w.fail(at, fmt.Sprintf("%s needs an outer source address towards backend %s, but tunnel_sources holds no %s one", s.Forward, address, what), "add an "+what+" address or prefix to tunnel_sources, or remove tunnel_sources")
+}
+
+// dnatBackend is where a backend of a dnat service listens.
+type dnatBackend struct {
+	listens model.Frontend
+	at      place
+}
+
+// checkDNATBackends checks what needs the frontends of all services.
+func (w *world) checkDNATBackends() {
+	seen := make(map[model.Frontend]bool, len(w.dnat))
+	for _, b := range w.dnat {
+		if first, frontend := w.frontends[b.listens]; frontend {
+			w.fail(b.at, fmt.Sprintf("backend %s of a dnat service is a frontend too: its replies could not be told from requests", frontendText(b.listens)), "frontend at "+w.locate(first)+"; use forward: nat, or another port")
+			continue
+		}
+		if room := w.settings.MaxFrontends; !seen[b.listens] && len(w.frontends)+len(seen) == room && len(w.frontends) <= room {
+			w.fail(b.at, fmt.Sprintf("more frontends and backends of dnat services, which count too, than there is room for: %d", room), "raise max_frontends")
+		}
+		seen[b.listens] = true
 	}
 }
 

@@ -13,7 +13,7 @@ func TestServiceErrors(t *testing.T) {
 	for _, c := range []struct{ name, text, want string }{
 		{"a list", "- web\n", "x.yaml:3:1: services: must be a mapping of service name to values, not a list"},
 		{"null service", "  web:\n", "x.yaml:3:3: web: has no value (give one or remove the key)"},
-		{"text service", "  web: tcp://192.0.2.1:80\n", `x.yaml:3:8: web: must be a mapping of keys to values, not "tcp://192.0.2.1:80" (keys: frontends, backends, forward, fail, probe, timeouts)`},
+		{"text service", "  web: tcp://192.0.2.1:80\n", `x.yaml:3:8: web: must be a mapping of keys to values, not "tcp://192.0.2.1:80" (keys: frontends, backends, forward, track, fail, probe, timeouts)`},
 		{"empty service", "  web: {}\n", lines(
 			"x.yaml:3:8: backends is missing in service (for example backends: [10.0.0.11:8080, 10.0.0.12:8080])",
 			`x.yaml:3:8: frontends is missing in service (for example frontends: [tcp://203.0.113.10:80, "tcp://[2001:db8::10]:80"])`)},
@@ -26,7 +26,7 @@ func TestServiceErrors(t *testing.T) {
 			`x.yaml:3:71: unknown key "wieght" in backend (did you mean "weight"?)`,
 			`x.yaml:3:84: unknown key "timeout" in service (did you mean "timeouts"?)`)},
 		{"forward, fail", "  web:\n    frontends: [tcp://192.0.2.1:80, tcp://192.0.2.1:81]\n    backends: [10.0.0.1:82]\n    forward: dsr\n    fail: close\n", lines(
-			`x.yaml:6:14: forward: unknown value "dsr" (known: nat, l2dsr)`,
+			`x.yaml:6:14: forward: unknown value "dsr" (known: nat, dnat, l2dsr, ipip, gue)`,
 			`x.yaml:7:11: fail: unknown value "close" (did you mean "closed"? known: open, closed)`)},
 
 		{"no frontends", "  web: {frontends: [], backends: [10.0.0.1]}\n", "x.yaml:3:20: frontends: at least one is needed (for example frontends: tcp://203.0.113.10:80)"},
@@ -93,6 +93,20 @@ func TestServiceErrors(t *testing.T) {
 		{"l2dsr ports", lines("  web:", "    forward: l2dsr", "    frontends: [tcp://192.0.2.1:80, tcp://192.0.2.1:81]", "    backends: [10.0.0.1:80, 10.0.0.2:8080]"), lines(
 			"x.yaml:5:37: frontend tcp://192.0.2.1:81 differs in port from tcp://192.0.2.1:80, and l2dsr cannot rewrite ports (make one service per port, or use forward: nat)",
 			"x.yaml:6:29: backend 10.0.0.2:8080 has another port than frontend tcp://192.0.2.1:80, and l2dsr cannot rewrite ports (use port 80, or forward: nat)")},
+		{"dnat families", lines("  web:", "    forward: dnat", "    frontends: [tcp://192.0.2.1:80, 'tcp://[2001:db8::1]:80']", "    backends: [10.0.0.1, '2001:db8::2']"), lines(
+			"x.yaml:5:37: frontend tcp://[2001:db8::1]:80 is IPv6, but tcp://192.0.2.1:80 is IPv4, and dnat cannot mix them (make one service per family, or use forward: l2dsr)",
+			"x.yaml:6:26: backend [2001:db8::2]:80 is IPv6, but frontend tcp://192.0.2.1:80 is IPv4, and dnat cannot translate between them (make one service per family)")},
+		{"tunnel ports", lines("  a:", "    forward: ipip", "    frontends: [tcp://192.0.2.1:80, 'tcp://[2001:db8::1]:81']", "    backends: ['2001:db8::2', 10.0.0.2:8080]",
+			"  b: {forward: gue, frontends: udp://192.0.2.1:53, backends: 10.0.0.1:54}"), lines(
+			"x.yaml:5:37: frontend tcp://[2001:db8::1]:81 differs in port from tcp://192.0.2.1:80, and ipip cannot rewrite ports (make one service per port, or use forward: nat)",
+			"x.yaml:6:16: backend 2001:db8::2 has no port, and the frontends have several (write [2001:db8::2]:80)",
+			"x.yaml:6:31: backend 10.0.0.2:8080 has another port than frontend tcp://192.0.2.1:80, and ipip cannot rewrite ports (use port 80, or forward: nat)",
+			"x.yaml:7:62: backend 10.0.0.1:54 has another port than frontend udp://192.0.2.1:53, and gue cannot rewrite ports (use port 53, or forward: nat)")},
+		{"track", "  web: {frontends: tcp://192.0.2.1:80, backends: [], forward: l2dsr, track: alway}\n",
+			`x.yaml:3:77: track: unknown value "alway" (did you mean "always"? known: auto, always, never)`},
+		{"track never", lines("  a: {frontends: tcp://192.0.2.1:80, backends: [], track: never}", "  b: {frontends: tcp://192.0.2.1:81, backends: [], forward: dnat, track: never}"), lines(
+			`x.yaml:3:59: service "a" forwards by nat, which records every flow, for replies need it: track: never is impossible (remove track, or use forward: l2dsr, ipip or gue)`,
+			`x.yaml:4:74: service "b" forwards by dnat, which records every flow, for replies need it: track: never is impossible (remove track, or use forward: l2dsr, ipip or gue)`)},
 
 		{"backend spellings", lines("  web:", "    frontends: tcp://192.0.2.1:80", "    backends:",
 			"      - web1", "      - 10.0.0.1:0", "      - 10.0.0.1:65536", "      - '[2001:db8::1]80'", "      - 10.0.0.0/24",
@@ -191,6 +205,30 @@ func TestCrossErrors(t *testing.T) {
 			"  b: {frontends: 'tcp://[2001:db8::9]:80', backends: []}",
 			"  c: {frontends: tcp://192.0.2.1:81, backends: [], forward: l2dsr}"),
 			`x.yaml:4:3: service "a" forwards IPv4 by nat, but sources holds no IPv4 address (add one to sources, or remove sources)`},
+		{"tunnel source family", lines("interfaces: eth0", "tunnel_sources: 192.0.2.1", "services:",
+			"  a: {frontends: 'tcp://[2001:db8::9]:80', backends: [10.0.0.1, '2001:db8::1'], forward: gue}",
+			"  b: {frontends: 'tcp://[2001:db8::9]:81', backends: ['2001:db8::1']}"),
+			"x.yaml:4:65: gue needs an outer source address towards backend [2001:db8::1]:80, but tunnel_sources holds no IPv6 one (add an IPv6 address or prefix to tunnel_sources, or remove tunnel_sources)"},
+		{"a wrong tunnel source causes no other mistake", lines("interfaces: eth0", "tunnel_sources: [192.0.2.1, 'fd00::/129']", "services:",
+			"  a: {frontends: tcp://192.0.2.1:80, backends: '2001:db8::1', forward: ipip}"),
+			"x.yaml:2:29: tunnel_sources: fd00::/129: prefix length 129 is out of range (8 to 127 for IPv6; for one address leave it out)"},
+		{"inherited track", lines("interfaces: eth0", "defaults: {track: never}", "services:",
+			"  a: {frontends: tcp://192.0.2.1:80, backends: []}",
+			"  b: {frontends: tcp://192.0.2.1:81, backends: [], forward: ipip}",
+			"  c: {frontends: tcp://192.0.2.1:82, backends: [], track: always}"),
+			`x.yaml:4:3: service "a" forwards by nat, which records every flow, for replies need it: track: never is impossible (set track: auto here)`},
+		{"dnat backend and frontend", lines("interfaces: eth0", "services:",
+			"  a: {frontends: tcp://192.0.2.1:80, backends: ['192.0.2.2:80', '192.0.2.1:80'], forward: dnat}",
+			"  b: {frontends: [tcp://192.0.2.2:80, udp://192.0.2.9:80], backends: '10.0.0.1:80'}",
+			"  c: {frontends: udp://192.0.2.1:80, backends: '192.0.2.2:80', forward: dnat}",
+			"  d: {frontends: tcp://192.0.2.1:82, backends: '192.0.2.2:80'}"), lines(
+			"x.yaml:3:49: backend tcp://192.0.2.2:80 of a dnat service is a frontend too: its replies could not be told from requests (frontend at x.yaml:4:19; use forward: nat, or another port)",
+			"x.yaml:3:65: backend 192.0.2.1:80 is a frontend of the same service: packets would go in circles (give the address of the server itself)",
+			"x.yaml:4:39: frontend udp://192.0.2.9:80 differs in protocol from tcp://192.0.2.2:80 (make one service per protocol)")},
+		{"dnat backends are like frontends", lines("interfaces: eth0", "max_frontends: 4", "services:",
+			"  a: {frontends: tcp://192.0.2.1:80, backends: [10.0.0.1, 10.0.0.2], forward: dnat}",
+			"  b: {frontends: tcp://192.0.2.2:80, backends: [10.0.0.2, 10.0.0.3, 10.0.0.4], forward: dnat}"),
+			"x.yaml:5:59: more frontends and backends of dnat services, which count too, than there is room for: 4 (raise max_frontends)"},
 		{"inherited forward", lines("interfaces: eth0", "defaults: {forward: l2dsr}", "services:",
 			"  a: {frontends: tcp://192.0.2.1:80, backends: ['10.0.0.1:81']}",
 			"  b: {frontends: tcp://192.0.2.1:82, backends: ['10.0.0.1:81'], forward: nat}"),
