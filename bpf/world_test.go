@@ -32,7 +32,7 @@ type world struct{ xlb.Contents }
 func emptyWorld() world { return world{xlb.Contents{}.Clone()} }
 
 // standard is a world with a nat and an l2dsr service per family, each with
-// the ports 80 and 443 of TCP and UDP.
+// the ports 80 and 443 of TCP and UDP. All record every flow.
 func standard() world {
 	w := emptyWorld()
 	w.source(0, "10.20.0.1")
@@ -60,7 +60,7 @@ func (w world) source(index uint32, address string) {
 }
 
 func (w world) service(id uint32, forward model.Forward, firstSource, sources uint16, vip string) {
-	w.Services[id] = xlb.Service{Forward: forward, FirstSource: firstSource, Sources: sources, Timeouts: timeouts}
+	w.Services[id] = xlb.Service{Forward: forward, FirstSource: firstSource, Sources: sources, Track: model.TrackAlways, Timeouts: timeouts}
 	for _, port := range []uint16{80, 443} {
 		w.frontend(id, vip, port, model.TCP)
 		w.frontend(id, vip, port, model.UDP)
@@ -94,13 +94,13 @@ func (w world) serves(id uint32, serves bool) {
 // table gives the backends equal parts of the service's table; none of them:
 // a table without a backend.
 func (w world) table(service uint32, backends ...uint32) {
-	t := make(xlb.Table, slots)
+	t := make([]uint32, slots)
 	for i := range t {
 		if len(backends) > 0 {
 			t[i] = backends[i*len(backends)/slots]
 		}
 	}
-	w.Tables[service] = t
+	w.Tables[service] = xlb.Table{Present: t}
 }
 
 // without forgets a service with all that belongs to it.

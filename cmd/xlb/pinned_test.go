@@ -60,7 +60,7 @@ var (
 
 // testContents is one service "#1" with two backends that share the table.
 func testContents() maps.Contents {
-	table := make(maps.Table, testSettings.TableSize)
+	table := make([]uint32, testSettings.TableSize)
 	for i := range table {
 		table[i] = uint32(1 + i%2)
 	}
@@ -68,7 +68,7 @@ func testContents() maps.Contents {
 		VIPs: map[maps.VIPKey]maps.VIP{{Address: testVIP.Addr(), Port: 80, Protocol: model.TCP}: {Service: 1}},
 		Services: map[uint32]maps.Service{1: {Forward: model.L2DSR, Timeouts: model.Timeouts{
 			TCPSyn: 30 * time.Second, TCPEstablished: time.Hour, TCPFin: time.Minute, TCPClosed: 10 * time.Second, UDP: time.Minute}}},
-		Tables:   map[uint32]maps.Table{1: table},
+		Tables:   map[uint32]maps.Table{1: {Present: table}},
 		Backends: map[uint32]maps.Backend{1: {Address: web1, Service: 1, Serves: true}, 2: {Address: web2, Service: 1, Serves: true}},
 	}
 }

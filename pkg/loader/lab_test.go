@@ -121,11 +121,11 @@ func (n *network) contents() maps.Contents {
 		}
 		c.Services[id] = maps.Service{Forward: model.NAT, FirstSource: uint16(i), Sources: 1, Timeouts: timeouts}
 		first := uint32(i*len(n.Backends) + 1)
-		table := make(maps.Table, 251)
+		table := make([]uint32, 251)
 		for s := range table {
 			table[s] = first + uint32(s%len(n.Backends))
 		}
-		c.Tables[id] = table
+		c.Tables[id] = maps.Table{Present: table}
 		for j, b := range n.Backends {
 			c.Backends[first+uint32(j)] = maps.Backend{Address: netip.AddrPortFrom(f.backend(b), 8080), Service: id, Serves: true}
 		}

@@ -2,7 +2,6 @@ package maps
 
 import (
 	"net/netip"
-	"slices"
 	"time"
 
 	"github.com/xlb-io/xlb/pkg/model"
@@ -16,9 +15,7 @@ type Contents struct {
 	VIPs map[VIPKey]VIP
 	// Services by number, 1 to Sizes.Services-1.
 	Services map[uint32]Service
-	// Tables by service number. A table has Sizes.Table slots; each holds a
-	// backend's number, or 0 if there is no backend to offer. It is shared,
-	// never changed in place.
+	// Tables by service number, each of Sizes.Table slots.
 	Tables map[uint32]Table
 	// Backends by number, 1 to Sizes.Backends-1.
 	Backends map[uint32]Backend
@@ -72,9 +69,6 @@ type Backend struct {
 	Serves bool `json:"serves"`
 }
 
-// Table is a service's lookup table; see schedule.
-type Table []uint32
-
 // Resolution of a timeout in the data plane.
 const tick = time.Duration(1 << 20)
 
@@ -93,13 +87,4 @@ func clone[K comparable, V any](m map[K]V) map[K]V {
 		out[k] = v
 	}
 	return out
-}
-
-// Equal says whether two tables send every flow to the same backend. It costs
-// nothing if they are the same memory, as most are from one plan to the next.
-func (t Table) Equal(u Table) bool {
-	if len(t) == len(u) && len(t) > 0 && &t[0] == &u[0] {
-		return true
-	}
-	return slices.Equal(t, u)
 }

@@ -13,14 +13,3 @@ func (s *Set) CopyFrom(old *Set) error {
 	}
 	return s.Apply(Diff(Contents{}, c))
 }
-
-func (t Table) resample(size int) Table {
-	if len(t) == size {
-		return t
-	}
-	out := make(Table, size)
-	for i := range out {
-		out[i] = t[i*len(t)/size]
-	}
-	return out
-}

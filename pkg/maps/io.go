@@ -103,14 +103,14 @@ func (s *Set) readTables(c *Contents) error {
 			return err
 		}
 		if t != nil {
-			c.Tables[id] = t
+			c.Tables[id] = *t
 		}
 	}
 	return nil
 }
 
 // readTable returns nil if the service has no table.
-func (s *Set) readTable(id uint32) (Table, error) {
+func (s *Set) readTable(id uint32) (*Table, error) {
 	var inner *ebpf.Map
 	err := s.maps[tablesName].Lookup(id, &inner)
 	if errors.Is(err, ebpf.ErrKeyNotExist) {
@@ -120,11 +120,12 @@ func (s *Set) readTable(id uint32) (Table, error) {
 		return nil, fmt.Errorf("read map %s, entry %d: %w", tablesName, id, err)
 	}
 	defer inner.Close()
-	t := make(Table, 2*s.layout.TableSize)
-	if err := inner.Lookup(uint32(0), []uint32(t)); err != nil {
+	value := make([]uint32, 2*s.layout.TableSize)
+	if err := inner.Lookup(uint32(0), value); err != nil {
 		return nil, fmt.Errorf("read table of service %d: %w", id, err)
 	}
-	return t[:s.layout.TableSize], nil
+	t := tableOf(value)
+	return &t, nil
 }
 
 // Apply writes a difference. What others refer to is written before them and
@@ -137,8 +138,10 @@ func (s *Set) Apply(c Changes) error {
 		func() error { return forEach(c.Tunnels, true, s.putTunnel) },
 		func() error { return forEach(c.Features, true, s.putFeatures) },
 		func() error { return forEach(c.Backends, true, s.putBackend) },
-		func() error { return forEach(c.Services, true, s.putService) },
+		// Tables first: where a service begins to trust unmarked slots, those
+		// that it must not trust are marked by then.
 		func() error { return forEach(c.Tables, true, s.putTable) },
+		func() error { return forEach(c.Services, true, s.putService) },
 		func() error { return forEach(c.VIPs, true, s.putVIP) },
 		func() error { return forEach(c.VIPs, false, s.putVIP) },
 		func() error { return forEach(c.Tables, false, s.putTable) },
@@ -278,8 +281,8 @@ func (s *Set) putTable(id uint32, t *Table) error {
 		}
 		return nil
 	}
-	if len(*t) != int(s.layout.TableSize) {
-		return fmt.Errorf("table of service %d has %d slots, the maps were made for %d", id, len(*t), s.layout.TableSize)
+	if err := t.check(int(s.layout.TableSize)); err != nil {
+		return fmt.Errorf("table of service %d: %w", id, err)
 	}
 	// Linux 6.1 and older take only a copy of the template.
 	inner, err := ebpf.NewMap(s.inner.Copy())
@@ -287,7 +290,7 @@ func (s *Set) putTable(id uint32, t *Table) error {
 		return fmt.Errorf("create table of service %d: %w", id, err)
 	}
 	defer inner.Close()
-	if err := inner.Put(uint32(0), append([]uint32(*t), make([]uint32, len(*t))...)); err != nil {
+	if err := inner.Put(uint32(0), t.value()); err != nil {
 		return fmt.Errorf("fill table of service %d: %w", id, err)
 	}
 	if err := outer.Put(id, inner); err != nil {

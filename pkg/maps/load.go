@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
-	"slices"
 	"strings"
 	"time"
 
@@ -222,9 +221,10 @@ func (c Contents) check() error {
 		if _, ok := c.Services[id]; !ok {
 			bad("the table of service %d belongs to no service", id)
 		}
-		slots := slices.Clone(t)
-		slices.Sort(slots)
-		for _, n := range slices.Compact(slots) {
+		if err := t.checkMarks(); err != nil {
+			bad("the table of service %d: %w", id, err)
+		}
+		for _, n := range t.backends() {
 			if _, ok := c.Backends[n]; n != 0 && !ok {
 				bad("the table of service %d names backend %d, which is not there", id, n)
 			}

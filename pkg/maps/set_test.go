@@ -40,9 +40,12 @@ func newSet(t *testing.T, sizes maps.Sizes) *maps.Set {
 
 func sample() maps.Contents {
 	addr, ap := netip.MustParseAddr, netip.MustParseAddrPort
-	table := make(maps.Table, testSizes.Table)
-	for i := range table {
-		table[i] = uint32(i%2 + 1)
+	table := maps.Table{Present: make([]uint32, testSizes.Table)}
+	for i := range table.Present {
+		table.Present[i] = uint32(i%2 + 1)
+		if i%3 == 0 {
+			table.Marked = append(table.Marked, maps.Mark{Slot: uint32(i), Previous: uint32(i % 9 / 3)})
+		}
 	}
 	minute := model.Timeouts{TCPSyn: time.Minute, TCPEstablished: time.Minute, TCPFin: time.Minute, TCPClosed: time.Minute, UDP: time.Minute}
 	return maps.Contents{
@@ -64,7 +67,7 @@ func sample() maps.Contents {
 			4: {Forward: model.IPIP, Track: model.TrackAuto, Timeouts: minute},
 			5: {Forward: model.GUE, Track: model.TrackAlways, Timeouts: minute},
 		},
-		Tables: map[uint32]maps.Table{1: table, 2: make(maps.Table, testSizes.Table)},
+		Tables: map[uint32]maps.Table{1: table, 2: {Present: make([]uint32, testSizes.Table)}},
 		Backends: map[uint32]maps.Backend{
 			1: {Address: ap("10.0.0.2:80"), Service: 1, Serves: true},
 			2: {Address: ap("[fd00::2]:8080"), Service: 1},
@@ -111,7 +114,7 @@ func TestApplyErrors(t *testing.T) {
 		"backend":    {func(c *maps.Contents) { c.Backends[33] = c.Backends[1] }, "max_backends"},
 		"service":    {func(c *maps.Contents) { c.Services[9] = c.Services[1] }, "max_services"},
 		"source":     {func(c *maps.Contents) { c.Sources[4] = c.Sources[1] }, "max_sources"},
-		"table size": {func(c *maps.Contents) { c.Tables[1] = make(maps.Table, 13) }, "251"},
+		"table size": {func(c *maps.Contents) { c.Tables[1] = maps.Table{Present: make([]uint32, 13)} }, "251"},
 		"forward":    {func(c *maps.Contents) { c.Services[1] = maps.Service{Forward: 9} }, "forwarding mode"},
 		"track":      {func(c *maps.Contents) { c.Services[1] = maps.Service{Forward: model.NAT, Track: 9} }, "tracking mode"},
 		"tunnel": {func(c *maps.Contents) {
@@ -215,6 +218,9 @@ func TestDumpReferences(t *testing.T) {
 		{`{"map":"backends","entries":[]}`, "names backend 1"},
 		{`{"map":"services","entries":[]}`, "names service 1"},
 		{`{"map":"sources","entries":[]}`, "draws from source 0"},
+		{`{"map":"tables","entries":[{"key":1,"value":{"present":[1],"marked":[{"slot":0,"previous":7}]}}]}`, "names backend 7"},
+		{`{"map":"tables","entries":[{"key":1,"value":{"present":[1],"marked":[{"slot":1,"previous":2}]}}]}`, "slot 1 is marked, of 1"},
+		{`{"map":"tables","entries":[{"key":1,"value":{"present":[1,1],"marked":[{"slot":1,"previous":2},{"slot":0,"previous":2}]}}]}`, "ascending"},
 		{`{"map":"vips","entries":[{"key":{"address":"10.0.0.7"},"value":{"source":1}}]}`, "names source 0"},
 		{`{"map":"features","entries":[]}`, "replies would pass by"},
 		{`{"map":"features","entries":[{"key":1,"value":{"dnat":true}}]}`, "entry 0 alone"},
@@ -254,11 +260,19 @@ func TestCopyFrom(t *testing.T) {
 		t.Errorf("backends (-want +got):\n%s", d)
 	}
 	share := map[uint32]int{}
-	for _, b := range got.Tables[1] {
+	for _, b := range got.Tables[1].Present {
 		share[b]++
 	}
-	if len(got.Tables[1]) != 509 || share[1] < 250 || share[2] < 250 {
-		t.Errorf("table of %d slots with shares %v", len(got.Tables[1]), share)
+	if len(got.Tables[1].Present) != 509 || share[1] < 250 || share[2] < 250 {
+		t.Errorf("table of %d slots with shares %v", len(got.Tables[1].Present), share)
+	}
+	for _, m := range got.Tables[1].Marked {
+		if from := int(m.Slot) * 251 / 509; from%3 != 0 || int(m.Previous) != from%9/3 {
+			t.Errorf("slot %d is marked with %d, it came from %d", m.Slot, m.Previous, from)
+		}
+	}
+	if n := len(got.Tables[1].Marked); n < 509/3-2 || n > 509/3+2 {
+		t.Errorf("%d of 509 slots are marked, want a third", n)
 	}
 }
 
@@ -298,7 +312,7 @@ func BenchmarkApplyTable(b *testing.B) {
 		b.Skip(err)
 	}
 	defer s.Close()
-	table := make(maps.Table, 65537)
+	table := maps.Table{Present: make([]uint32, 65537)}
 	for b.Loop() {
 		if err := s.Apply(maps.Changes{Tables: []maps.Change[uint32, maps.Table]{{Key: 1, New: &table}}}); err != nil {
 			b.Fatal(err)
