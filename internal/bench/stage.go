@@ -194,7 +194,7 @@ func contents() (maps.Contents, error) {
 			if err != nil {
 				return c, err
 			}
-			c.Tables[id] = table
+			c.Tables[id] = maps.Table{Present: table}
 		}
 	}
 	return c, nil
