@@ -107,7 +107,7 @@ func TestWrongChecksumStaysWrong(t *testing.T) {
 // (TestForward). Without translation it does not matter.
 func TestNoChecksumIPv6(t *testing.T) {
 	p := newPlane(t, settings(), sizes(), standard())
-	bare := mold{name: "udp", protocol: model.UDP, pour: shape{transport: udpNoChecksum, payload: 20}.pour}
+	bare := uncheckedMold("udp", 20)
 	p.bothHooks(t, func(t *testing.T) {
 		nat, dsr := wayTo(nat6), wayTo(dsr6)
 		p.expect(t, nat.request(bare), want{reason: "pass_checksum"})

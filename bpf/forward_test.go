@@ -27,10 +27,6 @@ func TestForward(t *testing.T) {
 
 func (p *plane) thereAndBack(t *testing.T, w way, m mold) {
 	t.Helper()
-	if m.tagged && w.near != w.far {
-		p.expect(t, w.request(m), want{reason: "pass_vlan", service: w.service, backend: w.number, events: m.created()})
-		return
-	}
 	nat := p.expectRequest(t, w, m, m.created()...)
 	if w.nat() {
 		p.expectReply(t, w, m, nat)

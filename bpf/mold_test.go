@@ -26,6 +26,8 @@ type mold struct {
 	only   int
 	tagged bool
 	pour   func(e ends) []byte
+	// bare is pour without the VLAN tags of a tagged mold.
+	bare func(e ends) []byte
 }
 
 // shape is what a packet has besides its ends. Tags, options and extensions go
@@ -54,6 +56,8 @@ func (s shape) pour(e ends) []byte {
 	layers = append(layers, s.transport(e.src.Port(), e.dst.Port()), payload(s.payload))
 	return append(testlab.Build(layers...), strings.Repeat("\xa5", s.trailer)...)
 }
+
+func (s shape) untagged() shape { s.tags = nil; return s }
 
 func payload(n int) testlab.Payload {
 	b := make(testlab.Payload, n)
@@ -106,7 +110,7 @@ func molds() []mold {
 			four(udpMold(fmt.Sprint("udp ", words, " words of options"), s)),
 		)
 	}
-	out = append(out, four(mold{name: "udp without checksum", protocol: model.UDP, pour: shape{transport: udpNoChecksum, payload: 40}.pour}))
+	out = append(out, four(uncheckedMold("udp without checksum", 40)))
 	for _, s := range extensionChains() {
 		out = append(out, six(tcpMold(s.name, testlab.SYN, s.shape)), six(udpMold("udp "+s.name, s.shape)))
 	}
@@ -146,12 +150,18 @@ func extensionChains() []chain {
 
 func tcpMold(name string, flags testlab.TCPFlags, s shape) mold {
 	s.transport = tcp(flags)
-	return mold{name: name, protocol: model.TCP, flags: flags, tagged: s.tags != nil, pour: s.pour}
+	return mold{name: name, protocol: model.TCP, flags: flags, tagged: s.tags != nil, pour: s.pour, bare: s.untagged().pour}
 }
 
 func udpMold(name string, s shape) mold {
 	s.transport = udp
-	return mold{name: name, protocol: model.UDP, tagged: s.tags != nil, pour: s.pour}
+	return mold{name: name, protocol: model.UDP, tagged: s.tags != nil, pour: s.pour, bare: s.untagged().pour}
+}
+
+func uncheckedMold(name string, payload int) mold {
+	m := udpMold(name, shape{payload: payload})
+	m.pour = shape{transport: udpNoChecksum, payload: payload}.pour
+	return m
 }
 
 func four(m mold) mold { m.only = 4; return m }

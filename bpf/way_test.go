@@ -82,7 +82,16 @@ func (w way) requestEnds() ends {
 // forwarded is the request as the backend is to get it, with nat as source, or
 // untouched but for the MACs if nat is not valid.
 func (w way) forwarded(m mold, nat netip.AddrPort) []byte {
-	return m.pour(w.forwardedEnds(nat))
+	return w.leaving(m)(w.forwardedEnds(nat))
+}
+
+// leaving makes the packets that leave: VLAN tags belong to the interface that
+// they came in by.
+func (w way) leaving(m mold) func(ends) []byte {
+	if m.tagged && w.near != w.far {
+		return m.bare
+	}
+	return m.pour
 }
 
 func (w way) forwardedEnds(nat netip.AddrPort) ends {
@@ -103,7 +112,7 @@ func (w way) replyEnds(nat netip.AddrPort) ends {
 }
 
 func (w way) returned(m mold) []byte {
-	return m.pour(ends{testlab.Ethernet{Dst: w.clientMAC, Src: own[w.near]}, w.vip, w.client, 63})
+	return w.leaving(m)(ends{testlab.Ethernet{Dst: w.clientMAC, Src: own[w.near]}, w.vip, w.client, 63})
 }
 
 // fromPort is the same way from another port of the client.

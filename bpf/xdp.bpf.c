@@ -10,7 +10,7 @@
 #include "lib/ctx_xdp.h"
 #include "lib/balance.h"
 
-SEC("xdp")
+SEC("xdp.frags")
 int xlb_xdp(struct xdp_md *ctx)
 {
 	return balance(ctx);

@@ -112,12 +112,14 @@ type XdpNextHop struct {
 	Ingress      uint32
 	Expires      uint32
 	Egress       uint32
+	Device       uint32
+	Mac          [12]uint8
 	Mtu          uint16
 	Family       uint8
 	ViaGateway   uint8
-	Mac          [12]uint8
 	Vlan         uint16
 	VlanProtocol uint16
+	Pad          [3]uint32
 }
 
 type XdpPortLine struct {
@@ -127,12 +129,12 @@ type XdpPortLine struct {
 
 type XdpPortSearch struct {
 	_       structs.HostLayout
+	Wish    uint32
 	Base    uint32
 	Offset  uint32
 	Owner   uint32
 	Now     uint32
 	Reclaim uint32
-	Pad     uint32
 	Taken   uint64
 }
 

@@ -47,14 +47,13 @@ static __always_inline struct new_flow *new_flow_get(void)
 	return bpf_map_lookup_elem(&new_flow, &zero);
 }
 
-static __always_inline void new_flow_name(struct new_flow *n, const struct packet *p, __u64 hash,
-					  bool ipv6)
+static __always_inline void new_flow_name(struct new_flow *n, const struct packet *p, __u64 hash)
 {
 	n->client = p->source;
 	n->vip = p->destination;
 	n->tuple = p->tuple;
 	n->hash = hash;
-	n->ipv6 = ipv6;
+	n->ipv6 = p->ipv6;
 }
 
 /* The number plus one of the record that holds the flow named in new_flow, in
@@ -91,7 +90,7 @@ __noinline __u32 flow_find_beyond(void)
 
 /* The packet's flow, NULL if there is none; *owner is its number plus one. */
 static __always_inline struct flow *flow_find(const struct packet *p, __u64 hash, __u32 *owner,
-					      __u64 *meta, bool ipv6)
+					      __u64 *meta)
 {
 	__u32 index = flow_set_index(hash, 0), way, found;
 	struct flow_set *set = bpf_map_lookup_elem(&flows, &index);
@@ -101,7 +100,7 @@ static __always_inline struct flow *flow_find(const struct packet *p, __u64 hash
 
 	if (!set)
 		return NULL;
-	way = set_find(set, p, hash % FLOW_WAYS, meta, &full, ipv6);
+	way = set_find(set, p, hash % FLOW_WAYS, meta, &full);
 	if (way < FLOW_WAYS) {
 		*owner = index * FLOW_WAYS + way + 1;
 		return &set->way[way % FLOW_WAYS];
@@ -109,13 +108,13 @@ static __always_inline struct flow *flow_find(const struct packet *p, __u64 hash
 	n = full ? new_flow_get() : NULL;
 	if (!n)
 		return NULL;
-	new_flow_name(n, p, hash, ipv6);
+	new_flow_name(n, p, hash);
 	found = flow_find_beyond();
 	f = found ? flow_by_number(found - 1) : NULL;
 	if (!f)
 		return NULL;
 	*meta = READ_ONCE(f->meta);
-	if (meta_writing(*meta) || !flow_is(f, p, ipv6))
+	if (meta_writing(*meta) || !flow_is(f, p))
 		return NULL; /* it has just changed hands */
 	*owner = found;
 	return f;
@@ -206,31 +205,46 @@ __noinline int flow_reserve(void)
 	return -1;
 }
 
-/* Tries one source address after another. */
+/* The address that the i-th try takes a port of; *index is what the record calls
+ * it. nat has several; dnat keeps the client's. */
+static __always_inline const struct addr *port_source(struct new_flow *n, const struct service *service,
+						       __u32 i, __u32 *index)
+{
+	struct source *source;
+
+	*index = SOURCE_CLIENT;
+	if (service->forward == FORWARD_DNAT)
+		return i ? NULL : &n->client;
+	if (i >= service->sources)
+		return NULL;
+	i += scale(n->hash >> 32, service->sources);
+	if (i >= service->sources)
+		i -= service->sources;
+	*index = service->first_source + i;
+	source = bpf_map_lookup_elem(&sources, index);
+	return source ? &source->address : NULL;
+}
+
 static __always_inline bool port_find(struct new_flow *n, const struct service *service,
 				      const struct backend *backend)
 {
-	__u32 count = service->sources;
-	__u32 pick = scale(n->hash >> 32, count);
-
-	for (__u32 i = 0; i < SOURCE_TRIES && i < count; i++) {
-		__u32 index = service->first_source + pick;
-		struct source *s = bpf_map_lookup_elem(&sources, &index);
+	for (__u32 i = 0; i < SOURCE_TRIES; i++) {
+		__u32 index;
+		const struct addr *source = port_source(n, service, i, &index);
 		__u64 taken;
 
-		if (!s)
+		if (!source)
 			return false;
-		taken = port_take(port_base(&backend->address, backend->port, &s->address,
+		taken = port_take(port_base(&backend->address, backend->port, source,
 					    n->tuple >> 32, n->ipv6),
-				  mix(n->hash), n->owner, n->now);
+				  mix(n->hash),
+				  index == SOURCE_CLIENT ? bpf_ntohs(n->tuple) : 0, n->owner, n->now);
 		if (taken) {
 			n->source = index;
 			n->nat_port = bpf_htons(taken & 0xffff);
 			n->cell = taken >> 16;
 			return true;
 		}
-		if (++pick == count)
-			pick = 0;
 	}
 	return false;
 }

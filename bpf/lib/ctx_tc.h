@@ -4,7 +4,7 @@
  * super-packets, may have unfinished checksums, and may not be linear. */
 
 #include "checksum.h"
-#include "parse.h"
+#include "packet.h"
 
 #define CTX_RESOLVES_NEIGHBOURS 1
 
@@ -36,6 +36,11 @@ static __always_inline __u32 ctx_length(ctx_t *ctx)
 	return ctx->len;
 }
 
+static __always_inline __u32 ctx_first_length(ctx_t *ctx)
+{
+	return ctx->len;
+}
+
 static __always_inline __u32 ctx_ingress(ctx_t *ctx)
 {
 	return ctx->ifindex;
@@ -44,13 +49,56 @@ static __always_inline __u32 ctx_ingress(ctx_t *ctx)
 /* The kernel moves the outer tag out of the frame before TC. */
 static __always_inline bool ctx_tagged(ctx_t *ctx, const struct packet *p)
 {
-	return p->tagged || ctx->vlan_present;
+	return p->tags || ctx->vlan_present;
 }
 
-/* A super-packet is cut to its segment size on the way out. */
-static __always_inline bool ctx_fits(ctx_t *ctx, const struct packet *p, __u32 mtu)
+/* The kernel puts the outer header behind its own idea of the link header,
+ * which ends before a tag that is in the frame. */
+static __always_inline bool ctx_can_encapsulate(ctx_t *ctx, const struct packet *p)
 {
-	return !mtu || ctx->gso_size || p->l3_length <= mtu;
+	return !p->tags;
+}
+
+/* A super-packet is cut to its segment size on the way out; that of TCP shrinks
+ * by an outer header's size, UDP's may not. */
+static __always_inline bool ctx_fits(ctx_t *ctx, const struct packet *p, __u32 mtu, __u32 grow)
+{
+	__u32 headers = p->l4 - p->l3 + sizeof(struct udphdr);
+
+	if (!mtu)
+		return true;
+	if (ctx->gso_size)
+		return p->protocol != IPPROTO_UDP || ctx->gso_size + headers + grow <= mtu;
+	return p->l3_length + grow <= mtu;
+}
+
+/* Makes room for an outer header behind Ethernet; every pointer into the packet
+ * is void afterwards. */
+static __always_inline int ctx_grow(ctx_t *ctx, const struct packet *p, __u32 grow, bool ipv6,
+				    bool udp)
+{
+	__u64 flags = ipv6 ? BPF_F_ADJ_ROOM_ENCAP_L3_IPV6 : BPF_F_ADJ_ROOM_ENCAP_L3_IPV4;
+
+	if (udp)
+		flags |= BPF_F_ADJ_ROOM_ENCAP_L4_UDP;
+	if (p->protocol == IPPROTO_UDP)
+		flags |= BPF_F_ADJ_ROOM_FIXED_GSO;
+	return bpf_skb_adjust_room(ctx, grow, BPF_ADJ_ROOM_MAC, flags);
+}
+
+/* Replaces the packet's VLAN tags by one, or, with protocol 0, by none. Not
+ * static, because it is rare. */
+__noinline int ctx_retag(ctx_t *ctx, __u32 tags, __u32 id, __u32 protocol)
+{
+	__u32 priority = ctx->vlan_present ? ctx->vlan_tci & 0xf000 : 0;
+
+	/* The kernel took the outer tag out of the frame; with each that goes
+	 * the next one takes its place. */
+	tags += ctx->vlan_present;
+	for (int i = 0; i <= VLAN_TAGS && i < tags; i++)
+		if (bpf_skb_vlan_pop(ctx))
+			return -1;
+	return protocol ? bpf_skb_vlan_push(ctx, protocol, priority | id) : 0;
 }
 
 static __always_inline int ctx_pass(ctx_t *ctx)
@@ -89,9 +137,9 @@ static __always_inline int ctx_send_unresolved(ctx_t *ctx, __u32 egress, const s
  * the pseudo-header's part is in the field. Every pointer into the packet is
  * void afterwards. */
 static __always_inline int ctx_transport_checksum(ctx_t *ctx, struct packet *p, __u64 addresses,
-						  __u64 ports, bool ipv6)
+						  __u64 ports)
 {
-	__u32 offset = (void *)p->check - ctx_data(ctx);
+	__u32 offset = p->check;
 	__u64 flags = p->protocol == IPPROTO_UDP ? BPF_F_MARK_MANGLED_0 : 0;
 	__u64 a = (addresses & 0xffffffff) + (addresses >> 32);
 	__u64 pseudo = (a & 0xffffffff) + (a >> 32);
@@ -102,7 +150,7 @@ static __always_inline int ctx_transport_checksum(ctx_t *ctx, struct packet *p, 
 	/* For a packet whose sum the device took (CHECKSUM_COMPLETE) the helper
 	 * assumes an IPv4 header checksum that makes up for the address; IPv6
 	 * has none, so take its correction back. */
-	if (ipv6)
+	if (p->ipv6)
 		bpf_csum_update(ctx, pseudo);
 	return 0;
 }

@@ -4,7 +4,7 @@
  * function of its own, in which the offset is masked at every step, so that the
  * verifier sees one state per step and not one per combination of headers. */
 
-#include "parse.h"
+#include "packet.h"
 
 #define IPV6_EXTENSIONS 8
 #define OFFSET_MASK 0x7ff

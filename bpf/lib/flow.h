@@ -9,7 +9,7 @@
 #include "clock.h"
 #include "hash.h"
 #include "maps.h"
-#include "parse.h"
+#include "packet.h"
 
 #define READ_ONCE(x) (*(volatile typeof(x) *)&(x))
 #define WRITE_ONCE(x, v) (*(volatile typeof(x) *)&(x) = (v))
@@ -131,19 +131,18 @@ static __always_inline __u32 flow_set_index(__u64 hash, __u32 choice)
  * next set. */
 #define TUPLE_DEAD (~0ULL)
 
-static __always_inline bool flow_is(const struct flow *f, const struct packet *p, bool ipv6)
+static __always_inline bool flow_is(const struct flow *f, const struct packet *p)
 {
 	return f->tuple == p->tuple && f->client.half[1] == p->source.half[1] &&
 	       f->vip.half[1] == p->destination.half[1] &&
-	       (!ipv6 || (f->client.half[0] == p->source.half[0] &&
-			  f->vip.half[0] == p->destination.half[0]));
+	       f->client.half[0] == p->source.half[0] && f->vip.half[0] == p->destination.half[0];
 }
 
 /* The way of the set that holds the packet's flow, FLOW_WAYS if none does; then
  * *full says whether the set has no free record. A flow prefers the way that its
  * hash names, so that a hit in a table that is not full reads one cache line. */
 static __always_inline __u32 set_find(struct flow_set *set, const struct packet *p, __u32 first,
-				      __u64 *meta, bool *full, bool ipv6)
+				      __u64 *meta, bool *full)
 {
 	*full = true;
 	for (int i = 0; i < FLOW_WAYS; i++) {
@@ -153,7 +152,7 @@ static __always_inline __u32 set_find(struct flow_set *set, const struct packet 
 
 		if (!f->tuple)
 			*full = false;
-		else if (!meta_writing(m) && flow_is(f, p, ipv6)) {
+		else if (!meta_writing(m) && flow_is(f, p)) {
 			*meta = m;
 			return way;
 		}

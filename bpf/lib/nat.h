@@ -69,12 +69,12 @@ static __always_inline bool port_abandoned(__u32 owner, __u32 cell, __u32 now)
 /* The search's state, in a map because the stack has 512 bytes for all calls
  * together. Nothing else runs on this CPU between its steps. */
 struct port_search {
+	__u32 wish; /* a port to try before all others, 0: none */
 	__u32 base;
 	__u32 offset;
 	__u32 owner;
 	__u32 now;
 	__u32 reclaim;
-	__u32 pad;
 	__u64 taken;
 };
 
@@ -105,31 +105,36 @@ static long port_try(__u32 i, void *unused)
 
 	if (!s)
 		return 1;
-	port = nat_port_first + s->offset;
+	port = s->wish ? s->wish : nat_port_first + s->offset;
 	at = port_place(s->base, port);
 	c = port_cell(at);
 	if (!c)
 		return 1;
 	held = READ_ONCE(*c);
-	if ((!held || (s->reclaim && port_abandoned(held, at, s->now))) &&
+	if ((!held || ((s->reclaim || s->wish) && port_abandoned(held, at, s->now))) &&
 	    __sync_val_compare_and_swap(c, held, s->owner) == held) {
 		s->taken = (__u64)at << 16 | port;
 		return 1;
 	}
-	if (++s->offset == port_range())
+	if (s->wish)
+		s->wish = 0;
+	else if (++s->offset == port_range())
 		s->offset = 0;
 	return 0;
 }
 
-/* Takes a port for owner (a flow's number plus one). Returns cell << 16 | port,
+/* Takes a port for owner (a flow's number plus one), the one wished for if it
+ * can be had. Returns cell << 16 | port,
  * the port in host order, or 0 if there is none. */
-static __always_inline __u64 port_take(__u32 base, __u32 start, __u32 owner, __u32 now)
+static __always_inline __u64 port_take(__u32 base, __u32 start, __u32 wish, __u32 owner,
+					__u32 now)
 {
 	__u32 tries = port_range() < PORT_TRIES ? port_range() : PORT_TRIES;
 	struct port_search *s = port_search_get();
 
 	if (!s)
 		return 0;
+	s->wish = wish;
 	s->base = base;
 	s->offset = scale(start, port_range());
 	s->owner = owner;

@@ -1,57 +1,71 @@
 /* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
 #pragma once
-/* What leaves, and the writing of it. From here on packets change: failures
- * drop. */
+/* What nat and dnat make of a packet. */
 
-#include "nexthop.h"
+#include "checksum.h"
+#include "packet.h"
 
-/* What nat makes of a packet. */
+/* The packet's new ends but for its destination's address, which is where it is
+ * sent. */
 struct rewrite {
 	struct addr source;
-	struct addr destination;
 	__be16 source_port;
 	__be16 destination_port;
 };
 
-static __always_inline void write_mac(struct packet *p, const struct next_hop *hop)
+static __always_inline int write_ipv4(void *l3, void *end, const struct rewrite *r,
+				      const struct addr *to, __u64 addresses)
 {
-	*(__u64 *)p->eth = *(const __u64 *)hop->mac;
-	*(__u32 *)((void *)p->eth + 8) = *(const __u32 *)(hop->mac + 8);
-}
+	struct iphdr *ip = l3;
+	__be16 *ttl = (__be16 *)&ip->ttl, old;
 
-static __always_inline void write_ipv4(struct packet *p, const struct rewrite *r, __u64 addresses)
-{
-	struct iphdr *ip = p->l3;
-	__be16 *ttl = (__be16 *)&ip->ttl, old = *ttl;
-
+	if ((void *)(ip + 1) > end)
+		return -1;
+	old = *ttl;
 	ip->saddr = r->source.word[3];
-	ip->daddr = r->destination.word[3];
+	ip->daddr = to->word[3];
 	ip->ttl--;
 	ip->check = checksum_apply(ip->check, addresses + checksum_difference16(old, *ttl));
+	return 0;
 }
 
-static __always_inline void write_ipv6(struct packet *p, const struct rewrite *r)
+static __always_inline int write_ipv6(void *l3, void *end, const struct rewrite *r,
+				      const struct addr *to)
 {
-	struct ipv6hdr *ip = p->l3;
+	struct ipv6hdr *ip = l3;
 
+	if ((void *)(ip + 1) > end)
+		return -1;
 	store_addr(&ip->saddr, &r->source);
-	store_addr(&ip->daddr, &r->destination);
+	store_addr(&ip->daddr, to);
 	ip->hop_limit--;
+	return 0;
 }
 
-static __always_inline int write_nat(ctx_t *ctx, struct packet *p, const struct rewrite *r, bool ipv6)
+/* Both TCP and UDP begin with the ports. */
+static __always_inline int write_ports(void *l4, void *end, const struct rewrite *r)
 {
-	__u64 addresses = checksum_difference(&p->source, &r->source, ipv6) +
-			  checksum_difference(&p->destination, &r->destination, ipv6);
-	__u64 ports = checksum_difference16(p->source_port, r->source_port) +
-		      checksum_difference16(p->destination_port, r->destination_port);
-	__be16 *port = p->l4; /* both TCP and UDP begin with the ports */
+	__be16 *port = l4;
 
-	if (ipv6)
-		write_ipv6(p, r);
-	else
-		write_ipv4(p, r, addresses);
+	if ((void *)(port + 2) > end)
+		return -1;
 	port[0] = r->source_port;
 	port[1] = r->destination_port;
-	return ctx_transport_checksum(ctx, p, addresses, ports, ipv6);
+	return 0;
+}
+
+/* Not inlined, for the stack's sake. */
+static __noinline int write_nat(ctx_t *ctx, struct packet *p, const struct rewrite *r,
+				     const struct addr *to)
+{
+	__u64 addresses = checksum_difference(&p->source, &r->source, p->ipv6) +
+			  checksum_difference(&p->destination, to, p->ipv6);
+	__u64 ports = checksum_difference16(p->source_port, r->source_port) +
+		      checksum_difference16(p->destination_port, r->destination_port);
+	void *data = ctx_data(ctx), *end = ctx_end(ctx), *l3 = data + bounded(p->l3);
+	int failed = p->ipv6 ? write_ipv6(l3, end, r, to) : write_ipv4(l3, end, r, to, addresses);
+
+	if (failed || write_ports(data + bounded(p->l4), end, r))
+		return -1;
+	return ctx_transport_checksum(ctx, p, addresses, ports);
 }

@@ -1,22 +1,43 @@
 /* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
 #pragma once
-/* The choice of a backend for a new flow: one slot of the service's table. */
+/*
+ * The table's answer for a packet: one slot, that is, one of the service's
+ * backends.
+ *
+ * Where the slot is not marked, every flow in it has the present backend, and
+ * nothing need be remembered. Where it is, the flow table knows those flows that
+ * have spoken since; of the others a SYN begins a connection with the present
+ * backend, and the rest belong to the backend that had the slot before.
+ */
 
 #include "config.h"
 #include "hash.h"
 #include "maps.h"
 
-/* A backend's number, 0 if the service has none to offer. */
-static __always_inline __u32 select_backend(__u32 service, __u64 hash)
+struct slot {
+	__u32 present;  /* a backend's number, 0 if there is none to offer */
+	__u32 previous; /* of a marked slot; 0: none */
+	bool marked;
+};
+
+static __always_inline void slot_find(__u32 service, __u64 hash, struct slot *s)
 {
 	void *table = bpf_map_lookup_elem(&tables, &service);
-	__u32 zero = 0, slot = scale(hash, table_size);
-	__u32 *slots;
+	__u32 zero = 0, at = scale(hash, table_size);
+	__u32 *backends;
 
+	s->present = 0;
+	s->previous = 0;
+	s->marked = false;
 	if (!table)
-		return 0;
-	slots = bpf_map_lookup_elem(table, &zero);
-	if (!slots || slot >= table_size)
-		return 0;
-	return slots[slot] & ~SLOT_MARKED;
+		return;
+	backends = bpf_map_lookup_elem(table, &zero);
+	if (!backends || at >= table_size)
+		return;
+	s->present = backends[at];
+	if (!(s->present & SLOT_MARKED))
+		return;
+	s->present &= ~SLOT_MARKED;
+	s->previous = backends[table_size + at];
+	s->marked = true;
 }

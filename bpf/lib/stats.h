@@ -10,8 +10,10 @@ struct verdict {
 	__u32 backend; /* 0: none */
 	__u32 length;
 	__u8 reply;
-	__u8 created;  /* a flow */
+	__u8 begun;    /* a flow, as far as one can tell */
+	__u8 created;  /* a flow's record */
 	__u8 moved;    /* if created: from a backend that no longer serves */
+	__u8 inherited; /* if created: by the backend that had the slot before */
 };
 
 static __always_inline void count_add(struct count *c, __u32 bytes)
@@ -36,7 +38,7 @@ static __always_inline void count_traffic(struct traffic *t, const struct verdic
 		count_add(&t->reply, v->length);
 	else
 		count_add(&t->request, v->length);
-	t->flows += v->created;
+	t->flows += v->begun;
 }
 
 /* A packet that XDP passed was counted there, unless TC takes it over. A
@@ -57,6 +59,8 @@ static __always_inline void count_verdict(const struct verdict *v)
 		count_event(EVENT_FLOW_CREATED);
 		if (v->moved)
 			count_event(EVENT_FLOW_MOVED);
+		if (v->inherited)
+			count_event(EVENT_FLOW_INHERITED);
 	}
 	if (pass && !v->created)
 		return;

@@ -192,11 +192,14 @@ struct flow {
 	__u32 backend;
 	__u32 service;
 	__be16 nat_port; /* 0: not nat */
-	__u16 source;    /* index into sources */
+	__u16 source;    /* index into sources, or SOURCE_CLIENT */
 	__u32 cell;      /* index into ports, valid if nat_port is not 0 */
 };
 
 enum { FLOW_WAYS = 4, PORT_CELLS = 16 };
+
+/* A flow's source that is no entry of sources: dnat keeps the client's address. */
+#define SOURCE_CLIENT 0xffff
 
 struct flow_set {
 	struct flow way[FLOW_WAYS];
@@ -215,14 +218,16 @@ struct port_line {
 struct next_hop {
 	struct addr address;
 	__u32 ingress;
-	__u32 expires; /* tick */
-	__u32 egress;
+	__u32 expires; /* jiffies */
+	__u32 egress;  /* the interface that sends */
+	__u32 device;  /* the route's: egress, or a VLAN device on it */
+	__u8 mac[12]; /* destination and source, as they begin a frame */
 	__u16 mtu;
 	__u8 family; /* 0: empty; else 4 or 6 */
 	__u8 via_gateway;
-	__u8 mac[12]; /* destination and source, as they begin a frame */
-	__u16 vlan;          /* id to leave with, by vlan_protocol; 0 protocol: none */
-	__be16 vlan_protocol;
+	__u16 vlan;    /* id to leave with */
+	__be16 vlan_protocol; /* 0: no tag */
+	__u32 pad[3];  /* a cache line */
 };
 
 /* Packets and bytes from the Ethernet header on. */
@@ -236,7 +241,7 @@ struct traffic {
 	struct count request; /* from the client */
 	struct count reply;   /* from the backend; nat only */
 	struct count dropped;
-	__u64 flows;          /* created */
+	__u64 flows;          /* recorded, or, where none are, TCP SYNs */
 	__u64 pad;            /* a cache line */
 };
 

@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
+#pragma once
+/* A client's packet to a frontend: which backend, and is the flow recorded? */
+
+#include "create.h"
+#include "select.h"
+#include "send.h"
+
+/* The answer. */
+struct route {
+	struct service *service;
+	struct backend *backend;
+	__u32 backend_id;
+	__u16 source;    /* nat, dnat: what the flow took */
+	__be16 nat_port;
+};
+
+static __always_inline bool is_rst(const struct packet *p)
+{
+	return p->tcp_flags & TCP_RST;
+}
+
+/* Whether a backend may keep flows of a service. A number may have passed on to
+ * a backend of another one. */
+static __always_inline bool backend_serves(const struct backend *b, __u32 service)
+{
+	return b && b->service == service && b->flags & BACKEND_SERVES;
+}
+
+/* Where the packet goes by the record found, or not: then *owner stays set if
+ * the record is the packet's own but no longer holds, and is to be replaced. */
+static __always_inline bool flow_route(struct flow *f, __u32 *owner, const struct packet *p,
+				       __u64 meta, __u32 now, struct route *r, struct verdict *v)
+{
+	bool rewritten = rewrites(r->service->forward);
+	__u8 state = meta_state(meta);
+	__u32 service;
+
+	if (flow_expired(&r->service->timeouts, p->tuple, meta, now, 0))
+		return false;
+	if (is_syn(p) && state_closed(state))
+		return false; /* a new connection with the ports of an old one */
+	r->backend_id = f->backend;
+	r->source = f->source;
+	r->nat_port = f->nat_port;
+	service = f->service;
+	if (!meta_same_record(READ_ONCE(f->meta), meta)) {
+		*owner = 0;
+		return false;
+	}
+	/* The frontend may have got another forwarding mode meanwhile. */
+	if (rewritten != !!r->nat_port)
+		return false;
+	r->backend = backend_get(r->backend_id);
+	if (!backend_serves(r->backend, service)) {
+		v->moved = 1;
+		return false;
+	}
+	state = state_next(state, p->tcp_flags, false, rewritten);
+	flow_touch(f, &r->service->timeouts, p->protocol, meta, state, now);
+	return true;
+}
+
+/* What nat and dnat put into the packet as its source; false if that is no longer
+ * there. */
+static __always_inline bool ports_set(struct target *t, const struct addr *client, __u32 source,
+				      __be16 port)
+{
+	struct source *s;
+
+	t->as.source_port = port;
+	t->as.source = *client;
+	if (source == SOURCE_CLIENT)
+		return true;
+	s = bpf_map_lookup_elem(&sources, &source);
+	if (!s)
+		return false;
+	t->as.source = s->address;
+	return true;
+}
+
+/* The target of a packet whose route is known. */
+static __always_inline enum fate towards(const struct packet *p, const struct route *r, __u64 hash,
+					 struct target *t, struct verdict *v)
+{
+	v->backend = r->backend_id;
+	t->to = r->backend->address;
+	t->hop = r->backend_id;
+	t->entropy = hash >> 32;
+	t->forward = r->service->forward;
+	t->ipv6 = !!(r->backend->flags & BACKEND_IPV6);
+	t->as.destination_port = r->backend->port;
+	if (!rewrites(t->forward) || ports_set(t, &p->source, r->source, r->nat_port))
+		return FATE_SEND;
+	v->reason = REASON_DROP_NAT_PORTS;
+	return FATE_DROP;
+}
+
+/* The backend for a flow that is not recorded. */
+static __always_inline void choose(const struct slot *s, const struct packet *p, __u32 service,
+				   struct route *r, struct verdict *v)
+{
+	r->backend_id = s->present;
+	if (s->previous && !rewrites(r->service->forward) && !is_syn(p)) {
+		r->backend = backend_get(s->previous);
+		if (backend_serves(r->backend, service)) {
+			r->backend_id = s->previous;
+			v->inherited = s->previous != s->present;
+			return;
+		}
+	}
+	r->backend = r->backend_id ? backend_get(r->backend_id) : NULL;
+}
+
+/* The route of a packet whose flow is, or shall be, recorded; in the latter case
+ * what to record is left in new_flow. */
+static __always_inline enum fate tracked(const struct packet *p, struct route *r, struct slot *s,
+					 __u32 service, __u64 hash, struct verdict *v)
+{
+	bool must = rewrites(r->service->forward);
+	__u32 owner = 0, now = clock_now();
+	struct new_flow *n;
+	__u64 meta = 0;
+	struct flow *f = flow_find(p, hash, &owner, &meta);
+
+	if (f && flow_route(f, &owner, p, meta, now, r, v))
+		return FATE_SEND;
+	if (must && is_rst(p)) {
+		v->reason = REASON_DROP_NO_FLOW;
+		return FATE_DROP;
+	}
+	if (must || r->service->track == TRACK_ALWAYS)
+		slot_find(service, hash, s);
+	choose(s, p, service, r, v);
+	n = new_flow_get();
+	if (!r->backend || is_rst(p) || !n)
+		return FATE_SEND;
+	new_flow_name(n, p, hash);
+	n->service = service;
+	n->backend = r->backend_id;
+	n->owner = owner;
+	n->syn = is_syn(p);
+	n->nat_port = 0;
+	n->source = SOURCE_CLIENT;
+	n->cell = 0;
+	r->source = SOURCE_CLIENT; /* until there is one */
+	r->nat_port = 0;
+	return FATE_RECORD;
+}
+
+static __always_inline enum fate request(const struct packet *p, __u32 service, struct target *t,
+					 struct verdict *v)
+{
+	__u64 hash = hash_flow(&p->source, &p->destination, p->tuple, p->ipv6);
+	struct route r = { .service = service_get(service) };
+	enum fate fate = FATE_SEND;
+	bool records;
+	struct slot s;
+
+	if (!r.service)
+		return FATE_FOREIGN;
+	if (stays(p, r.service->forward, v))
+		return FATE_PASS;
+	v->service = service;
+	records = rewrites(r.service->forward) || r.service->track == TRACK_ALWAYS;
+	if (!records) {
+		slot_find(service, hash, &s);
+		records = s.marked && r.service->track != TRACK_NEVER;
+	}
+	if (records) {
+		fate = tracked(p, &r, &s, service, hash, v);
+		if (fate == FATE_DROP)
+			return fate;
+	} else {
+		r.backend_id = s.present;
+		r.backend = s.present ? backend_get(s.present) : NULL;
+		v->begun = is_syn(p);
+	}
+	if (!r.backend) {
+		v->reason = REASON_DROP_NO_BACKEND;
+		return FATE_DROP;
+	}
+	return towards(p, &r, hash, t, v) == FATE_SEND ? fate : FATE_DROP;
+}
+
+/*
+ * Records the flow in new_flow, and completes the target by what was chosen for
+ * it. Only nat and dnat can not go on without. Called by the entry and not by
+ * those who decided so, because the stack has 512 bytes for a call and its
+ * callers; and not static, so that the verifier looks at it once.
+ */
+__noinline int flow_record(struct target *t, struct verdict *v)
+{
+	struct new_flow *n = new_flow_get();
+	int failed;
+	bool must;
+
+	if (!t || !v || !n)
+		return FATE_DROP;
+	must = rewrites(t->forward);
+	failed = flow_reserve();
+	if (failed < 0 && must)
+		failed = flow_take_port();
+	if (failed < 0)
+		failed = flow_commit();
+	v->created = failed < 0;
+	v->begun = v->created;
+	if (!must)
+		return FATE_SEND;
+	if (failed < 0 && !ports_set(t, &n->client, n->source, n->nat_port))
+		failed = REASON_DROP_NAT_PORTS;
+	if (failed < 0)
+		return FATE_SEND;
+	v->reason = failed;
+	return FATE_DROP;
+}
