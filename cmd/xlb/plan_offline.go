@@ -53,7 +53,7 @@ func (e *env) planWithoutDaemon(c *cli.Context, path, content string) (planResul
 	case !errors.Is(err, os.ErrNotExist):
 		return result, needsRoot(err)
 	}
-	in.AutoSources = autoSources(cfg, in.Present)
+	in.AutoSources, in.AutoTunnelSources = autoSources(cfg, in.Present), autoTunnelSources(cfg, in.Present)
 	in.Health = healthInMaps(cfg, in.Present)
 	plan, err := control.NewPlanner().Plan(in)
 	if err != nil {
@@ -71,15 +71,37 @@ func autoSources(cfg *model.Config, present maps.Contents) (out []netip.Addr) {
 	if len(cfg.Settings.Sources) > 0 {
 		return nil
 	}
-	chosen := map[bool]bool{}
 	for _, i := range sortedKeys(present.Sources) {
-		if a := present.Sources[i]; !chosen[a.Is4()] {
+		out = append(out, present.Sources[i])
+	}
+	return hostSources(cfg, out, func(f model.Forward) bool { return f == model.NAT })
+}
+
+// autoTunnelSources are the same of outer source addresses.
+func autoTunnelSources(cfg *model.Config, present maps.Contents) (out []netip.Addr) {
+	if len(cfg.Settings.TunnelSources) > 0 {
+		return nil
+	}
+	for _, i := range sortedKeys(present.Tunnels) {
+		if t := present.Tunnels[i]; t.EntropyBits == 0 { // else the configuration gave it
+			out = append(out, t.Source)
+		}
+	}
+	return hostSources(cfg, out, model.Forward.Tunnels)
+}
+
+// hostSources are, per family, the first of known or the kernel's choice towards
+// the first backend of the services that need one.
+func hostSources(cfg *model.Config, known []netip.Addr, need func(model.Forward) bool) (out []netip.Addr) {
+	chosen := map[bool]bool{}
+	for _, a := range known {
+		if !chosen[a.Is4()] {
 			chosen[a.Is4()] = true
 			out = append(out, a)
 		}
 	}
 	for _, s := range cfg.Services {
-		if s.Forward != model.NAT {
+		if !need(s.Forward) {
 			continue
 		}
 		for _, b := range s.Backends {

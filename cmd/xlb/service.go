@@ -102,6 +102,15 @@ func (e *env) printServices(services []api.Service) {
 	e.printTable(t, "")
 }
 
+// forwardText is how a service forwards and, where there is a choice, which
+// flows it records. A daemon of before has no word on that.
+func forwardText(s api.Service) string {
+	if s.Forward == "nat" || s.Forward == "dnat" || s.Track == "" {
+		return s.Forward
+	}
+	return s.Forward + ", track " + s.Track
+}
+
 // serviceNote says what a service without a usable backend does.
 func serviceNote(s api.Service) string {
 	configured := slices.ContainsFunc(s.Backends, func(b api.Backend) bool { return b.State != api.StateRetired })
@@ -126,7 +135,14 @@ func (e *env) printService(s api.ServiceDetail) {
 		}
 		line(name, "%s", f)
 	}
-	line("forward", "%s", s.Forward)
+	line("forward", "%s", forwardText(s.Service))
+	if len(s.TunnelSources) > 0 {
+		to := ""
+		if s.GUEPort != 0 {
+			to = fmt.Sprintf(" to UDP port %d", s.GUEPort)
+		}
+		line("tunnel", "from %s%s", strings.Join(s.TunnelSources, ", "), to)
+	}
 	line("schedule", "%s, %d slots", s.Schedule, s.TableSize)
 	line("fail", "%s", s.Fail)
 	if p := s.Probe; p.Type == "none" {
@@ -142,7 +158,7 @@ func (e *env) printService(s api.ServiceDetail) {
 	}
 	line("timeouts", "%s", strings.Join(timeouts, ", "))
 	line("requests", "%s", packetsAndBytes(s.Traffic.Request))
-	if s.Forward == "nat" || s.Traffic.Reply.Packets > 0 {
+	if s.Forward == "nat" || s.Forward == "dnat" || s.Traffic.Reply.Packets > 0 {
 		line("replies", "%s", packetsAndBytes(s.Traffic.Reply))
 	}
 	line("dropped", "%s", packetsAndBytes(s.Traffic.Dropped))

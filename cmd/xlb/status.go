@@ -76,7 +76,7 @@ func (e *env) printStatus(s api.Status) {
 		if i > 0 {
 			e.printf("\n")
 		}
-		e.printf("%s  %s  %s, %s, fail %s\n", e.paint(printable(service.Name), bold), printable(strings.Join(service.Frontends, " ")), service.Forward, service.Schedule, service.Fail)
+		e.printf("%s  %s  %s, %s, fail %s\n", e.paint(printable(service.Name), bold), printable(strings.Join(service.Frontends, " ")), forwardText(service), service.Schedule, service.Fail)
 		if service.FailOpen {
 			e.printf("  %s\n", e.paint(serviceNote(service), red))
 		}
@@ -110,6 +110,7 @@ func reasonText(reason string) string {
 		"vips_unprotected": "the firewall rules cannot be set",
 		"service_down":     "no usable backend for",
 		"no_source":        "no source address for",
+		"no_tunnel_source": "no outer source address for",
 		"discovery_failed": "no news of the backends of",
 	}[word]
 	if !known {

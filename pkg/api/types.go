@@ -35,6 +35,7 @@ type Status struct {
 	//	vips_unprotected       the host's firewall rules could not be set
 	//	service_down:NAME      no backend of the service is usable
 	//	no_source:NAME         nat has no source address of the service's family
+	//	no_tunnel_source:NAME  ipip or gue has no outer source address of a backend's family
 	//	discovery_failed:NAME  a source of backends fails; its last word holds
 	Reasons []string `json:"reasons"`
 	// Problem is the text behind apply_failed, maps_unreadable, plan_failed
@@ -70,8 +71,14 @@ type Service struct {
 	Name string `json:"name"`
 	// Frontends such as "10.0.0.1:80/tcp", "[fd00::1]:53/udp".
 	Frontends []string `json:"frontends"`
-	// Forward is "nat" or "l2dsr".
+	// Forward is "nat", "dnat", "l2dsr", "ipip" or "gue".
 	Forward string `json:"forward"`
+	// Track is which flows are recorded: "auto", "always" or "never".
+	Track string `json:"track"`
+	// TunnelSources are the outer source addresses of ipip and gue, an address
+	// or, if the flow fills the rest, a prefix; GUEPort is where gue sends.
+	TunnelSources []string `json:"tunnel_sources,omitempty"`
+	GUEPort       uint16   `json:"gue_port,omitempty"`
 	// Schedule is "maglev".
 	Schedule string `json:"schedule"`
 	// Fail is "open" or "closed".
@@ -179,7 +186,8 @@ type PlanRequest struct {
 
 // Plan is what would change. Nothing was applied.
 type Plan struct {
-	// Changes in the order sources, services, frontends, backends, tables.
+	// Changes in the order sources, tunnels, features, services, frontends,
+	// backends, tables.
 	Changes []PlanChange `json:"changes"`
 	// Restart names the settings that differ and take effect only when the
 	// daemon starts. A reload would be refused while this is not empty.
@@ -192,12 +200,14 @@ type Plan struct {
 type PlanChange struct {
 	// Action is "add", "change" or "delete".
 	Action string `json:"action"`
-	// Kind is "source", "service", "frontend", "backend" or "table".
+	// Kind is "source", "tunnel", "feature", "service", "frontend", "dnat" (where
+	// a dnat backend replies from), "backend" or "table".
 	Kind string `json:"kind"`
-	// Service is the name of the service; empty for a source.
+	// Service is the name of the service; empty for what belongs to none.
 	Service string `json:"service,omitempty"`
 	// Key says which: an address, a frontend, a backend. For kinds service and
-	// table it is the service's name.
+	// table it is the service's name, for tunnel "ipv4" or "ipv6", for feature
+	// its name.
 	Key string `json:"key"`
 	// ID is the number in the maps of the service, backend or source.
 	ID uint32 `json:"id,omitempty"`

@@ -1,7 +1,6 @@
 package control
 
 import (
-	"net/netip"
 	"slices"
 	"time"
 
@@ -78,7 +77,7 @@ func (c *controller) adopt(cfg *model.Config) {
 		}
 	}
 	c.cfg, c.discovered, c.replaced, c.sourceErr = cfg, kept, replaced, sourceErr
-	c.auto = map[bool]netip.Addr{}
+	c.auto = autoSources{}
 	c.retarget, c.dirty = true, true
 	c.discovery.Apply(cfg.Services)
 }
@@ -135,7 +134,7 @@ func (c *controller) aimProbes() {
 // seed takes over what an earlier daemon knew: a backend that did not serve
 // stays down until its first probe says otherwise.
 func (c *controller) seed() {
-	in := c.input(c.cfg, c.discovered, nil)
+	in := c.input(c.cfg, c.discovered, autoSources{})
 	for key := range in.notServing() {
 		c.health[key] = model.BackendHealth{State: model.HealthDown, Reason: "was down when the daemon started; not probed yet", Since: c.since}
 	}

@@ -20,8 +20,9 @@ var compare = []cmp.Option{cmp.Comparer(func(a, b netip.Addr) bool { return a ==
 func input(present maps.Contents, services ...model.Service) Input {
 	return Input{
 		Services: services, Present: present, Sizes: testSizes,
-		AutoSources: []netip.Addr{addr("192.0.2.250"), addr("2001:db8::250")},
-		Health:      map[probe.Key]model.BackendHealth{}, Overrides: map[probe.Key]model.Override{},
+		AutoSources:       []netip.Addr{addr("192.0.2.250"), addr("2001:db8::250")},
+		AutoTunnelSources: []netip.Addr{addr("192.0.2.251"), addr("2001:db8::251")},
+		Health:            map[probe.Key]model.BackendHealth{}, Overrides: map[probe.Key]model.Override{},
 	}
 }
 

@@ -70,7 +70,7 @@ func (c *controller) round() (reason string, err error) {
 			return reasonApply, fmt.Errorf("write the maps: %w", err)
 		}
 		c.log.Debug("wrote the maps", "vips", len(changes.VIPs), "services", len(changes.Services),
-			"tables", len(changes.Tables), "backends", len(changes.Backends), "sources", len(changes.Sources))
+			"tables", len(changes.Tables), "backends", len(changes.Backends), "sources", len(changes.Sources), "tunnels", len(changes.Tunnels))
 	}
 	c.written(plan)
 	c.protect()
@@ -78,14 +78,17 @@ func (c *controller) round() (reason string, err error) {
 }
 
 // input is the input of a plan for cfg.
-func (c *controller) input(cfg *model.Config, discovered map[string][]model.Backend, auto map[bool]netip.Addr) Input {
+func (c *controller) input(cfg *model.Config, discovered map[string][]model.Backend, auto autoSources) Input {
 	in := Input{
 		Settings: cfg.Settings, Services: cfg.Services, Discovered: discovered,
 		Health: c.health, Overrides: c.overrides.all(),
 		Present: c.current, Idle: c.idle, IdleSources: c.idleSource, Sizes: c.data.Sizes(),
 	}
-	for _, a := range auto {
+	for _, a := range auto.nat {
 		in.AutoSources = append(in.AutoSources, a)
+	}
+	for _, a := range auto.tunnel {
+		in.AutoTunnelSources = append(in.AutoTunnelSources, a)
 	}
 	return in
 }
@@ -234,7 +237,10 @@ func (c *controller) retryProblems() {
 		c.protect()
 		c.publish()
 	}
-	if len(c.cfg.Settings.Sources) == 0 && slices.ContainsFunc(c.plan.Services, func(s ServiceState) bool { return s.NoSource }) {
+	set := c.cfg.Settings
+	if slices.ContainsFunc(c.plan.Services, func(s ServiceState) bool {
+		return s.NoSource && len(set.Sources) == 0 || s.NoTunnel && len(set.TunnelSources) == 0
+	}) {
 		c.dirty = true
 	}
 }

@@ -127,7 +127,7 @@ func (c *controller) rehearse(ctx context.Context, cfg *model.Config) (*rehearsa
 	err := c.ask(ctx, func() {
 		planner = c.planner.Clone()
 		discovered := c.discoveredFor(cfg)
-		in = c.input(cfg, discovered, c.sourcesFor(cfg, discovered, nil))
+		in = c.input(cfg, discovered, c.sourcesFor(cfg, discovered, autoSources{}))
 		in.Health = gomaps.Clone(c.health)
 		in.Idle, in.IdleSources = gomaps.Clone(c.idle), gomaps.Clone(c.idleSource)
 		out.now, out.names = c.plan, c.names

@@ -54,6 +54,9 @@ func (c *controller) publish() {
 			if one.NoSource {
 				s.reasons = append(s.reasons, "no_source:"+one.Name)
 			}
+			if one.NoTunnel {
+				s.reasons = append(s.reasons, "no_tunnel_source:"+one.Name)
+			}
 		}
 	}
 	slices.Sort(s.reasons)
@@ -92,7 +95,7 @@ func (s *snapshot) services() []api.Service {
 	if s.plan == nil {
 		out := make([]api.Service, 0, len(s.cfg.Services))
 		for _, one := range s.cfg.Services {
-			out = append(out, s.service(ServiceState{Name: one.Name, Frontends: one.Frontends, Forward: one.Forward, Fail: one.Fail}))
+			out = append(out, s.service(ServiceState{Name: one.Name, Frontends: one.Frontends, Forward: one.Forward, Track: trackOf(one), Fail: one.Fail}))
 		}
 		slices.SortFunc(out, func(a, b api.Service) int { return cmp.Compare(a.Name, b.Name) })
 		return out
@@ -106,8 +109,14 @@ func (s *snapshot) services() []api.Service {
 
 func (s *snapshot) service(one ServiceState) api.Service {
 	out := api.Service{
-		Name: one.Name, Frontends: make([]string, 0, len(one.Frontends)), Forward: one.Forward.String(),
+		Name: one.Name, Frontends: make([]string, 0, len(one.Frontends)), Forward: one.Forward.String(), Track: one.Track.String(),
 		Schedule: "maglev", Fail: one.Fail.String(), FailOpen: one.FailOpen, Backends: s.backends(one),
+	}
+	for _, t := range one.Tunnels {
+		out.TunnelSources = append(out.TunnelSources, t.String())
+		if one.Forward == model.GUE {
+			out.GUEPort = t.GUEPort
+		}
 	}
 	for _, f := range one.Frontends {
 		out.Frontends = append(out.Frontends, f.String())
