@@ -193,41 +193,6 @@ func (c *controller) protect() {
 	c.protected = want
 }
 
-// sourcesFor returns, by family, the source addresses that cfg needs and does
-// not give: those that are known and, for the others, what the host would use.
-func (c *controller) sourcesFor(cfg *model.Config, discovered map[string][]model.Backend, known map[bool]netip.Addr) map[bool]netip.Addr {
-	found := map[bool]netip.Addr{}
-	if len(cfg.Settings.Sources) > 0 {
-		return found
-	}
-	in := Input{Discovered: discovered}
-	tried := map[bool]bool{}
-	for _, s := range cfg.Services {
-		if s.Forward != model.NAT {
-			continue
-		}
-		for _, b := range in.backendsOf(s) {
-			to := b.Address.Addr()
-			if tried[to.Is4()] {
-				continue
-			}
-			tried[to.Is4()] = true
-			if a, ok := known[to.Is4()]; ok {
-				found[to.Is4()] = a
-				continue
-			}
-			a, err := c.host.SourceFor(to)
-			if err != nil {
-				c.log.Error("cannot find a source address for nat (set sources)", "backend", to, "error", err)
-				continue
-			}
-			found[to.Is4()] = a
-			c.log.Debug("source address for nat", "source", a, "backend", to)
-		}
-	}
-	return found
-}
-
 // retryProblems repeats, at every sweep, what failed without stopping a round.
 func (c *controller) retryProblems() {
 	if c.plan == nil {
