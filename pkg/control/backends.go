@@ -24,11 +24,12 @@ func (in *Input) backendsOf(s model.Service) []model.Backend {
 func (r *round) addService(s model.Service, id uint32, runs map[bool]sourceRun) error {
 	run := sourcesOf(s, runs)
 	r.plan.Contents.Services[id] = maps.Service{
-		Forward: s.Forward, Track: trackOf(s), FirstSource: uint16(run.first), Sources: uint16(run.n), Timeouts: s.Timeouts,
+		Forward: s.Forward, FirstSource: uint16(run.first), Sources: uint16(run.n), Timeouts: s.Timeouts,
 	}
 	state := ServiceState{
-		Name: s.Name, ID: id, Frontends: s.Frontends, Forward: s.Forward, Track: trackOf(s), Fail: s.Fail,
+		Name: s.Name, ID: id, Frontends: s.Frontends, Forward: s.Forward, Fail: s.Fail,
 		NoSource: s.Forward == model.NAT && run.n == 0,
+		tracking: trackingOf(r.plan.Contents.Services[id]), lasts: longestTimeout(s),
 	}
 	if state.NoSource {
 		r.plan.Warnings = append(r.plan.Warnings, fmt.Sprintf("service %q has no source address for nat and drops new flows (set sources)", s.Name))
@@ -61,14 +62,6 @@ func (r *round) addService(s model.Service, id uint32, runs map[bool]sourceRun) 
 	r.jobs = append(r.jobs, tableJob{service: len(r.plan.Services), id: id})
 	r.plan.Services = append(r.plan.Services, state)
 	return nil
-}
-
-// trackOf is what the data plane records of a service.
-func trackOf(s model.Service) model.Track {
-	if s.Forward.RewritesPorts() {
-		return model.TrackAlways
-	}
-	return cmp.Or(s.Track, model.TrackAuto)
 }
 
 // backendState is a backend by itself: what probes and operator say of it.
@@ -131,7 +124,7 @@ func weigh(s *ServiceState) {
 func (r *round) retire(superseded map[uint32]bool) {
 	left := map[uint32][]BackendState{}
 	for id, b := range r.Present.Backends {
-		if _, configured := r.plan.Contents.Backends[id]; configured || r.Idle[id] {
+		if _, configured := r.plan.Contents.Backends[id]; configured || r.Idle[id] && !r.plan.inherited[id] {
 			continue
 		}
 		if _, whole := r.Present.Services[b.Service]; !whole {

@@ -23,6 +23,7 @@ type dataPlane interface {
 	Read() (maps.Contents, error)
 	Apply(maps.Changes) error
 	FlowCounts() map[uint32]int
+	Strays(map[uint32]maps.Table) (map[uint32]maps.Slots, error)
 	Flows() iter.Seq[maps.Flow]
 	Reasons() ([]maps.NamedCount, error)
 	Events() ([]maps.NamedCount, error)
@@ -97,36 +98,38 @@ type controller struct {
 	helpers sync.WaitGroup
 
 	// State.
-	cfg        *model.Config
-	lastReload api.Reload
-	planner    *Planner
-	plan       *Plan // nil until one was written
-	current    maps.Contents
-	stale      bool   // current must be read again before the next round
-	writes     uint64 // rounds that wrote
-	seeded     bool
-	discovered map[string][]model.Backend
-	replaced   map[string]time.Time // service → when its source was replaced
-	sourceErr  map[string]string    // service → its source's error
-	auto       map[bool]netip.Addr  // sources taken from routes, by Is4
-	health     map[probe.Key]model.BackendHealth
-	targets    map[probe.Key]bool
-	pending    map[probe.Key]time.Time // not probed yet → until when to wait for it
-	retarget   bool
-	names      map[uint32]string
-	counts     map[uint32]int
-	sweeping   bool
-	drifting   bool
-	retired    map[uint32]time.Time     // backend in no table → since when
-	undrawn    map[netip.Addr]time.Time // source not drawn from → since when
-	idle       map[uint32]bool
-	idleSource map[netip.Addr]bool
-	protected  map[model.Frontend]bool // nil until the host's rules are set
-	problems   map[string]error        // reason → what happened
-	dirty      bool
-	notBefore  time.Time
-	retry      time.Duration
-	waiters    []chan error
+	cfg         *model.Config
+	lastReload  api.Reload
+	planner     *Planner
+	plan        *Plan // nil until one was written
+	current     maps.Contents
+	stale       bool   // current must be read again before the next round
+	writes      uint64 // rounds that wrote
+	seeded      bool
+	discovered  map[string][]model.Backend
+	replaced    map[string]time.Time // service → when its source was replaced
+	sourceErr   map[string]string    // service → its source's error
+	auto        map[bool]netip.Addr  // sources taken from routes, by Is4
+	health      map[probe.Key]model.BackendHealth
+	targets     map[probe.Key]bool
+	pending     map[probe.Key]time.Time // not probed yet → until when to wait for it
+	retarget    bool
+	names       map[uint32]string
+	counts      map[uint32]int
+	sweeping    bool
+	drifting    bool
+	retired     map[uint32]time.Time     // backend in no table → since when
+	undrawn     map[netip.Addr]time.Time // source not drawn from → since when
+	idle        map[uint32]bool
+	transitions map[uint32]transition // times of the marked slots of current
+	surveyed    *survey               // since the last plan was written; nil if there was none
+	idleSource  map[netip.Addr]bool
+	protected   map[model.Frontend]bool // nil until the host's rules are set
+	problems    map[string]error        // reason → what happened
+	dirty       bool
+	notBefore   time.Time
+	retry       time.Duration
+	waiters     []chan error
 }
 
 // newController returns a controller of a valid configuration, whose first

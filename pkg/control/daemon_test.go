@@ -221,7 +221,7 @@ func TestAdoptedDownStaysDown(t *testing.T) {
 	if got["10.0.0.1:80"] != api.StateDown || got["10.0.0.2:80"] != api.StateUnknown {
 		t.Errorf("after adoption: %v", got)
 	}
-	for _, id := range data.contents.Tables[1] {
+	for _, id := range data.contents.Tables[1].Present {
 		if id == down {
 			t.Fatal("a backend that was down got slots before it was probed")
 		}

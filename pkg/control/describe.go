@@ -42,10 +42,9 @@ func (p *Plan) states() map[uint32]string {
 	return out
 }
 
-// Describe puts changes into words: sources, tunnels, features, services,
-// frontends, backends and tables, in this order, each sorted by its key in the
-// maps. What a source or a dnat backend means to the frontends is left out where
-// the source or the backend itself is told.
+// Describe puts changes into words: sources, services, frontends, backends and
+// tables, in this order, each sorted by its key in the maps. What a source
+// means to the frontends is left out where the source itself is told.
 func Describe(c maps.Changes, w Words) []api.PlanChange {
 	out := make([]api.PlanChange, 0, c.Len())
 	told := map[netip.Addr]bool{}
@@ -59,33 +58,13 @@ func Describe(c maps.Changes, w Words) []api.PlanChange {
 		}
 		out = append(out, one)
 	}
-	for _, t := range c.Tunnels {
-		one := describe(t, "tunnel", t.Key, tunnelText)
-		one.Key = []string{"ipv4", "ipv6"}[min(t.Key, 1)]
-		out = append(out, one)
-	}
-	for _, f := range c.Features {
-		one := describe(f, "feature", f.Key, func(maps.Features) string { return "replies of dnat backends are looked for" })
-		one.Key = "dnat"
-		out = append(out, one)
-	}
-	listens := map[netip.AddrPort]bool{}
-	for _, b := range c.Backends {
-		for _, side := range []*maps.Backend{b.Old, b.New} {
-			if side != nil {
-				listens[side.Address] = true
-			}
-		}
-	}
 	for _, s := range c.Services {
 		one := describe(s, "service", s.Key, serviceText)
 		one.Service, one.Key = w.service(s.Key), w.service(s.Key)
 		out = append(out, one)
 	}
 	for _, v := range c.VIPs {
-		implied := v.Key.Protocol == 0 && told[v.Key.Address] ||
-			onlyDNAT(v) && listens[netip.AddrPortFrom(v.Key.Address, v.Key.Port)]
-		if !implied {
+		if v.Key.Protocol != 0 || !told[v.Key.Address] {
 			out = append(out, w.vip(v))
 		}
 	}
@@ -132,19 +111,10 @@ func (w Words) service(id uint32) string {
 	return fmt.Sprintf("#%d", id)
 }
 
-// onlyDNAT says whether the place was and is nothing but a dnat backend's.
-func onlyDNAT(v maps.Change[maps.VIPKey, maps.VIP]) bool {
-	only := maps.VIP{DNATBackend: true}
-	return (v.Old == nil || *v.Old == only) && (v.New == nil || *v.New == only)
-}
-
 func (w Words) vip(v maps.Change[maps.VIPKey, maps.VIP]) api.PlanChange {
 	kind := "frontend"
-	switch {
-	case v.Key.Protocol == 0:
+	if v.Key.Protocol == 0 {
 		kind = "source"
-	case onlyDNAT(v):
-		kind = "dnat"
 	}
 	id := either(v).Service
 	if id == 0 && v.Old != nil {
@@ -157,9 +127,6 @@ func (w Words) vip(v maps.Change[maps.VIPKey, maps.VIP]) api.PlanChange {
 		}
 		if v.Source != 0 {
 			parts = append(parts, fmt.Sprintf("source number %d", v.Source-1))
-		}
-		if v.DNATBackend {
-			parts = append(parts, "a dnat backend replies from here")
 		}
 		return strings.Join(parts, ", ")
 	})
@@ -207,9 +174,6 @@ func stateText(state string, serves bool) string {
 
 func serviceText(s maps.Service) string {
 	text := "forward " + s.Forward.String()
-	if !s.Forward.RewritesPorts() {
-		text += ", track " + s.Track.String()
-	}
 	switch {
 	case s.Sources == 1:
 		text += fmt.Sprintf(", source number %d", s.FirstSource)
@@ -219,14 +183,6 @@ func serviceText(s maps.Service) string {
 	t := s.Timeouts
 	return text + fmt.Sprintf(", timeouts syn %s, established %s, fin %s, closed %s, udp %s",
 		durationText(t.TCPSyn), durationText(t.TCPEstablished), durationText(t.TCPFin), durationText(t.TCPClosed), durationText(t.UDP))
-}
-
-func tunnelText(t maps.Tunnel) string {
-	text := "from " + t.String()
-	if t.EntropyBits > 0 {
-		text += fmt.Sprintf(", %d bits by flow", t.EntropyBits)
-	}
-	return text + fmt.Sprintf(", gue to port %d", t.GUEPort)
 }
 
 // durationText is exact, and as one writes it in a configuration: 15m, 1h30m.
@@ -243,7 +199,7 @@ func durationText(d time.Duration) string {
 
 func tableText(t maps.Table) string {
 	used := map[uint32]bool{}
-	for _, id := range t {
+	for _, id := range t.Present {
 		if id != 0 {
 			used[id] = true
 		}
@@ -252,17 +208,21 @@ func tableText(t maps.Table) string {
 	if len(used) == 1 {
 		thing = "backend"
 	}
-	return fmt.Sprintf("%d %s in %d slots", len(used), thing, len(t))
+	text := fmt.Sprintf("%d %s in %d slots", len(used), thing, len(t.Present))
+	if len(t.Marked) > 0 {
+		text += fmt.Sprintf(", %d marked", len(t.Marked))
+	}
+	return text
 }
 
 // movedSlots are all of them for a table that comes or goes.
 func movedSlots(t maps.Change[uint32, maps.Table]) (moved, of int) {
-	of = len(either(t))
+	of = len(either(t).Present)
 	if t.Old == nil || t.New == nil {
 		return of, of
 	}
-	for i, id := range *t.New {
-		if i >= len(*t.Old) || (*t.Old)[i] != id {
+	for i, id := range t.New.Present {
+		if i >= len(t.Old.Present) || t.Old.Present[i] != id {
 			moved++
 		}
 	}

@@ -27,7 +27,7 @@ func TestDescribe(t *testing.T) {
 			1: {Address: ap("10.0.0.1:80"), Service: 1, Serves: true}, 2: {Address: ap("10.0.0.2:80"), Service: 1, Serves: true},
 			3: {Address: ap("10.0.0.3:80"), Service: 2},
 		},
-		Tables: map[uint32]maps.Table{1: {1, 2, 1}, 2: {3, 3, 3}},
+		Tables: map[uint32]maps.Table{1: {Present: []uint32{1, 2, 1}}, 2: {Present: []uint32{3, 3, 3}}},
 	}
 	want := have.Clone()
 	want.Services[1] = maps.Service{Forward: model.NAT, FirstSource: 2, Sources: 1, Timeouts: timeouts}
@@ -38,7 +38,7 @@ func TestDescribe(t *testing.T) {
 	want.Backends[2] = maps.Backend{Address: ap("10.0.0.9:80"), Service: 1, Serves: true}
 	want.Backends[4] = maps.Backend{Address: ap("10.0.0.4:80"), Service: 1, Serves: true}
 	delete(want.Backends, 3)
-	want.Tables[1] = maps.Table{2, 2, 4}
+	want.Tables[1] = maps.Table{Present: []uint32{2, 2, 4}, Marked: []maps.Mark{{Slot: 0, Previous: 1}}}
 	delete(want.Tables, 2)
 	told := want.Clone()
 	told.Sources[2] = source
@@ -59,7 +59,7 @@ func TestDescribe(t *testing.T) {
 			"change backend 2 #1 10.0.0.9:80: serves as 10.0.0.2:80 of #1 > serves as 10.0.0.9:80 of #1",
 			"delete backend 3 #2 10.0.0.3:80: does not serve > ",
 			"add backend 4 #1 10.0.0.4:80:  > serves",
-			"change table 1 #1 #1: 2 backends in 3 slots > 2 backends in 3 slots, 2/3",
+			"change table 1 #1 #1: 2 backends in 3 slots > 2 backends in 3 slots, 1 marked, 2/3",
 			"delete table 2 #2 #2: 1 backend in 3 slots > , 3/3",
 		}},
 		{"by name and state", told, Words{
@@ -75,7 +75,7 @@ func TestDescribe(t *testing.T) {
 			"change backend 2 web 10.0.0.9:80: up as 10.0.0.2:80 of web > up as 10.0.0.9:80 of web",
 			"delete backend 3 mail 10.0.0.3:80: retired, its flows move to others > ",
 			"add backend 4 web 10.0.0.4:80:  > not probed yet",
-			"change table 1 web web: 2 backends in 3 slots > 2 backends in 3 slots, 2/3",
+			"change table 1 web web: 2 backends in 3 slots > 2 backends in 3 slots, 1 marked, 2/3",
 			"delete table 2 mail mail: 1 backend in 3 slots > , 3/3",
 		}},
 	} {

@@ -37,7 +37,7 @@ func (m *memory) Read() (maps.Contents, error) {
 	defer m.mu.Unlock()
 	c := m.contents.Clone()
 	for id, t := range c.Tables {
-		c.Tables[id] = slices.Clone(t) // as the kernel does
+		c.Tables[id] = maps.Table{Present: slices.Clone(t.Present), Marked: slices.Clone(t.Marked)} // as the kernel does
 	}
 	return c, m.unread
 }
@@ -48,8 +48,6 @@ func (m *memory) Apply(c maps.Changes) error {
 	m.applies++
 	put(m.contents.Backends, c.Backends)
 	put(m.contents.Sources, c.Sources)
-	put(m.contents.Tunnels, c.Tunnels)
-	put(m.contents.Features, c.Features)
 	if m.failing != nil {
 		return m.failing
 	}
@@ -81,6 +79,20 @@ func (m *memory) FlowCounts() map[uint32]int {
 		counts[f.Backend]++
 	}
 	return counts
+}
+
+// Strays takes the slot of a flow from its client's port.
+func (m *memory) Strays(tables map[uint32]maps.Table) (map[uint32]maps.Slots, error) {
+	out := map[uint32]maps.Slots{}
+	for id, t := range tables {
+		out[id] = maps.NewSlots(len(t.Present))
+		for f := range m.Flows() {
+			if slot := uint32(f.Client.Port()) % uint32(len(t.Present)); f.Service == id && t.Present[slot] != f.Backend {
+				out[id].Add(slot)
+			}
+		}
+	}
+	return out, nil
 }
 
 func (m *memory) Flows() iter.Seq[maps.Flow] {

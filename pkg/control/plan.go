@@ -26,13 +26,21 @@ type Input struct {
 	AutoSources []netip.Addr
 	// Present is what the maps hold.
 	Present maps.Contents
-	// Idle are backend numbers that no flow uses: those of backends that were
-	// in no table, and without flows, for a whole sweep of the flow table.
+	// Idle are backend numbers that no recorded flow uses: those of backends
+	// that were in no table, and without such flows, for a whole sweep of the
+	// flow table.
 	Idle map[uint32]bool
 	// IdleSources are the same of sources that no service draws from.
 	IdleSources map[netip.Addr]bool
 	// Sizes are the capacities of the maps.
 	Sizes maps.Sizes
+	// Now is the time on a clock that only goes forward.
+	Now time.Duration
+	// Transitions are, by service number, the times of the slots that are
+	// marked in Present; where there are none, they count from Now.
+	Transitions map[uint32]transition
+	// Survey is the last survey of the flow table; nil if there was none.
+	Survey *survey
 }
 
 // Plan is the exact contents of every map, and what they mean.
@@ -47,6 +55,9 @@ type Plan struct {
 	DrawnFrom []netip.Addr
 	// Warnings are sorted.
 	Warnings []string
+
+	transitions map[uint32]transition // of the tables with marked slots
+	inherited   map[uint32]bool       // what tables name as previous backends
 }
 
 // ServiceState is a service in a plan.
@@ -62,8 +73,13 @@ type ServiceState struct {
 	FailOpen bool
 	// NoSource: the service needs a source address and has none.
 	NoSource bool
+	// Marked is how many slots of its table are marked.
+	Marked int
 	// Backends are sorted by address and number.
 	Backends []BackendState
+
+	tracking tracking
+	lasts    time.Duration // the longest timeout of its flows
 }
 
 // BackendState is a backend in a plan.
@@ -126,6 +142,7 @@ func (p *Planner) Plan(in Input) (*Plan, error) {
 		Backends: make(map[uint32]maps.Backend, len(in.Present.Backends)),
 		Sources:  make(map[uint32]netip.Addr, len(in.Present.Sources)),
 	}
+	r.plan.transitions, r.plan.inherited = map[uint32]transition{}, map[uint32]bool{}
 	r.services = slices.Clone(in.Services)
 	slices.SortFunc(r.services, func(a, b model.Service) int { return strings.Compare(a.Name, b.Name) })
 	r.indexPresent()
@@ -143,11 +160,11 @@ func (p *Planner) Plan(in Input) (*Plan, error) {
 			return nil, err
 		}
 	}
-	r.retire(superseded)
-	if err := r.addVIPs(numbers); err != nil {
+	if err := p.buildTables(r); err != nil {
 		return nil, err
 	}
-	if err := p.buildTables(r); err != nil {
+	r.retire(superseded)
+	if err := r.addVIPs(numbers); err != nil {
 		return nil, err
 	}
 	slices.Sort(r.plan.Warnings)
@@ -166,6 +183,11 @@ func (r *round) indexPresent() {
 		}
 		if other, double := of[b.Address]; !double || id < other {
 			of[b.Address] = id
+		}
+	}
+	for _, t := range r.Present.Tables {
+		for _, m := range t.Marked {
+			r.used[m.Previous] = true
 		}
 	}
 }

@@ -7,7 +7,6 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/xlb-io/xlb/pkg/maps"
 	"github.com/xlb-io/xlb/pkg/schedule"
 )
 
@@ -28,15 +27,16 @@ type tableEntry struct {
 	weight  uint16
 }
 
-// builtTable is a table with what it was built from. Nothing of it is changed.
+// builtTable is where new flows go, with what it was built from. Nothing of it
+// is changed.
 type builtTable struct {
 	entries []tableEntry // sorted by address
-	table   maps.Table
+	present []uint32
 	slots   map[uint32]int // by backend number
 }
 
-// buildTables computes the tables whose entries changed, and forgets those of
-// services that are gone.
+// buildTables computes where new flows of services go whose entries changed,
+// merges it into the tables, and forgets those of services that are gone.
 func (p *Planner) buildTables(r *round) error {
 	built := make([]builtTable, len(r.jobs))
 	var group errgroup.Group
@@ -50,7 +50,7 @@ func (p *Planner) buildTables(r *round) error {
 			}
 		}
 		known := p.tables[job.id]
-		if len(known.table) == r.Sizes.Table && slices.Equal(known.entries, entries) {
+		if len(known.present) == r.Sizes.Table && slices.Equal(known.entries, entries) {
 			built[i] = known
 			continue
 		}
@@ -68,19 +68,38 @@ func (p *Planner) buildTables(r *round) error {
 	}
 	tables := make(map[uint32]builtTable, len(built))
 	for i, job := range r.jobs {
-		t := built[i]
-		if now := r.Present.Tables[job.id]; now.Equal(t.table) {
-			t.table = now // one copy in memory is enough, and comparing is free
-		}
+		t, s := built[i], &r.plan.Services[job.service]
+		table, times := r.merging(s).merge(r.Present.Tables[job.id], r.Transitions[job.id], t.present)
+		t.present = table.Present
 		tables[job.id] = t
-		r.plan.Contents.Tables[job.id] = t.table
-		backends := r.plan.Services[job.service].Backends
-		for k := range backends {
-			backends[k].Slots = t.slots[backends[k].ID]
+		r.plan.Contents.Tables[job.id] = table
+		if len(times) > 0 {
+			r.plan.transitions[job.id] = times
+			s.Marked = len(times)
+		}
+		for _, m := range table.Marked {
+			r.plan.inherited[m.Previous] = true
+		}
+		for k := range s.Backends {
+			s.Backends[k].Slots = t.slots[s.Backends[k].ID]
 		}
 	}
 	p.tables = tables
 	return nil
+}
+
+// merging is the step from the present table of a service to the plan's.
+func (in *Input) merging(s *ServiceState) merging {
+	m := merging{tracking: s.tracking, lasts: s.lasts, now: in.Now, surveyed: unwritten}
+	if before, ok := in.Present.Services[s.ID]; ok && s.tracking == tracksMarked {
+		m.begins = trackingOf(before) != tracksMarked
+	}
+	if in.Survey != nil {
+		if strays, ok := in.Survey.strays[s.ID]; ok {
+			m.surveyed, m.strays = in.Survey.began, strays
+		}
+	}
+	return m
 }
 
 func build(entries []tableEntry, size int) (builtTable, error) {
@@ -92,7 +111,7 @@ func build(entries []tableEntry, size int) (builtTable, error) {
 	if err != nil {
 		return builtTable{}, err
 	}
-	out := builtTable{entries: entries, table: table, slots: make(map[uint32]int, len(entries))}
+	out := builtTable{entries: entries, present: table, slots: make(map[uint32]int, len(entries))}
 	for _, id := range table {
 		out.slots[id]++
 	}

@@ -27,7 +27,7 @@ func (c *controller) Service(name string) (api.ServiceDetail, error) {
 		return api.ServiceDetail{}, err
 	}
 	out := api.ServiceDetail{
-		Service: s.service(state), ID: state.ID, TableSize: len(s.plan.Contents.Tables[state.ID]), Traffic: trafficOf(traffic),
+		Service: s.service(state), ID: state.ID, TableSize: len(s.plan.Contents.Tables[state.ID].Present), Traffic: trafficOf(traffic),
 		Probe: api.ServiceProbe{Type: string(model.ProbeNone)},
 	}
 	i := slices.IndexFunc(s.cfg.Services, func(one model.Service) bool { return one.Name == name })
