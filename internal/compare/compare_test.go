@@ -186,8 +186,8 @@ func TestBrokenBalancer(t *testing.T) {
 
 func TestChoose(t *testing.T) {
 	for only, want := range map[string]string{
-		"haproxy":               "haproxy-1 haproxy-2",
-		"xlb-nat,haproxy-2":     "haproxy-2 xlb-nat-tc xlb-nat-native",
+		"haproxy":               "haproxy-1 haproxy-2 haproxy-2-64k",
+		"xlb-nat,haproxy-2":     "haproxy-2 haproxy-2-64k xlb-nat-tc xlb-nat-native",
 		"xlb,xlb-nat-tc":        "xlb-nat-tc xlb-nat-native xlb-l2dsr-tc xlb-l2dsr-native",
 		"haprox":                `no balancer "haprox"`,
 		"nginx-1,xlb-nat-magic": `no balancer "xlb-nat-magic"`,

@@ -3,6 +3,7 @@ package compare
 import (
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -98,16 +99,23 @@ func (r Result) line() []string {
 	return line
 }
 
+// noisy is how many CPUs others may use before the CPU time of a piece says more
+// of them than of us.
+const noisy = 0.1
+
 // conditions are under which the figures were taken.
 func (r Report) conditions() string {
 	var programs []string
-	for _, v := range r.Programs {
-		programs = append(programs, strings.TrimSpace(v))
+	for _, name := range slices.Sorted(maps.Keys(r.Programs)) {
+		programs = append(programs, name+" "+r.Programs[name])
 	}
-	slices.Sort(programs)
-	return fmt.Sprintf("Medians of %d rounds of %d s each piece. Linux %s, %d CPUs (%s) for client, balancer and backends together,\n"+
-		"of which others used %.2f (%.2f–%.2f).\n%s.",
-		r.Rounds, r.Seconds, r.Kernel, r.CPUs, r.CPU, r.IdleCPUs.Median, r.IdleCPUs.Min, r.IdleCPUs.Max, strings.Join(programs, "; "))
+	text := fmt.Sprintf("Medians of %d rounds, each piece %d s. Linux %s, %d CPUs (%s) shared by client, balancer\nand backends; %s.",
+		r.Rounds, r.Seconds, r.Kernel, r.CPUs, r.CPU, strings.Join(programs, ", "))
+	if r.IdleCPUs.Max > noisy {
+		text += fmt.Sprintf("\nThe machine was not quiet: before the rounds others used %.2f (%.2f–%.2f) CPUs. The CPU times are unreliable.",
+			r.IdleCPUs.Median, r.IdleCPUs.Min, r.IdleCPUs.Max)
+	}
+	return text
 }
 
 func fixed(v float64, decimals int) string { return strconv.FormatFloat(v, 'f', decimals, 64) }

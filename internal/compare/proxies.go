@@ -11,28 +11,38 @@ import (
 // open files at two descriptors and a pipe each.
 const maxConnections = 4000
 
-func haproxyRow(threads int) row {
-	return row{
+// haproxyRow is HAProxy with buffers of so many bytes: its usual ones make for
+// the most connections, larger ones for the most bytes.
+func haproxyRow(threads, buffer int) row {
+	r := row{
 		name: fmt.Sprintf("haproxy-%d", threads), what: fmt.Sprintf("HAProxy, mode tcp, nbthread %d, splice-auto", threads),
 		needs: []string{"haproxy"}, way: proxied,
-		start: func(ctx context.Context, s *site) (balancer, error) {
-			return balancer{}, s.proxy(ctx, s.haproxyConfig(threads), "haproxy", "-db", "-f")
+		start: func(_ context.Context, s *site) (balancer, error) {
+			return balancer{}, s.proxy(s.haproxyConfig(threads, buffer), "haproxy", "-db", "-f")
 		},
 	}
+	if buffer != usualBuffer {
+		r.name += fmt.Sprintf("-%dk", buffer>>10)
+		r.what += fmt.Sprintf(", tune.bufsize %d", buffer)
+	}
+	return r
 }
+
+// usualBuffer is HAProxy's own default.
+const usualBuffer = 16384
 
 func nginxRow(workers int) row {
 	return row{
 		name: fmt.Sprintf("nginx-%d", workers), what: fmt.Sprintf("nginx stream, worker_processes %d, reuseport", workers),
 		way: proxied,
-		start: func(ctx context.Context, s *site) (balancer, error) {
-			return balancer{}, s.proxy(ctx, s.nginxConfig(workers), "nginx", "-e", "stderr", "-c")
+		start: func(_ context.Context, s *site) (balancer, error) {
+			return balancer{}, s.proxy(s.nginxConfig(workers), "nginx", "-e", "stderr", "-c")
 		},
 	}
 }
 
 // proxy starts a program whose last argument is its configuration.
-func (s *site) proxy(ctx context.Context, config, name string, args ...string) error {
+func (s *site) proxy(config, name string, args ...string) error {
 	for _, f := range s.frontends() {
 		if err := s.Balancer.AddAddresses("lo", netip.PrefixFrom(f.at.Addr(), 32)); err != nil {
 			return err
@@ -45,14 +55,15 @@ func (s *site) proxy(ctx context.Context, config, name string, args ...string) e
 	if err != nil {
 		return err
 	}
-	return s.run(ctx, s.Balancer, name, append(args, path)...)
+	return s.run(s.Balancer, name, append(args, path)...)
 }
 
-func (s *site) haproxyConfig(threads int) string {
+func (s *site) haproxyConfig(threads, buffer int) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, `global
 	nbthread %d
 	maxconn %d
+	tune.bufsize %d
 defaults
 	mode tcp
 	balance roundrobin
@@ -62,7 +73,7 @@ defaults
 	timeout connect 5s
 	timeout client 1m
 	timeout server 1m
-`, threads, maxConnections)
+`, threads, maxConnections, buffer)
 	for _, f := range s.frontends() {
 		fmt.Fprintf(&b, "listen %s\n\tbind %s shards by-thread backlog 4096\n", f.name, f.at)
 		for i, one := range f.backends {

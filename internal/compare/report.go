@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"os/exec"
+	"regexp"
 	"runtime"
 	"slices"
 	"strings"
@@ -16,8 +17,7 @@ type Report struct {
 	Kernel string `json:"kernel"`
 	CPU    string `json:"cpu"`
 	CPUs   int    `json:"cpus"`
-	// Programs are the versions of what was compared and of the tools, in the
-	// programs' own words.
+	// Programs are the versions of what was compared and of the tools.
 	Programs map[string]string `json:"programs"`
 	Rounds   int               `json:"rounds"`
 	// Seconds is how long each piece of a round lasted.
@@ -122,15 +122,17 @@ func figure(values []float64) Figure {
 	return f
 }
 
+var version = regexp.MustCompile(`\d+\.\d[^\s,)]*`)
+
 // versions asks the programs, each of which has its own way to say it.
 func (c *comparison) versions(ctx context.Context) map[string]string {
 	versions := map[string]string{}
-	for _, v := range [][]string{{"haproxy", "-v"}, {"nginx", "-v"}, {"nft", "-v"}, {"wrk", "-v"}, {"iperf3", "-v"}, {c.XLB, "version"}} {
-		// wrk ends with an error status after it has said it.
-		out, _ := exec.CommandContext(ctx, v[0], v[1:]...).CombinedOutput()
-		line, _, _ := strings.Cut(strings.TrimSpace(string(out)), "\n")
-		if line != "" {
-			versions[v[0][strings.LastIndexByte(v[0], '/')+1:]] = line
+	for _, ask := range [][]string{{"haproxy", "-v"}, {"nginx", "-v"}, {"nft", "-v"}, {"wrk", "-v"}, {"iperf3", "-v"}} {
+		// wrk ends with an error status after it has said it; one that is not
+		// installed was not needed.
+		out, _ := exec.CommandContext(ctx, ask[0], ask[1:]...).CombinedOutput()
+		if v := version.Find(out); v != nil {
+			versions[ask[0]] = string(v)
 		}
 	}
 	return versions

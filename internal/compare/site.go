@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/xlb-io/xlb/internal/testlab"
 )
 
@@ -23,6 +25,7 @@ const (
 	bulkHost = 11
 
 	readyWithin = 30 * time.Second
+	stopWithin  = 5 * time.Second
 )
 
 // site is a balancer with its network, clients and servers.
@@ -32,11 +35,12 @@ type site struct {
 	*testlab.Topology
 	lab *testlab.Lab
 	// dir holds configurations and logs.
-	dir       string
-	balancer  balancer
-	problems  []string
-	measured  []measurement
-	processes int
+	dir      string
+	balancer balancer
+	// programs are those that stay.
+	programs []*testlab.Process
+	problems []string
+	measured []measurement
 }
 
 func (s *site) path(name string) string { return filepath.Join(s.dir, name) }
@@ -94,7 +98,7 @@ func (s *site) build(ctx context.Context) error {
 		return err
 	}
 	for i, b := range s.Backends {
-		if err := s.serve(ctx, i, b); err != nil {
+		if err := s.serve(i, b); err != nil {
 			return err
 		}
 	}
@@ -116,7 +120,7 @@ func (s *site) freePorts(n *testlab.Namespace) error {
 }
 
 // serve starts a backend's servers.
-func (s *site) serve(ctx context.Context, i int, b *testlab.Backend) error {
+func (s *site) serve(i int, b *testlab.Backend) error {
 	if s.way.holdVIPs {
 		if err := b.AddAddresses("lo", netip.PrefixFrom(s.bulkVIP(i), 32)); err != nil {
 			return err
@@ -126,10 +130,10 @@ func (s *site) serve(ctx context.Context, i int, b *testlab.Backend) error {
 	if err != nil {
 		return err
 	}
-	if err := s.run(ctx, b.Namespace, "nginx", "-e", "stderr", "-c", config); err != nil {
+	if err := s.run(b.Namespace, "nginx", "-e", "stderr", "-c", config); err != nil {
 		return err
 	}
-	return s.run(ctx, b.Namespace, "iperf3", "--server", "--port", fmt.Sprint(bulkPort))
+	return s.run(b.Namespace, "iperf3", "--server", "--port", fmt.Sprint(bulkPort))
 }
 
 // write makes a configuration file and returns its path.
@@ -137,17 +141,20 @@ func (s *site) write(name, text string) (string, error) {
 	return s.path(name), os.WriteFile(s.path(name), []byte(text), 0o600)
 }
 
-// run starts a program that stays, with a log of its own.
-func (s *site) run(ctx context.Context, n *testlab.Namespace, name string, args ...string) error {
-	s.processes++
-	log, err := os.Create(s.path(fmt.Sprintf("%d-%s-%s.log", s.processes, n.Name, name)))
+// run starts a program that stays, with a log of its own, until the site closes.
+func (s *site) run(n *testlab.Namespace, name string, args ...string) error {
+	log, err := os.Create(s.path(fmt.Sprintf("%d-%s-%s.log", len(s.programs)+1, n.Name, name)))
 	if err != nil {
 		return err
 	}
 	defer log.Close()
-	p := n.Command(ctx, name, args...)
+	p := n.Command(context.Background(), name, args...)
 	p.Cmd.Stdout, p.Cmd.Stderr = log, log
-	return p.Start()
+	if err := p.Start(); err != nil {
+		return err
+	}
+	s.programs = append(s.programs, p)
+	return nil
 }
 
 // logged is the end of what the programs in the balancer's place said.
@@ -170,6 +177,15 @@ func (s *site) close() error {
 	if s.balancer.stop != nil {
 		errs = append(errs, s.balancer.stop())
 	}
+	// A killed master of nginx would leave its workers for init to bury.
+	var group errgroup.Group
+	for _, p := range s.programs {
+		group.Go(func() error {
+			_ = p.Stop(stopWithin) // how it ends is of no interest
+			return nil
+		})
+	}
+	_ = group.Wait()
 	if s.lab != nil {
 		errs = append(errs, s.lab.Close())
 	}

@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"github.com/xlb-io/xlb/internal/testlab"
 	"github.com/xlb-io/xlb/pkg/api"
@@ -189,7 +188,7 @@ func (x *xlb) stop() error {
 		select {
 		case <-x.process.Done(): // by itself, which is among the problems
 		default:
-			if err := x.process.Stop(10 * time.Second); err != nil {
+			if err := x.process.Stop(stopWithin); err != nil {
 				errs = append(errs, fmt.Errorf("stop the daemon: %w", err))
 			}
 		}
