@@ -24,10 +24,10 @@ func (in *Input) backendsOf(s model.Service) []model.Backend {
 func (r *round) addService(s model.Service, id uint32, runs map[bool]sourceRun) error {
 	run := sourcesOf(s, runs)
 	r.plan.Contents.Services[id] = maps.Service{
-		Forward: s.Forward, FirstSource: uint16(run.first), Sources: uint16(run.n), Timeouts: s.Timeouts,
+		Forward: s.Forward, Track: trackOf(s), FirstSource: uint16(run.first), Sources: uint16(run.n), Timeouts: s.Timeouts,
 	}
 	state := ServiceState{
-		Name: s.Name, ID: id, Frontends: s.Frontends, Forward: s.Forward, Fail: s.Fail,
+		Name: s.Name, ID: id, Frontends: s.Frontends, Forward: s.Forward, Track: trackOf(s), Fail: s.Fail,
 		NoSource: s.Forward == model.NAT && run.n == 0,
 		tracking: trackingOf(r.plan.Contents.Services[id]), lasts: longestTimeout(s),
 	}
@@ -62,6 +62,14 @@ func (r *round) addService(s model.Service, id uint32, runs map[bool]sourceRun) 
 	r.jobs = append(r.jobs, tableJob{service: len(r.plan.Services), id: id})
 	r.plan.Services = append(r.plan.Services, state)
 	return nil
+}
+
+// trackOf is what the data plane records of a service.
+func trackOf(s model.Service) model.Track {
+	if s.Forward.RewritesPorts() {
+		return model.TrackAlways
+	}
+	return cmp.Or(s.Track, model.TrackAuto)
 }
 
 // backendState is a backend by itself: what probes and operator say of it.

@@ -109,7 +109,7 @@ type controller struct {
 	discovered  map[string][]model.Backend
 	replaced    map[string]time.Time // service → when its source was replaced
 	sourceErr   map[string]string    // service → its source's error
-	auto        map[bool]netip.Addr  // sources taken from routes, by Is4
+	auto        autoSources
 	health      map[probe.Key]model.BackendHealth
 	targets     map[probe.Key]bool
 	pending     map[probe.Key]time.Time // not probed yet → until when to wait for it
@@ -141,7 +141,6 @@ func newController(p parts, cfg *model.Config) *controller {
 		lastReload: api.Reload{At: time.Now(), OK: true},
 		planner:    NewPlanner(), stale: true,
 		discovered: map[string][]model.Backend{}, replaced: map[string]time.Time{}, sourceErr: map[string]string{},
-		auto:   map[bool]netip.Addr{},
 		health: map[probe.Key]model.BackendHealth{}, targets: map[probe.Key]bool{}, pending: map[probe.Key]time.Time{}, retarget: true,
 		names: map[uint32]string{}, retired: map[uint32]time.Time{}, undrawn: map[netip.Addr]time.Time{},
 		idle: map[uint32]bool{}, idleSource: map[netip.Addr]bool{}, problems: map[string]error{},

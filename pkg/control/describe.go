@@ -42,9 +42,10 @@ func (p *Plan) states() map[uint32]string {
 	return out
 }
 
-// Describe puts changes into words: sources, services, frontends, backends and
-// tables, in this order, each sorted by its key in the maps. What a source
-// means to the frontends is left out where the source itself is told.
+// Describe puts changes into words: sources, tunnels, features, services,
+// frontends, backends and tables, in this order, each sorted by its key in the
+// maps. What a source or a dnat backend means to the frontends is left out where
+// the source or the backend itself is told.
 func Describe(c maps.Changes, w Words) []api.PlanChange {
 	out := make([]api.PlanChange, 0, c.Len())
 	told := map[netip.Addr]bool{}
@@ -58,13 +59,33 @@ func Describe(c maps.Changes, w Words) []api.PlanChange {
 		}
 		out = append(out, one)
 	}
+	for _, t := range c.Tunnels {
+		one := describe(t, "tunnel", t.Key, tunnelText)
+		one.Key = []string{"ipv4", "ipv6"}[min(t.Key, 1)]
+		out = append(out, one)
+	}
+	for _, f := range c.Features {
+		one := describe(f, "feature", f.Key, func(maps.Features) string { return "replies of dnat backends are looked for" })
+		one.Key = "dnat"
+		out = append(out, one)
+	}
+	listens := map[netip.AddrPort]bool{}
+	for _, b := range c.Backends {
+		for _, side := range []*maps.Backend{b.Old, b.New} {
+			if side != nil {
+				listens[side.Address] = true
+			}
+		}
+	}
 	for _, s := range c.Services {
 		one := describe(s, "service", s.Key, serviceText)
 		one.Service, one.Key = w.service(s.Key), w.service(s.Key)
 		out = append(out, one)
 	}
 	for _, v := range c.VIPs {
-		if v.Key.Protocol != 0 || !told[v.Key.Address] {
+		implied := v.Key.Protocol == 0 && told[v.Key.Address] ||
+			onlyDNAT(v) && listens[netip.AddrPortFrom(v.Key.Address, v.Key.Port)]
+		if !implied {
 			out = append(out, w.vip(v))
 		}
 	}
@@ -111,10 +132,19 @@ func (w Words) service(id uint32) string {
 	return fmt.Sprintf("#%d", id)
 }
 
+// onlyDNAT says whether the place was and is nothing but a dnat backend's.
+func onlyDNAT(v maps.Change[maps.VIPKey, maps.VIP]) bool {
+	only := maps.VIP{DNATBackend: true}
+	return (v.Old == nil || *v.Old == only) && (v.New == nil || *v.New == only)
+}
+
 func (w Words) vip(v maps.Change[maps.VIPKey, maps.VIP]) api.PlanChange {
 	kind := "frontend"
-	if v.Key.Protocol == 0 {
+	switch {
+	case v.Key.Protocol == 0:
 		kind = "source"
+	case onlyDNAT(v):
+		kind = "dnat"
 	}
 	id := either(v).Service
 	if id == 0 && v.Old != nil {
@@ -127,6 +157,9 @@ func (w Words) vip(v maps.Change[maps.VIPKey, maps.VIP]) api.PlanChange {
 		}
 		if v.Source != 0 {
 			parts = append(parts, fmt.Sprintf("source number %d", v.Source-1))
+		}
+		if v.DNATBackend {
+			parts = append(parts, "a dnat backend replies from here")
 		}
 		return strings.Join(parts, ", ")
 	})
@@ -174,6 +207,9 @@ func stateText(state string, serves bool) string {
 
 func serviceText(s maps.Service) string {
 	text := "forward " + s.Forward.String()
+	if !s.Forward.RewritesPorts() {
+		text += ", track " + s.Track.String()
+	}
 	switch {
 	case s.Sources == 1:
 		text += fmt.Sprintf(", source number %d", s.FirstSource)
@@ -183,6 +219,14 @@ func serviceText(s maps.Service) string {
 	t := s.Timeouts
 	return text + fmt.Sprintf(", timeouts syn %s, established %s, fin %s, closed %s, udp %s",
 		durationText(t.TCPSyn), durationText(t.TCPEstablished), durationText(t.TCPFin), durationText(t.TCPClosed), durationText(t.UDP))
+}
+
+func tunnelText(t maps.Tunnel) string {
+	text := "from " + t.String()
+	if t.EntropyBits > 0 {
+		text += fmt.Sprintf(", %d bits by flow", t.EntropyBits)
+	}
+	return text + fmt.Sprintf(", gue to port %d", t.GUEPort)
 }
 
 // durationText is exact, and as one writes it in a configuration: 15m, 1h30m.

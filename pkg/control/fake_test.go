@@ -48,6 +48,8 @@ func (m *memory) Apply(c maps.Changes) error {
 	m.applies++
 	put(m.contents.Backends, c.Backends)
 	put(m.contents.Sources, c.Sources)
+	put(m.contents.Tunnels, c.Tunnels)
+	put(m.contents.Features, c.Features)
 	if m.failing != nil {
 		return m.failing
 	}

@@ -24,6 +24,9 @@ type Input struct {
 	// AutoSources are the sources, at most one of each family, if
 	// Settings.Sources is empty.
 	AutoSources []netip.Addr
+	// AutoTunnelSources are the same of tunnels, if Settings.TunnelSources is
+	// empty.
+	AutoTunnelSources []netip.Addr
 	// Present is what the maps hold.
 	Present maps.Contents
 	// Idle are backend numbers that no recorded flow uses: those of backends
@@ -66,13 +69,19 @@ type ServiceState struct {
 	ID        uint32
 	Frontends []model.Frontend
 	Forward   model.Forward
-	Fail      model.FailMode
+	// Track is what is recorded: always with nat and dnat.
+	Track model.Track
+	Fail  model.FailMode
 	// Usable is the number of backends that can take new flows.
 	Usable int
 	// FailOpen: none is usable, and all are used.
 	FailOpen bool
 	// NoSource: the service needs a source address and has none.
 	NoSource bool
+	// Tunnels are the outer headers of its packets, and NoTunnel says that one
+	// is missing that its backends need.
+	Tunnels  []maps.Tunnel
+	NoTunnel bool
 	// Marked is how many slots of its table are marked.
 	Marked int
 	// Backends are sorted by address and number.
@@ -141,6 +150,8 @@ func (p *Planner) Plan(in Input) (*Plan, error) {
 		Tables:   make(map[uint32]maps.Table, len(in.Present.Tables)),
 		Backends: make(map[uint32]maps.Backend, len(in.Present.Backends)),
 		Sources:  make(map[uint32]netip.Addr, len(in.Present.Sources)),
+		Tunnels:  map[uint32]maps.Tunnel{},
+		Features: map[uint32]maps.Features{},
 	}
 	r.plan.transitions, r.plan.inherited = map[uint32]transition{}, map[uint32]bool{}
 	r.services = slices.Clone(in.Services)
@@ -164,6 +175,7 @@ func (p *Planner) Plan(in Input) (*Plan, error) {
 		return nil, err
 	}
 	r.retire(superseded)
+	r.addTunnels()
 	if err := r.addVIPs(numbers); err != nil {
 		return nil, err
 	}
@@ -228,8 +240,12 @@ func (r *round) addVIPs(numbers map[string]uint32) error {
 			frontends++
 		}
 	}
-	if room := r.Sizes.Frontends - r.Sizes.Sources; frontends > room {
+	room, dnat := r.Sizes.Frontends-r.Sizes.Sources, r.addDNATBackends()
+	switch {
+	case frontends > room:
 		return fmt.Errorf("%d frontends, but the maps have room for %d (raise max_frontends and restart)", frontends, room)
+	case frontends+dnat > room:
+		return fmt.Errorf("%d frontends and %d backends of dnat services, those with flows left included, but the maps have room for %d of both together (raise max_frontends and restart)", frontends, dnat, room)
 	}
 	return nil
 }

@@ -48,13 +48,14 @@ func checkPlan(t *testing.T, in Input, p *Plan) {
 		}
 	}
 	for k, v := range c.VIPs {
-		if k.Protocol == 0 {
+		if k.Protocol == 0 || v.Service == 0 && v.DNATBackend {
 			continue
 		}
 		if _, ok := c.Tables[v.Service]; !ok {
 			t.Errorf("frontend %v leads to service %d, which has no table", k, v.Service)
 		}
 	}
+	checkForwarding(t, p)
 	for _, s := range p.Services {
 		checkTable(t, in, s, c)
 	}
@@ -109,9 +110,10 @@ func (w *world) change() {
 	w.in.Services = nil
 	for i := range w.IntN(6) {
 		s := service(fmt.Sprintf("s%d", i), fmt.Sprintf("203.0.113.%d:80", 1+(i+w.IntN(2)*6)))
-		if w.IntN(8) == 0 {
-			s.Forward = model.L2DSR
+		if w.IntN(4) == 0 {
+			s.Forward = model.L2DSR + model.Forward(w.IntN(4))
 		}
+		s.Track = model.TrackAuto + model.Track(w.IntN(3))
 		s.Fail = []model.FailMode{model.FailOpen, model.FailClosed}[w.IntN(2)]
 		s.Probe.Type = model.ProbeTCP
 		for b := range 8 {

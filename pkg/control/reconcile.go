@@ -72,7 +72,7 @@ func (c *controller) round() (reason string, err error) {
 			return reasonApply, fmt.Errorf("write the maps: %w", err)
 		}
 		c.log.Debug("wrote the maps", "vips", len(changes.VIPs), "services", len(changes.Services),
-			"tables", len(changes.Tables), "backends", len(changes.Backends), "sources", len(changes.Sources))
+			"tables", len(changes.Tables), "backends", len(changes.Backends), "sources", len(changes.Sources), "tunnels", len(changes.Tunnels))
 	}
 	c.written(plan)
 	c.protect()
@@ -80,15 +80,18 @@ func (c *controller) round() (reason string, err error) {
 }
 
 // input is the input of a plan for cfg.
-func (c *controller) input(cfg *model.Config, discovered map[string][]model.Backend, auto map[bool]netip.Addr) Input {
+func (c *controller) input(cfg *model.Config, discovered map[string][]model.Backend, auto autoSources) Input {
 	in := Input{
 		Settings: cfg.Settings, Services: cfg.Services, Discovered: discovered,
 		Health: c.health, Overrides: c.overrides.all(),
 		Present: c.current, Idle: c.idle, IdleSources: c.idleSource, Sizes: c.data.Sizes(),
 		Now: c.clock(), Transitions: c.transitions, Survey: c.surveyed,
 	}
-	for _, a := range auto {
+	for _, a := range auto.nat {
 		in.AutoSources = append(in.AutoSources, a)
+	}
+	for _, a := range auto.tunnel {
+		in.AutoTunnelSources = append(in.AutoTunnelSources, a)
 	}
 	return in
 }
@@ -196,41 +199,6 @@ func (c *controller) protect() {
 	c.protected = want
 }
 
-// sourcesFor returns, by family, the source addresses that cfg needs and does
-// not give: those that are known and, for the others, what the host would use.
-func (c *controller) sourcesFor(cfg *model.Config, discovered map[string][]model.Backend, known map[bool]netip.Addr) map[bool]netip.Addr {
-	found := map[bool]netip.Addr{}
-	if len(cfg.Settings.Sources) > 0 {
-		return found
-	}
-	in := Input{Discovered: discovered}
-	tried := map[bool]bool{}
-	for _, s := range cfg.Services {
-		if s.Forward != model.NAT {
-			continue
-		}
-		for _, b := range in.backendsOf(s) {
-			to := b.Address.Addr()
-			if tried[to.Is4()] {
-				continue
-			}
-			tried[to.Is4()] = true
-			if a, ok := known[to.Is4()]; ok {
-				found[to.Is4()] = a
-				continue
-			}
-			a, err := c.host.SourceFor(to)
-			if err != nil {
-				c.log.Error("cannot find a source address for nat (set sources)", "backend", to, "error", err)
-				continue
-			}
-			found[to.Is4()] = a
-			c.log.Debug("source address for nat", "source", a, "backend", to)
-		}
-	}
-	return found
-}
-
 // retryProblems repeats, at every sweep, what failed without stopping a round.
 func (c *controller) retryProblems() {
 	if c.plan == nil {
@@ -240,7 +208,10 @@ func (c *controller) retryProblems() {
 		c.protect()
 		c.publish()
 	}
-	if len(c.cfg.Settings.Sources) == 0 && slices.ContainsFunc(c.plan.Services, func(s ServiceState) bool { return s.NoSource }) {
+	set := c.cfg.Settings
+	if slices.ContainsFunc(c.plan.Services, func(s ServiceState) bool {
+		return s.NoSource && len(set.Sources) == 0 || s.NoTunnel && len(set.TunnelSources) == 0
+	}) {
 		c.dirty = true
 	}
 }
