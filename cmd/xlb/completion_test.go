@@ -13,7 +13,7 @@ func TestCompletionCandidates(t *testing.T) {
 	for _, c := range []struct{ line, want string }{
 		{"st|", "status stats"},
 		{"backend dr|", "drain"},
-		{"help ba|", "backend"},
+		{"help ba|", "backend backend-host"},
 		{"flows --s|", "--service --socket"},
 		{"flows --service web --s|", "--socket"},
 		{"flows --service |", "dns web"},
