@@ -8,7 +8,6 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
-	"time"
 )
 
 // Options of [Run].
@@ -140,8 +139,6 @@ func Run(ctx context.Context, o Options) (report Report, err error) {
 type comparison struct {
 	Options
 	sites []*site
-	// idle is how many CPUs were busy without us, once per round.
-	idle []float64
 }
 
 func (c *comparison) say(format string, args ...any) {
@@ -174,23 +171,15 @@ func (c *comparison) build(ctx context.Context, chosen []row) error {
 	return nil
 }
 
-// idleFor is how long the machine is watched before each round.
-const idleFor = time.Second
-
 // round measures every balancer once, each round beginning with another, so that
 // none always has the same neighbour.
 func (c *comparison) round(ctx context.Context, round int) error {
-	idle, err := idleCPUs(ctx, idleFor)
-	if err != nil {
-		return err
-	}
-	c.idle = append(c.idle, idle)
 	for i := range c.sites {
 		s := c.sites[(i+round)%len(c.sites)]
 		if len(s.problems) > 0 {
 			continue
 		}
-		m, err := s.measure(ctx, idle)
+		m, err := s.measure(ctx)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}

@@ -3,6 +3,7 @@ package compare
 import (
 	"context"
 	"fmt"
+	"math"
 	"os"
 	"strings"
 	"time"
@@ -38,12 +39,22 @@ func startStopwatch() (stopwatch, error) {
 	return stopwatch{time.Now(), busy}, err
 }
 
-// spent is the CPU seconds since the start, without those of a machine of which
-// so many CPUs are busy anyway.
-func (w stopwatch) spent(idle float64) (float64, error) {
+// noisy is how many CPUs others may use before the time of the whole machine says
+// more of them than of us.
+const noisy = 0.1
+
+// spent is the CPU seconds since the start, without those of others that use so
+// many CPUs all the time; NaN if that is too many.
+func (w stopwatch) spent(others float64) (float64, error) {
 	busy, err := busyTime()
-	return max(0, busy-w.busy-idle*time.Since(w.at).Seconds()), err
+	if others > noisy {
+		return math.NaN(), err
+	}
+	return max(0, busy-w.busy-others*time.Since(w.at).Seconds()), err
 }
+
+// idleFor is how long the machine is watched before each balancer's turn.
+const idleFor = 300 * time.Millisecond
 
 // idleCPUs is how many CPUs are busy while we do nothing.
 func idleCPUs(ctx context.Context, watch time.Duration) (float64, error) {

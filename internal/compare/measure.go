@@ -7,6 +7,8 @@ import (
 
 // measurement is one round of a balancer.
 type measurement struct {
+	// others is how many CPUs were busy before we did anything.
+	others                float64
 	connections, requests web
 	// upload and download in GB/s.
 	upload, download float64
@@ -16,17 +18,21 @@ type measurement struct {
 
 // web is a piece of wrk's.
 type web struct {
-	rate           float64 // per second
-	cpu            float64 // microseconds of all CPUs, each
+	rate float64 // per second
+	// cpu is microseconds of all CPUs, each; NaN if others disturbed.
+	cpu            float64
 	p50, p99, p999 float64 // microseconds
 }
 
 // measure takes all four pieces and verifies each.
-func (s *site) measure(ctx context.Context, idle float64) (m measurement, err error) {
-	if m.connections, m.shares, err = s.measureWeb(ctx, idle, false); err != nil {
+func (s *site) measure(ctx context.Context) (m measurement, err error) {
+	if m.others, err = idleCPUs(ctx, idleFor); err != nil {
+		return m, err
+	}
+	if m.connections, m.shares, err = s.measureWeb(ctx, m.others, false); err != nil {
 		return m, fmt.Errorf("connections: %w", err)
 	}
-	if m.requests, _, err = s.measureWeb(ctx, idle, true); err != nil {
+	if m.requests, _, err = s.measureWeb(ctx, m.others, true); err != nil {
 		return m, fmt.Errorf("requests: %w", err)
 	}
 	if m.upload, err = s.measureBulk(ctx, false); err != nil {
@@ -38,7 +44,7 @@ func (s *site) measure(ctx context.Context, idle float64) (m measurement, err er
 	return m, nil
 }
 
-func (s *site) measureWeb(ctx context.Context, idle float64, keepAlive bool) (w web, shares [backends]float64, err error) {
+func (s *site) measureWeb(ctx context.Context, others float64, keepAlive bool) (w web, shares [backends]float64, err error) {
 	before, err := s.served(ctx)
 	if err != nil {
 		return w, shares, err
@@ -51,7 +57,7 @@ func (s *site) measureWeb(ctx context.Context, idle float64, keepAlive bool) (w 
 	if err != nil {
 		return w, shares, err
 	}
-	spent, err := watch.spent(idle)
+	spent, err := watch.spent(others)
 	if err != nil {
 		return w, shares, err
 	}

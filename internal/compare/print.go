@@ -19,9 +19,9 @@ type column struct {
 
 var columns = []column{
 	{"connections/s", "CONN/s", func(r Result) string { return thousands(r.Connections.Median) }},
-	{"CPU µs per connection", "CPU µs", func(r Result) string { return fixed(r.ConnectionCPU.Median, 1) }},
+	{"CPU µs per connection", "CPU µs", func(r Result) string { return unlessNone(r.ConnectionCPU.Median) }},
 	{"requests/s", "REQ/s", func(r Result) string { return thousands(r.Requests.Median) }},
-	{"CPU µs per request", "CPU µs", func(r Result) string { return fixed(r.RequestCPU.Median, 1) }},
+	{"CPU µs per request", "CPU µs", func(r Result) string { return unlessNone(r.RequestCPU.Median) }},
 	{"p50 ms", "p50 ms", func(r Result) string { return fixed(r.P50.Median/1000, 2) }},
 	{"p99 ms", "p99 ms", func(r Result) string { return fixed(r.P99.Median/1000, 2) }},
 	{"p99.9 ms", "p99.9", func(r Result) string { return fixed(r.P999.Median/1000, 2) }},
@@ -99,10 +99,6 @@ func (r Result) line() []string {
 	return line
 }
 
-// noisy is how many CPUs others may use before the CPU time of a piece says more
-// of them than of us.
-const noisy = 0.1
-
 // conditions are under which the figures were taken.
 func (r Report) conditions() string {
 	var programs []string
@@ -111,11 +107,19 @@ func (r Report) conditions() string {
 	}
 	text := fmt.Sprintf("Medians of %d rounds, each piece %d s. Linux %s, %d CPUs (%s) shared by client, balancer\nand backends; %s.",
 		r.Rounds, r.Seconds, r.Kernel, r.CPUs, r.CPU, strings.Join(programs, ", "))
-	if r.IdleCPUs.Max > noisy {
-		text += fmt.Sprintf("\nThe machine was not quiet: before the rounds others used %.2f (%.2f–%.2f) CPUs. The CPU times are unreliable.",
-			r.IdleCPUs.Median, r.IdleCPUs.Min, r.IdleCPUs.Max)
+	if r.Others.Max > noisy {
+		text += fmt.Sprintf("\nThe machine was not quiet: others used %.2f (%.2f–%.2f) CPUs. CPU times are of the rounds in which they used less than %.1f.",
+			r.Others.Median, r.Others.Min, r.Others.Max, noisy)
 	}
 	return text
+}
+
+// unlessNone is a CPU time, of which there is none without a quiet round.
+func unlessNone(v float64) string {
+	if v == 0 {
+		return "–"
+	}
+	return fixed(v, 1)
 }
 
 func fixed(v float64, decimals int) string { return strconv.FormatFloat(v, 'f', decimals, 64) }

@@ -2,6 +2,7 @@ package compare
 
 import (
 	"context"
+	"math"
 	"os"
 	"os/exec"
 	"regexp"
@@ -22,10 +23,10 @@ type Report struct {
 	Rounds   int               `json:"rounds"`
 	// Seconds is how long each piece of a round lasted.
 	Seconds int `json:"seconds"`
-	// IdleCPUs is how many CPUs others kept busy before the rounds: how quiet
-	// the machine was.
-	IdleCPUs Figure   `json:"idle_cpus"`
-	Results  []Result `json:"results"`
+	// Others is how many CPUs others kept busy before each turn: how quiet the
+	// machine was.
+	Others  Figure   `json:"cpus_used_by_others"`
+	Results []Result `json:"results"`
 }
 
 // Result is what a balancer did. Its figures are over the rounds that succeeded.
@@ -35,7 +36,8 @@ type Result struct {
 	// Connections are TCP connections with one request each, a second.
 	Connections Figure `json:"connections_per_second"`
 	// ConnectionCPU is what client, balancer and backends together spend on
-	// one such connection.
+	// one such connection: the whole machine's time, without what others used
+	// before. All zero if they used too much of it in every round.
 	ConnectionCPU Figure `json:"cpu_us_per_connection"`
 	// Requests are over connections that stay, a second; what follows is of
 	// the same piece.
@@ -74,11 +76,16 @@ func (r Report) Problems() []string {
 func (c *comparison) report(ctx context.Context) Report {
 	r := Report{
 		Kernel: kernel(), CPU: cpu(), CPUs: runtime.NumCPU(), Programs: c.versions(ctx),
-		Rounds: c.Rounds, Seconds: c.Seconds, IdleCPUs: figure(c.idle),
+		Rounds: c.Rounds, Seconds: c.Seconds,
 	}
+	var others []float64
 	for _, s := range c.sites {
 		r.Results = append(r.Results, s.result())
+		for _, m := range s.measured {
+			others = append(others, m.others)
+		}
 	}
+	r.Others = figure(others)
 	return r
 }
 
@@ -86,7 +93,9 @@ func (s *site) result() Result {
 	over := func(value func(measurement) float64) Figure {
 		var values []float64
 		for _, m := range s.measured {
-			values = append(values, value(m))
+			if v := value(m); !math.IsNaN(v) {
+				values = append(values, v)
+			}
 		}
 		return figure(values)
 	}

@@ -75,7 +75,10 @@ var (
 // forwards are the ways of xlb's modes.
 var forwards = map[string]way{
 	"nat":   proxied,
+	"dnat":  translated,
 	"l2dsr": direct,
+	"ipip":  direct,
+	"gue":   direct,
 }
 
 // rows are all balancers.
@@ -94,7 +97,13 @@ func rows() []row {
 		nginxRow(2),
 		xlbRow("nat", "tc"),
 		xlbRow("nat", "native"),
+		xlbRow("dnat", "tc"),
+		xlbRow("dnat", "native"),
 		xlbRow("l2dsr", "tc"),
 		xlbRow("l2dsr", "native"),
+		xlbRow("ipip", "tc"),
+		xlbRow("ipip", "native"),
+		xlbRow("gue", "tc"),
+		xlbRow("gue", "native"),
 	}
 }

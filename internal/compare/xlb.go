@@ -43,22 +43,45 @@ type counted struct {
 	dropped     uint64
 }
 
-// command is the xlb under test in the balancer's place. It has no context: the
-// daemon ends when the comparison says so.
-func (x *xlb) command(args ...string) (*testlab.Process, error) {
+// command is the xlb under test. It has no context: the daemon ends when the
+// comparison says so.
+func (x *xlb) command(n *testlab.Namespace, args ...string) (*testlab.Process, error) {
 	binary, err := filepath.Abs(x.options.XLB)
 	if err != nil {
 		return nil, err
 	}
-	return x.Balancer.Command(context.Background(), binary, args...), nil
+	return n.Command(context.Background(), binary, args...), nil
+}
+
+// prepare makes a backend ready for what a tunnel brings. Its pins go with the
+// comparison's directory.
+func (x *xlb) prepare(i int, b *testlab.Backend) error {
+	hook := "tc"
+	if x.nativeXDP {
+		hook = "xdp"
+	}
+	p, err := x.command(b.Namespace, "backend-host", "--forward", x.forward, "--from", x.Source4.String(), "--hook", hook,
+		"--vip", x.VIP4.String(), "--vip", x.bulkVIP(i).String(),
+		"--state-dir", x.path(b.Name), "--pin-dir", x.pinDir()+"-"+b.Name)
+	if err == nil {
+		_, err = p.Output()
+	}
+	return err
 }
 
 func (x *xlb) start(ctx context.Context) error {
+	if x.forward == "ipip" || x.forward == "gue" {
+		for i, b := range x.Backends {
+			if err := x.prepare(i, b); err != nil {
+				return err
+			}
+		}
+	}
 	config, err := x.write("xlb.yaml", x.config())
 	if err != nil {
 		return err
 	}
-	p, err := x.command("run", "-c", config, "--socket", x.path("xlb.sock"), "--state-dir", x.path("state"), "--pin-dir", x.pinDir())
+	p, err := x.command(x.Balancer, "run", "-c", config, "--socket", x.path("xlb.sock"), "--state-dir", x.path("state"), "--pin-dir", x.pinDir())
 	if err != nil {
 		return err
 	}
@@ -194,7 +217,7 @@ func (x *xlb) stop() error {
 		}
 	}
 	if _, err := os.Stat(x.pinDir()); err == nil {
-		detach, err := x.command("detach", "--pin-dir", x.pinDir())
+		detach, err := x.command(x.Balancer, "detach", "--pin-dir", x.pinDir())
 		if err == nil {
 			_, err = detach.Output()
 		}
