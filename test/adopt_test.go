@@ -27,7 +27,7 @@ func TestModeChange(t *testing.T) {
 		connections.alive(mode)
 		s := decode[api.Status](n, "status")
 		if mode == "auto" {
-			mode = "native" // which veth has
+			mode = "tc" // best on veth
 		}
 		for _, i := range s.Interfaces {
 			if i.Mode != mode || !s.Adopted {

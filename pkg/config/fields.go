@@ -30,7 +30,7 @@ var fileKind = needed(object("file", "The file is a mapping of these keys.",
 	of("interfaces", listOf(interfaceKind.kind), func(f *rawFile) *opt[[]opt[string]] { return &f.interfaces }, about{
 		doc: "Where traffic enters: the interfaces that the data plane is attached to.", example: "[eth0, eth1]", required: true, atStart: true}),
 	of("attach", enum(model.AttachAuto, model.AttachNative, model.AttachGeneric, model.AttachTC), func(f *rawFile) *opt[model.AttachMode] { return &f.attach }, about{
-		doc: "Kernel hook. `auto` takes the fastest that works: `native` (XDP in the driver), `generic` (XDP on socket buffers) or `tc`. Any other value takes exactly that one or fails.",
+		doc: "Kernel hook. `auto` takes the fastest that works: on a network card `native` (XDP in the driver), else `generic` (XDP on socket buffers), else `tc`; on a virtual interface (veth, tap, bridge, VLAN, …) `tc` first, for XDP there makes senders cut and copy every packet. Any other value takes exactly that one or fails.",
 		def: settings.Attach, example: "native", atStart: true}),
 	of("next_hop", enum(model.NextHopFIB, model.NextHopGatewayMAC), func(f *rawFile) *opt[model.NextHop] { return &f.nextHop }, about{
 		doc: "`fib` asks the kernel's routing and neighbour tables, per destination at most every quarter of a second. `gateway-mac` sends every packet out of the interface it came in by, to `gateway_mac`, for balancers with one router.",

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
@@ -108,49 +109,54 @@ func (l *Loader) leaveOthers() error {
 	return nil
 }
 
+// attach puts the data plane on an interface: in the mode asked for or, with
+// auto, in the first that works.
 func (l *Loader) attach(iface netlink.Link, p *programLoader) (Attachment, error) {
-	mode, why, err := l.attachXDP(iface, p)
-	if err != nil {
-		return Attachment{}, err
+	want := l.options.Settings.Attach
+	if want != model.AttachAuto {
+		hook, err := l.attachAs(iface, p, want)
+		return Attachment{iface.Attrs().Name, want, fmt.Sprintf("the configuration asks for %s", want), hook}, err
 	}
-	if mode == model.AttachTC {
-		hook, err := l.attachTC(iface, p, partTC)
+	modes, reason := autoModes(kindOf(iface))
+	var failed []error
+	for _, mode := range modes {
+		hook, err := l.attachAs(iface, p, mode)
 		if err == nil {
-			err = l.detachKind(iface, kindXDP)
+			if len(failed) > 0 {
+				reason = strings.ReplaceAll(errors.Join(failed...).Error(), "\n", "; ")
+			}
+			return Attachment{iface.Attrs().Name, mode, reason, hook}, nil
 		}
-		return Attachment{iface.Attrs().Name, mode, why, hook}, err
+		failed = append(failed, fmt.Errorf("%s: %w", modeText[mode], err))
 	}
-	// What XDP cannot finish it passes on, so TC must be there too.
-	if _, err := l.attachTC(iface, p, partCompanion); err != nil {
-		return Attachment{}, fmt.Errorf("TC program beside XDP: %w", err)
-	}
-	return Attachment{iface.Attrs().Name, mode, why, "xdp link"}, nil
+	return Attachment{}, errors.Join(failed...)
 }
 
-// attachXDP returns the XDP mode that the program runs in now, or AttachTC if
-// it is to run in TC.
-func (l *Loader) attachXDP(iface netlink.Link, p *programLoader) (model.AttachMode, string, error) {
-	want := l.options.Settings.Attach
-	if want == model.AttachTC {
-		return model.AttachTC, "the configuration asks for tc", nil
+var modeText = map[model.AttachMode]string{
+	model.AttachNative: "native XDP", model.AttachGeneric: "generic XDP", model.AttachTC: "tc",
+}
+
+// attachAs returns what holds the program.
+func (l *Loader) attachAs(iface netlink.Link, p *programLoader, mode model.AttachMode) (hook string, err error) {
+	if mode == model.AttachTC {
+		hook, err := l.attachTC(iface, p, partTC)
+		if err != nil {
+			return "", err
+		}
+		return hook, l.detachKind(iface, kindXDP)
 	}
 	prog, err := p.get(partXDP)
 	if err != nil {
-		return 0, "", err
+		return "", err
 	}
-	if want != model.AttachAuto {
-		err := l.putXDP(iface, prog, want)
-		return want, fmt.Sprintf("the configuration asks for %s", want), err
+	if err := l.putXDP(iface, prog, mode); err != nil {
+		return "", err
 	}
-	native := l.putXDP(iface, prog, model.AttachNative)
-	if native == nil {
-		return model.AttachNative, "the driver runs XDP", nil
+	// What XDP cannot finish it passes on, so TC must be there too.
+	if _, err := l.attachTC(iface, p, partCompanion); err != nil {
+		return "", fmt.Errorf("TC program beside XDP: %w", err)
 	}
-	generic := l.putXDP(iface, prog, model.AttachGeneric)
-	if generic == nil {
-		return model.AttachGeneric, fmt.Sprintf("native XDP: %v", native), nil
-	}
-	return model.AttachTC, fmt.Sprintf("native XDP: %v; generic XDP: %v", native, generic), nil
+	return "xdp link", nil
 }
 
 var xdpFlags = map[model.AttachMode]link.XDPAttachFlags{

@@ -74,7 +74,8 @@ type AttachMode uint8
 
 // The attach modes.
 const (
-	// AttachAuto tries native XDP, then generic XDP, then TC.
+	// AttachAuto tries native XDP, then generic XDP, then TC; on a virtual
+	// interface TC first.
 	AttachAuto AttachMode = iota + 1
 	// AttachNative is XDP in the driver.
 	AttachNative
