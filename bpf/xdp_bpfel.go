@@ -83,27 +83,30 @@ type XdpLayout struct {
 }
 
 type XdpNewFlow struct {
-	_       structs.HostLayout
-	Client  XdpAddr
-	Vip     XdpAddr
-	Tuple   uint64
-	Hash    uint64
-	Service uint32
-	Backend uint32
-	Owner   uint32
-	Syn     uint8
-	Ipv6    uint8
-	NatPort uint16
-	Source  uint16
-	Pad     uint16
-	Cell    uint32
-	Now     uint32
-	OldCell uint32
-	OldPort uint16
-	Evicts  uint8
-	Pad2    uint8
-	Pad3    uint32
-	Meta    uint64
+	_         structs.HostLayout
+	Client    XdpAddr
+	Vip       XdpAddr
+	Tuple     uint64
+	Hash      uint64
+	Service   uint32
+	Backend   uint32
+	Owner     uint32
+	Syn       uint8
+	Ipv6      uint8
+	Rewritten uint8
+	Pad       uint8
+	Base      uint32
+	NatPort   uint16
+	Source    uint16
+	Cell      uint32
+	Now       uint32
+	OldCell   uint32
+	OldPort   uint16
+	Evicts    uint8
+	Pad2      uint8
+	Pad3      uint32
+	_         [4]byte
+	Meta      uint64
 }
 
 type XdpNextHop struct {

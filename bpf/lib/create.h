@@ -17,10 +17,12 @@ struct new_flow {
 	__u32 owner; /* number plus one of the record to replace; 0: the best there is */
 	__u8 syn;
 	__u8 ipv6;
+	__u8 rewritten; /* nat or dnat: takes a port */
+	__u8 pad;
+	__u32 base; /* port_base() of the first source to try */
 	/* Set by flow_take_port(): */
 	__be16 nat_port;
 	__u16 source;
-	__u16 pad;
 	__u32 cell;
 	/* Set by flow_reserve(): */
 	__u32 now;
@@ -68,22 +70,20 @@ __noinline __u32 flow_find_beyond(void)
 	for (__u32 choice = 1; choice < FLOW_SETS; choice++) {
 		__u32 index = flow_set_index(n->hash, choice);
 		struct flow_set *set = bpf_map_lookup_elem(&flows, &index);
-		bool full = true;
 
 		if (!set)
 			return 0;
-		for (__u32 way = 0; way < FLOW_WAYS; way++) {
+		for (int i = 0; i < FLOW_WAYS; i++) {
+			__u32 way = (n->hash + i) % FLOW_WAYS;
 			struct flow *f = &set->way[way];
 
 			if (!f->tuple)
-				full = false;
-			else if (f->tuple == n->tuple && f->client.half[0] == n->client.half[0] &&
+				return 0;
+			if (f->tuple == n->tuple && f->client.half[0] == n->client.half[0] &&
 				 f->client.half[1] == n->client.half[1] &&
 				 f->vip.half[0] == n->vip.half[0] && f->vip.half[1] == n->vip.half[1])
 				return index * FLOW_WAYS + way + 1;
 		}
-		if (!full)
-			return 0;
 	}
 	return 0;
 }
@@ -160,6 +160,48 @@ static __always_inline __u32 flow_victim(__u64 hash, __u32 now, bool *live)
 	return best;
 }
 
+/* The address that the i-th try takes a port of; *index is what the record calls
+ * it. nat has several; dnat keeps the client's. */
+static __always_inline const struct addr *port_source(struct new_flow *n, const struct service *service,
+						       __u32 i, __u32 *index)
+{
+	struct source *source;
+
+	*index = SOURCE_CLIENT;
+	if (service->forward == FORWARD_DNAT)
+		return i ? NULL : &n->client;
+	if (i >= service->sources)
+		return NULL;
+	i += scale(n->hash >> 32, service->sources);
+	if (i >= service->sources)
+		i -= service->sources;
+	*index = service->first_source + i;
+	source = bpf_map_lookup_elem(&sources, index);
+	return source ? &source->address : NULL;
+}
+
+/* Hash of the first try; and the load of its cell, which is not in the cache:
+ * better now than after the record's, whose compare-and-swap waits for all
+ * before it. */
+static __always_inline void port_foresee(struct new_flow *n)
+{
+	struct service *service = service_get(n->service);
+	struct backend *backend = backend_get(n->backend);
+	const struct addr *source;
+	__u32 index, *cell;
+
+	if (!service || !backend)
+		return;
+	source = port_source(n, service, 0, &index);
+	if (!source)
+		return;
+	n->base = port_base(&backend->address, backend->port, source, n->tuple >> 32, n->ipv6);
+	cell = port_cell(port_place(n->base, port_first(mix(n->hash), index == SOURCE_CLIENT ?
+							bpf_ntohs(n->tuple) : 0)));
+	if (cell)
+		READ_ONCE(*cell);
+}
+
 /*
  * A flow is made in three steps: reserve a record, take a port (nat), commit.
  * The record is held odd from the first to the last. They are functions of
@@ -184,6 +226,8 @@ __noinline int flow_reserve(void)
 	f = new_flow_record(n);
 	if (!f)
 		return REASON_DROP_CONTENDED;
+	if (n->rewritten)
+		port_foresee(n);
 	meta = READ_ONCE(f->meta);
 	if (meta_writing(meta) ||
 	    __sync_val_compare_and_swap(&f->meta, meta, meta + META_SEQUENCE) != meta)
@@ -205,26 +249,6 @@ __noinline int flow_reserve(void)
 	return -1;
 }
 
-/* The address that the i-th try takes a port of; *index is what the record calls
- * it. nat has several; dnat keeps the client's. */
-static __always_inline const struct addr *port_source(struct new_flow *n, const struct service *service,
-						       __u32 i, __u32 *index)
-{
-	struct source *source;
-
-	*index = SOURCE_CLIENT;
-	if (service->forward == FORWARD_DNAT)
-		return i ? NULL : &n->client;
-	if (i >= service->sources)
-		return NULL;
-	i += scale(n->hash >> 32, service->sources);
-	if (i >= service->sources)
-		i -= service->sources;
-	*index = service->first_source + i;
-	source = bpf_map_lookup_elem(&sources, index);
-	return source ? &source->address : NULL;
-}
-
 static __always_inline bool port_find(struct new_flow *n, const struct service *service,
 				      const struct backend *backend)
 {
@@ -235,8 +259,8 @@ static __always_inline bool port_find(struct new_flow *n, const struct service *
 
 		if (!source)
 			return false;
-		taken = port_take(port_base(&backend->address, backend->port, source,
-					    n->tuple >> 32, n->ipv6),
+		taken = port_take(i ? port_base(&backend->address, backend->port, source,
+						n->tuple >> 32, n->ipv6) : n->base,
 				  mix(n->hash),
 				  index == SOURCE_CLIENT ? bpf_ntohs(n->tuple) : 0, n->owner, n->now);
 		if (taken) {
@@ -249,7 +273,7 @@ static __always_inline bool port_find(struct new_flow *n, const struct service *
 	return false;
 }
 
-/* Takes a source address and port, or gives the record back as it is. */
+/* Takes a source address and port, or gives the record back. */
 __noinline int flow_take_port(void)
 {
 	struct new_flow *n = new_flow_get();
@@ -264,8 +288,12 @@ __noinline int flow_take_port(void)
 	if (service && backend && port_find(n, service, backend))
 		return -1;
 	f = new_flow_record(n);
-	if (f)
+	if (f) {
+		/* Meanwhile another flow may have gone past it; see TUPLE_DEAD. */
+		if (!f->tuple)
+			f->tuple = TUPLE_DEAD;
 		WRITE_ONCE(f->meta, n->meta + 2 * META_SEQUENCE);
+	}
 	return REASON_DROP_NAT_PORTS;
 }
 

@@ -126,9 +126,10 @@ static __always_inline __u32 flow_set_index(__u64 hash, __u32 choice)
 	return ((h >> 40) + choice * ((__u32)(h >> 8) | 1)) & flow_set_mask;
 }
 
-/* The tuple of a record whose flow ended before its time. A set that was full
- * once has no free record ever after, which tells that a flow may be in its
- * next set. */
+/* The tuple of a record whose flow ended before its time. A record once used is
+ * never free again. So no flow lies behind a free record in its order of looking
+ * for room: neither in a later way of the set nor in a later set, and the search
+ * for it may end there. */
 #define TUPLE_DEAD (~0ULL)
 
 static __always_inline bool flow_is(const struct flow *f, const struct packet *p)
@@ -150,9 +151,11 @@ static __always_inline __u32 set_find(struct flow_set *set, const struct packet 
 		struct flow *f = &set->way[way];
 		__u64 m = READ_ONCE(f->meta);
 
-		if (!f->tuple)
+		if (!f->tuple) {
 			*full = false;
-		else if (!meta_writing(m) && flow_is(f, p)) {
+			break;
+		}
+		if (!meta_writing(m) && flow_is(f, p)) {
 			*meta = m;
 			return way;
 		}

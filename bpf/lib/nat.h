@@ -97,6 +97,12 @@ static __always_inline __u32 port_range(void)
 	return nat_port_last - nat_port_first + 1;
 }
 
+/* The port to try first: the one wished for, or one by the flow's hash. */
+static __always_inline __u32 port_first(__u32 start, __u32 wish)
+{
+	return wish ? wish : nat_port_first + scale(start, port_range());
+}
+
 /* One step of the search; returns 1 to end it. */
 static long port_try(__u32 i, void *unused)
 {
@@ -141,7 +147,9 @@ static __always_inline __u64 port_take(__u32 base, __u32 start, __u32 wish, __u3
 	s->now = now;
 	s->reclaim = 0;
 	s->taken = 0;
-	bpf_loop(tries, port_try, NULL, 0);
+	/* Most find one at once. */
+	if (!port_try(0, NULL))
+		bpf_loop(tries - 1, port_try, NULL, 0);
 	if (!s->taken) {
 		s->offset = scale(start, port_range());
 		s->reclaim = 1;

@@ -140,6 +140,7 @@ static __always_inline enum fate tracked(const struct packet *p, struct route *r
 	n->backend = r->backend_id;
 	n->owner = owner;
 	n->syn = is_syn(p);
+	n->rewritten = must;
 	n->nat_port = 0;
 	n->source = SOURCE_CLIENT;
 	n->cell = 0;
