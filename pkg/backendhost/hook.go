@@ -233,10 +233,15 @@ func (i *hookItem) attachTC(l netlink.Link, h *hook, why string) error {
 	}
 	defer c.Close()
 	prog := c.Programs[p.name]
+	version, err := kernelVersion()
+	if err != nil {
+		return fmt.Errorf("kernel version: %w", err)
+	}
 	hook := tcx
-	err = i.attachTCX(l, prog)
-	if errors.Is(err, ebpf.ErrNotSupported) || errors.Is(err, unix.EINVAL) {
-		hook = clsact // before Linux 6.6
+	if version >= linux6_6 {
+		err = i.attachTCX(l, prog)
+	} else {
+		hook = clsact
 		err = putFilter(l, prog)
 	}
 	if err != nil {

@@ -164,7 +164,9 @@ func (n *network) sh(line string) string {
 // everything is all of the backend that Apply may touch, in text.
 func (n *network) everything() string {
 	n.t.Helper()
-	// Interfaces count up numbers that mean nothing here.
+	// The kernel adds the route of an IPv6 address some time after the address.
+	n.sh(`timeout 5 sh -c 'for a in $(ip -o -6 address | sed "s/.*inet6 \([^/]*\).*/\1/"); do
+		until ip -6 route show table local | grep -q "local $a "; do :; done; done'`)
 	return n.sh(`ip -o address; ip -o link | sed "s/ qdisc.*//"; ip rule; ip route show table all; ip -6 route show table all
 nft list ruleset; tc qdisc; ls -A /sys/fs/bpf | grep xlb-backend-test`+fmt.Sprintf("-%d", os.Getpid())+` || true
 `) + n.sh(`ip -d -o link show eth0 | grep -o "prog/xdp.*" || true; grep -rs . /proc/sys/net/ipv4/conf /proc/sys/net/ipv6/conf | grep -v stable_secret | sort`)

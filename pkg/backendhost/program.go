@@ -18,7 +18,11 @@ import (
 const (
 	linux5_18 = 5<<16 | 18<<8 // XDP programs for packets of several buffers
 	linux6_3  = 6<<16 | 3<<8  // bpf_skb_adjust_room knows of decapsulation
+	linux6_6  = 6<<16 | 6<<8  // tcx links
 )
+
+// kernelVersion is another one in tests.
+var kernelVersion = features.LinuxVersionCode
 
 // program is the decapsulation program of one hook.
 type program struct {
@@ -30,7 +34,7 @@ type program struct {
 
 // newProgram makes the program for a hook, not loaded yet.
 func newProgram(hook string, c *Config) (*program, error) {
-	version, err := features.LinuxVersionCode()
+	version, err := kernelVersion()
 	if err != nil {
 		return nil, fmt.Errorf("kernel version: %w", err)
 	}
