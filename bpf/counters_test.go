@@ -43,7 +43,7 @@ func (w want) counters(length int) map[string]uint64 {
 		if direction != "" {
 			add(name + " " + direction)
 		}
-		if slices.Contains(w.events, "flow_created") {
+		if w.begun || slices.Contains(w.events, "flow_created") {
 			m[name+" flows"]++
 		}
 	}

@@ -204,7 +204,7 @@ func (p *plane) put(t *testing.T, name string, key uint32, value any) {
 
 // run sends a packet through the program.
 func (p *plane) run(in packet) (verdict string, out []byte, err error) {
-	options := &ebpf.RunOptions{Data: in.frame, DataOut: make([]byte, len(in.frame)+64), Context: p.hook.context(in)}
+	options := &ebpf.RunOptions{Data: in.frame, DataOut: make([]byte, len(in.frame)+128), Context: p.hook.context(in)}
 	code, err := p.hook.program(p.programs).Run(options)
 	if err != nil {
 		return "", nil, fmt.Errorf("run %s on %d bytes: %w", p.hook.name, len(in.frame), err)
@@ -223,6 +223,8 @@ type want struct {
 	service, backend uint32
 	reply            bool
 	events           []string
+	// begun: counted as a flow although none is recorded.
+	begun bool
 }
 
 // expect sends a packet and compares everything. It returns what left.

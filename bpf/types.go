@@ -45,6 +45,9 @@ const (
 	// to the flow table.
 	SlotMarked = 1 << 31
 
+	// SourceClient is a flow's source that is no entry of sources.
+	SourceClient = 0xffff
+
 	VIPDNATBackend = 1 << 0
 	FeatureDNAT    = 1 << 0
 

@@ -199,7 +199,7 @@ struct flow {
 enum { FLOW_WAYS = 4, PORT_CELLS = 16 };
 
 /* A flow's source that is no entry of sources: dnat keeps the client's address. */
-#define SOURCE_CLIENT 0xffff
+enum { SOURCE_CLIENT = 65535 };
 
 struct flow_set {
 	struct flow way[FLOW_WAYS];

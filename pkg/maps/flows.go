@@ -24,7 +24,7 @@ type Flow struct {
 	// Service and Backend are numbers; see [Contents].
 	Service, Backend uint32
 	// NAT is the source address and port towards the backend; zero unless
-	// the service forwards by `nat`.
+	// the service forwards by `nat` or, with the client's address, `dnat`.
 	NAT netip.AddrPort
 	// State is syn, established, fin or closed for TCP, active for UDP.
 	State string
@@ -58,6 +58,9 @@ func (s *Set) Flows() iter.Seq[Flow] {
 					sources[f.Source] = src
 				}
 				a, _ := decodeSource(src)
+				if f.Source == bpf.SourceClient {
+					a = out.Client.Addr()
+				}
 				out.NAT = netip.AddrPortFrom(a, swap16(f.NatPort))
 			}
 			return yield(out)
