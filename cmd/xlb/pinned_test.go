@@ -66,7 +66,7 @@ func testContents() maps.Contents {
 	}
 	return maps.Contents{
 		VIPs: map[maps.VIPKey]maps.VIP{{Address: testVIP.Addr(), Port: 80, Protocol: model.TCP}: {Service: 1}},
-		Services: map[uint32]maps.Service{1: {Forward: model.L2DSR, Timeouts: model.Timeouts{
+		Services: map[uint32]maps.Service{1: {Forward: model.L2DSR, Track: model.TrackAlways, Timeouts: model.Timeouts{
 			TCPSyn: 30 * time.Second, TCPEstablished: time.Hour, TCPFin: time.Minute, TCPClosed: 10 * time.Second, UDP: time.Minute}}},
 		Tables:   map[uint32]maps.Table{1: {Present: table}},
 		Backends: map[uint32]maps.Backend{1: {Address: web1, Service: 1, Serves: true}, 2: {Address: web2, Service: 1, Serves: true}},
@@ -132,7 +132,7 @@ func TestMapCommandsWithoutMaps(t *testing.T) {
 	xlb(t, "map", "dump", "backends").fails(t, exitFailed, none)
 	xlb(t, "map", "dump", "bakends").fails(t, exitUsage, `xlb: there is no map "bakends" (did you mean backends?)`)
 	xlb(t, "map", "dump").fails(t, exitUsage, `xlb: MAP is missing (usage: xlb map dump [OPTIONS] MAP)`)
-	xlb(t, "map", "load", "flows", "-").fails(t, exitUsage, `xlb: map flows cannot be loaded: the data plane writes it (these can: backends, services, sources, tables, vips)`)
+	xlb(t, "map", "load", "flows", "-").fails(t, exitUsage, `xlb: map flows cannot be loaded: the data plane writes it (these can: backends, features, services, sources, tables, tunnels, vips)`)
 	xlb(t, "map", "load", "backends", "/nowhere").fails(t, exitUsage, `xlb: cannot read the dump: open /nowhere: no such file or directory`)
 }
 

@@ -53,6 +53,9 @@ func (e *env) planWithoutDaemon(c *cli.Context, path, content string) (planResul
 	case !errors.Is(err, os.ErrNotExist):
 		return result, needsRoot(err)
 	}
+	if in.Local, err = loader.HostAddresses(); err != nil {
+		return result, err
+	}
 	in.AutoSources, in.AutoTunnelSources = autoSources(cfg, in.Present), autoTunnelSources(cfg, in.Present)
 	in.Health = healthInMaps(cfg, in.Present)
 	plan, err := control.NewPlanner().Plan(in)

@@ -64,6 +64,9 @@ func (e *env) printStatus(s api.Status) {
 		e.printf("%s\n", e.paint("problem:", red))
 		e.printIndented(s.Problem)
 	}
+	for _, w := range s.Warnings {
+		e.printf("%s %s\n", e.paint("note:", yellow), printable(w))
+	}
 	e.printf("\n")
 	e.printInterfaces(s.Interfaces)
 	e.printf("\n")

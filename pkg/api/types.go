@@ -40,7 +40,9 @@ type Status struct {
 	Reasons []string `json:"reasons"`
 	// Problem is the text behind apply_failed, maps_unreadable, plan_failed
 	// and vips_unprotected; empty if none of them holds.
-	Problem    string      `json:"problem,omitempty"`
+	Problem string `json:"problem,omitempty"`
+	// Warnings are things to know, in words.
+	Warnings   []string    `json:"warnings,omitempty"`
 	LastReload Reload      `json:"last_reload"`
 	Interfaces []Interface `json:"interfaces"`
 	Services   []Service   `json:"services"`

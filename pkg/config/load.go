@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"io"
+	"net/netip"
 	"os"
 
 	"github.com/xlb-io/xlb/pkg/model"
@@ -12,11 +13,21 @@ import (
 // 800,000 backends), far below what would exhaust memory.
 const maxFileSize = 16 << 20
 
+// Option is something about the host that a file is meant for.
+type Option func(*reader)
+
+// OnHost refuses backends that are addresses of the host itself, which are given
+// with the interfaces that have them: what is sent to them never leaves, so the
+// data plane cannot.
+func OnHost(addresses map[netip.Addr]string) Option {
+	return func(r *reader) { r.local = addresses }
+}
+
 // Load reads the configuration file at path.
 //
 // The error is [Errors] if the file was read but is wrong; otherwise it wraps
 // what the operating system said.
-func Load(path string) (*model.Config, error) {
+func Load(path string, options ...Option) (*model.Config, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("cannot read the configuration: %w", err)
@@ -26,13 +37,16 @@ func Load(path string) (*model.Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot read the configuration: %w", err)
 	}
-	return Parse(path, data)
+	return Parse(path, data, options...)
 }
 
 // Parse reads a configuration from data, at most 16 MiB of UTF-8. The name is
 // used in errors only. The error is always [Errors].
-func Parse(name string, data []byte) (*model.Config, error) {
+func Parse(name string, data []byte, options ...Option) (*model.Config, error) {
 	r := &reader{file: name, budget: maxNodes}
+	for _, o := range options {
+		o(r)
+	}
 	cfg := r.config(data)
 	if len(r.errs) > 0 {
 		return nil, r.errs.sorted()

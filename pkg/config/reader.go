@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"net/netip"
 
 	"github.com/goccy/go-yaml/ast"
 )
@@ -50,6 +51,7 @@ func (o opt[V]) orValue(def V) V {
 // reader walks a syntax tree and collects mistakes.
 type reader struct {
 	file    string
+	local   map[netip.Addr]string // of OnHost
 	errs    Errors
 	aliases map[*ast.AliasNode]ast.Node
 	// budget is how many more values may be read.

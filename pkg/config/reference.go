@@ -40,6 +40,8 @@ const referenceRules = `
   backend's family, whatever the VIP's. If ` + "`tunnel_sources`" + ` is given, one of them is of each family that a backend has.
 - A backend stands once in a service and is none of the service's own frontends. It may serve several services, but a
   backend of a ` + "`dnat`" + ` service is no frontend of any.
+- A backend is not an address of the balancer itself: what is sent there never leaves it. ` + "`xlb run`" + ` and a reload refuse
+  it; ` + "`xlb check`" + `, which may run elsewhere, does not look.
 - ` + "`track: never`" + ` is refused with ` + "`nat`" + ` and ` + "`dnat`" + `.
 - ` + "`nat_ports`" + `, ` + "`flow_table_size`" + ` and ` + "`table_size`" + ` cost kernel memory when raised; the ` + "`max_*`" + ` keys cap the maps. What exceeds
   one is an error that names it.

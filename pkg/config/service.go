@@ -127,6 +127,9 @@ func (w *world) serviceBackends(s *model.Service, raw *rawService, certain bool)
 			w.fail(b.address.at, fmt.Sprintf("more backends than there is room for: %d", w.settings.MaxBackends), "raise max_backends")
 		}
 		w.backends++
+		if iface, local := w.local[address.Addr()]; local {
+			w.fail(b.address.at, fmt.Sprintf("backend %s is an address of this host (%s): what is sent there never leaves it", address, iface), "a backend is another host")
+		}
 		if certain {
 			w.checkBackend(s, own, address, b.address.at)
 		}

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"net/netip"
 	"strings"
 	"testing"
 
@@ -263,6 +264,23 @@ func TestCrossErrors(t *testing.T) {
 				t.Errorf("mistakes (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// TestOnHost holds a file that is right, but not on this host.
+func TestOnHost(t *testing.T) {
+	text := lines("interfaces: eth0", "services:", "  a:", "    frontends: tcp://192.0.2.1:80", "    backends: [10.0.0.1, {address: 10.0.0.2, port: 81}]",
+		"  b: {frontends: 'tcp://[2001:db8::1]:80', backends: '2001:db8::2'}")
+	parse(t, text)
+	local := OnHost(map[netip.Addr]string{
+		netip.MustParseAddr("10.0.0.2"): "eth0", netip.MustParseAddr("2001:db8::2"): "lo", netip.MustParseAddr("192.0.2.1"): "lo",
+	})
+	_, err := Parse("x.yaml", []byte(text), local)
+	want := lines(
+		"x.yaml:5:36: backend 10.0.0.2:81 is an address of this host (eth0): what is sent there never leaves it (a backend is another host)",
+		"x.yaml:6:54: backend [2001:db8::2]:80 is an address of this host (lo): what is sent there never leaves it (a backend is another host)")
+	if diff := cmp.Diff(want, fmt.Sprint(err)); diff != "" {
+		t.Errorf("mistakes (-want +got):\n%s", diff)
 	}
 }
 

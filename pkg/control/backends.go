@@ -54,7 +54,8 @@ func (r *round) addService(s model.Service, id uint32, runs map[bool]sourceRun) 
 		}
 		state.Backends = append(state.Backends, one)
 	}
-	state.FailOpen = state.Usable == 0 && s.Fail == model.FailOpen && len(state.Backends) > 0
+	state.FailOpen = state.Usable == 0 && s.Fail == model.FailOpen &&
+		slices.ContainsFunc(state.Backends, func(b BackendState) bool { return !b.Local })
 	weigh(&state)
 	for _, b := range state.Backends {
 		r.plan.Contents.Backends[b.ID] = maps.Backend{Address: b.Address, Service: id, Serves: b.Serves}
@@ -86,7 +87,11 @@ func (r *round) backendState(s model.Service, b model.Backend) BackendState {
 	}
 	health := r.Health[key]
 	out.State, out.Since, out.Reason, out.Serves = api.StateUnknown, health.Since, health.Reason, true
+	iface, local := r.Local[b.Address.Addr()]
 	switch {
+	case local:
+		out.State, out.Serves, out.Local = api.StateDown, false, true
+		out.Reason = fmt.Sprintf("address of this host: %s has it, and what is sent there never leaves", iface)
 	case health.State == model.HealthDown:
 		out.State, out.Serves = api.StateDown, false
 	case drain:
@@ -109,14 +114,14 @@ func weigh(s *ServiceState) {
 	wanted := takesFlows
 	if s.FailOpen {
 		// Only the probes are doubted, as long as something is left to doubt.
-		wanted = func(b BackendState) bool { return b.State != api.StateDraining && b.Weight > 0 }
+		wanted = func(b BackendState) bool { return b.State != api.StateDraining && b.Weight > 0 && !b.Local }
 		if !slices.ContainsFunc(s.Backends, wanted) {
-			wanted = func(BackendState) bool { return true }
+			wanted = func(b BackendState) bool { return !b.Local }
 		}
 	}
 	for i := range s.Backends {
 		b := &s.Backends[i]
-		if s.FailOpen {
+		if s.FailOpen && !b.Local {
 			b.Serves = true
 		}
 		if wanted(*b) {

@@ -35,6 +35,8 @@ type dataPlane interface {
 type host interface {
 	ProtectVIPs([]model.Frontend) error
 	SourceFor(to netip.Addr) (netip.Addr, error)
+	LocalAddresses() map[netip.Addr]string
+	AddressesChanged() <-chan struct{}
 }
 
 // timing is how often and how soon. Tests shorten it.
@@ -179,6 +181,8 @@ func (c *controller) run(ctx context.Context) {
 		case <-c.wake:
 		case u := <-c.discovery.Updates():
 			c.found(u)
+		case <-c.host.AddressesChanged():
+			c.dirty = true
 		case <-sweep.C:
 			c.startSweep()
 			c.retryProblems()

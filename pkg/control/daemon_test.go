@@ -41,7 +41,7 @@ func start(t *testing.T, data *memory, services string, tweaks ...func(*parts)) 
 
 func startIn(t *testing.T, dir string, data *memory, services string, tweaks ...func(*parts)) *daemon {
 	t.Helper()
-	d := &daemon{data: data, host: &machine{}, dir: dir, path: filepath.Join(dir, "xlb.yaml")}
+	d := &daemon{data: data, host: &machine{changed: make(chan struct{}, 1)}, dir: dir, path: filepath.Join(dir, "xlb.yaml")}
 	d.write(t, services)
 	loaded := fingerprintOf(d.path)
 	cfg, err := config.Load(d.path)

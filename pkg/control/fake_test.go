@@ -127,6 +127,24 @@ type machine struct {
 	mu        sync.Mutex
 	protected [][]model.Frontend
 	failing   error
+	local     map[netip.Addr]string
+	changed   chan struct{}
+}
+
+func (h *machine) LocalAddresses() map[netip.Addr]string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.local
+}
+
+func (h *machine) AddressesChanged() <-chan struct{} { return h.changed }
+
+// move gives the host other addresses.
+func (h *machine) move(local map[netip.Addr]string) {
+	h.mu.Lock()
+	h.local = local
+	h.mu.Unlock()
+	h.changed <- struct{}{}
 }
 
 func (h *machine) ProtectVIPs(f []model.Frontend) error {

@@ -27,6 +27,8 @@ type Input struct {
 	// AutoTunnelSources are the same of tunnels, if Settings.TunnelSources is
 	// empty.
 	AutoTunnelSources []netip.Addr
+	// Local are the host's own addresses with their interfaces.
+	Local map[netip.Addr]string
 	// Present is what the maps hold.
 	Present maps.Contents
 	// Idle are backend numbers that no recorded flow uses: those of backends
@@ -106,6 +108,8 @@ type BackendState struct {
 	Weight, Effective uint16
 	Slots             int
 	Override, Serves  bool
+	// Local: it is an address of this host, and never used.
+	Local bool
 }
 
 // Planner makes plans. It remembers the lookup tables it has computed, which
@@ -179,6 +183,7 @@ func (p *Planner) Plan(in Input) (*Plan, error) {
 	if err := r.addVIPs(numbers); err != nil {
 		return nil, err
 	}
+	r.warnOfLocalVIPs()
 	slices.Sort(r.plan.Warnings)
 	return &r.plan, nil
 }

@@ -84,7 +84,7 @@ func (c *controller) input(cfg *model.Config, discovered map[string][]model.Back
 	in := Input{
 		Settings: cfg.Settings, Services: cfg.Services, Discovered: discovered,
 		Health: c.health, Overrides: c.overrides.all(),
-		Present: c.current, Idle: c.idle, IdleSources: c.idleSource, Sizes: c.data.Sizes(),
+		Local: c.host.LocalAddresses(), Present: c.current, Idle: c.idle, IdleSources: c.idleSource, Sizes: c.data.Sizes(),
 		Now: c.clock(), Transitions: c.transitions, Survey: c.surveyed,
 	}
 	for _, a := range auto.nat {

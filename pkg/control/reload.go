@@ -21,7 +21,7 @@ import (
 func (c *controller) Reload(ctx context.Context) error {
 	c.reloading.Lock()
 	defer c.reloading.Unlock()
-	cfg, err := config.Load(c.configPath)
+	cfg, err := config.Load(c.configPath, config.OnHost(c.host.LocalAddresses()))
 	if err == nil {
 		err = c.try(ctx, cfg)
 	}
@@ -72,10 +72,11 @@ func (c *controller) Plan(ctx context.Context, req api.PlanRequest) (api.Plan, e
 	if name == "" {
 		name = c.configPath
 	}
-	cfg, err := config.Parse(name, []byte(req.Content))
+	here := config.OnHost(c.host.LocalAddresses())
+	cfg, err := config.Parse(name, []byte(req.Content), here)
 	if req.Content == "" {
 		name = c.configPath
-		cfg, err = config.Load(name)
+		cfg, err = config.Load(name, here)
 	}
 	if err != nil {
 		return api.Plan{}, unprocessable(err)

@@ -53,7 +53,11 @@ func Run(ctx context.Context, o Options) (err error) {
 		o.Log = slog.Default()
 	}
 	loaded := fingerprintOf(o.ConfigPath) // before the load: at worst one reload too many
-	cfg, err := config.Load(o.ConfigPath)
+	local, err := loader.HostAddresses()
+	if err != nil {
+		return err
+	}
+	cfg, err := config.Load(o.ConfigPath, config.OnHost(local))
 	if err != nil {
 		return err
 	}

@@ -80,6 +80,9 @@ func (c *controller) Status() api.Status {
 		slices.Sort(out.Reasons)
 	}
 	out.Ready = !slices.ContainsFunc(out.Reasons, func(r string) bool { return slices.Contains(notReady, r) })
+	if s.plan != nil {
+		out.Warnings = s.plan.Warnings
+	}
 	if out.Reasons == nil {
 		out.Reasons = []string{}
 	}

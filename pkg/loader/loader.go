@@ -32,13 +32,15 @@ type Loader struct {
 	maps        *maps.Set
 	adopted     bool
 	attachments []Attachment
+	watch       *hostWatch
 	// tcx is putTCX, or what a test puts in the place of an older kernel.
 	tcx func(netlink.Link, *ebpf.Program) error
 }
 
 // Open takes the pin directory, creates the maps or takes over those that an
 // earlier run left, loads the programs and attaches them. Links of an earlier
-// run are updated in place: between two packets, and none is lost.
+// run are updated in place: between two packets, and none is lost. Until Close it
+// follows the host's VLAN devices and addresses.
 //
 // The error is [ErrLocked] if another process owns the directory. After an
 // error the kernel runs what it ran before, but for interfaces that were
@@ -71,6 +73,9 @@ func (l *Loader) open() error {
 	}
 	staged, err := l.openMaps()
 	if err != nil {
+		return err
+	}
+	if l.watch, err = watchHost(l.maps, l.options.Log); err != nil {
 		return err
 	}
 	programs := &programLoader{set: l.maps, settings: l.options.Settings}
@@ -175,6 +180,17 @@ func (l *Loader) Adopted() bool { return l.adopted }
 // Attachments returns where and how the data plane runs.
 func (l *Loader) Attachments() []Attachment { return l.attachments }
 
+// LocalAddresses returns the host's addresses with the interfaces that have them,
+// as they are now. The map is not changed.
+func (l *Loader) LocalAddresses() map[netip.Addr]string {
+	l.watch.mu.Lock()
+	defer l.watch.mu.Unlock()
+	return l.watch.addresses
+}
+
+// AddressesChanged delivers whenever LocalAddresses has something new to say.
+func (l *Loader) AddressesChanged() <-chan struct{} { return l.watch.changed }
+
 // SourceFor returns the address that the kernel would use towards an address.
 func (l *Loader) SourceFor(to netip.Addr) (netip.Addr, error) {
 	routes, err := netlink.RouteGet(to.AsSlice())
@@ -193,6 +209,9 @@ func (l *Loader) SourceFor(to netip.Addr) (netip.Addr, error) {
 // traffic flows on.
 func (l *Loader) Close() error {
 	var errs []error
+	if l.watch != nil {
+		l.watch.close()
+	}
 	if l.maps != nil {
 		errs = append(errs, l.maps.Close())
 	}
