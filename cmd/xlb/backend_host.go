@@ -251,6 +251,9 @@ func (e *env) backendHostStatus(c *cli.Context, dirs backendhost.Dirs) error {
 		return nil
 	}
 	e.printf("%s\n", backendHostText(s.Config))
+	if s.Void {
+		e.printf("the last boot undid it: `xlb backend-host` applies it again\n")
+	}
 	if s.Tunnel != nil {
 		e.printf("outer headers are taken off by %s: %s\n", s.Tunnel.Hook, printable(s.Tunnel.Why))
 	}

@@ -40,7 +40,7 @@ func TestBackendHostWithoutState(t *testing.T) {
 	command().fails(t, exitUsage, missing)
 	command("--check").fails(t, exitUsage, missing)
 	same(t, command("--status").ok(t), "nothing was applied to this host")
-	same(t, command("--status", "--json").ok(t), "{\n  \"config\": null\n}")
+	same(t, command("--status", "--json").ok(t), "{\n  \"config\": null,\n  \"void\": false\n}")
 	same(t, command("--undo").ok(t), "nothing to undo")
 	same(t, command("--undo", "--json").ok(t), "{\n  \"undone\": []\n}")
 }

@@ -43,7 +43,9 @@ func Check(c *Config, d Dirs) (Findings, error) {
 // Status is what was applied.
 type Status struct {
 	// Config is nil if nothing was.
-	Config   *Config       `json:"config"`
+	Config *Config `json:"config"`
+	// Void: it was before the last boot, and is no more.
+	Void     bool          `json:"void"`
 	Tunnel   *Tunnel       `json:"tunnel,omitempty"`
 	MSS      *SegmentSizes `json:"mss,omitempty"`
 	Counters []Counter     `json:"counters,omitempty"`
@@ -55,8 +57,8 @@ func Show(d Dirs) (Status, error) {
 	if err != nil || s.Config == nil {
 		return Status{}, err
 	}
-	show := Status{Config: s.Config, Tunnel: s.tunnel()}
-	if !s.Config.Tunnels() {
+	show := Status{Config: s.Config, Void: s.void, Tunnel: s.tunnel()}
+	if s.void || !s.Config.Tunnels() {
 		return show, nil
 	}
 	if show.MSS, err = segmentSizes(s.Config); err != nil {

@@ -1,7 +1,9 @@
 package backendhost
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"net/netip"
 	"reflect"
 	"strings"
@@ -151,6 +153,9 @@ func readTable() (*found, error) {
 		return nil, fmt.Errorf("open nftables: %w", err)
 	}
 	tables, err := c.ListTablesOfFamily(nftables.TableFamilyINet)
+	if errors.Is(err, fs.ErrPermission) {
+		return nil, fmt.Errorf("list nftables tables: %w", err)
+	}
 	if err != nil {
 		return nil, nil // a kernel without nftables has no table of ours
 	}

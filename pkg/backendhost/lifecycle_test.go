@@ -375,6 +375,9 @@ func TestBoot(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := n.everything()
+	if s, err := Show(n.dirs); err != nil || !s.Void {
+		t.Errorf("after a boot the status is %+v, %v", s, err)
+	}
 	if p := n.problems(nil); len(p) != 4 {
 		t.Errorf("after a boot: %+v", p)
 	}

@@ -37,6 +37,8 @@ type state struct {
 	Records []*record `json:"records"`
 
 	dirs Dirs
+	// void: the file is of another boot.
+	void bool
 }
 
 // record says how to undo one change; one of its fields is set.
@@ -108,6 +110,7 @@ func load(d Dirs) (*state, error) {
 	}
 	s.Config = saved.Config
 	if saved.Boot != s.Boot {
+		s.void = true
 		return s, nil
 	}
 	for _, r := range saved.Records {
