@@ -186,13 +186,7 @@ func (p *plane) expectTunnelled(t *testing.T, w way, m mold, forward model.Forwa
 		wanted.begun = m.begins()
 		wanted.out = func() []byte { return w.encapsulated(m, forward, sources) }
 	}
-	out := p.expect(t, in, wanted)
-	// Ethernet's padding stays behind the packet, which is no longer short.
-	if wanted.out != nil && ipLength(packet) == len(packet) {
-		if err := testlab.Check(out); err != nil {
-			t.Error(err)
-		}
-	}
+	p.expect(t, in, wanted)
 }
 
 // The ECN field and the DSCP are copied as they are (RFC 6040 §4.1, normal mode).
