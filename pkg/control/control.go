@@ -76,6 +76,8 @@ type parts struct {
 	interfaces []api.Interface
 	adopted    bool
 	timing     timing
+	// now is the time for what is decided by sweeps; nil means time.Now.
+	now func() time.Time
 	// source makes the source of a service's backends; nil means the usual one.
 	source func(model.Service) discovery.Source
 }
@@ -137,8 +139,11 @@ type controller struct {
 // newController returns a controller of a valid configuration, whose first
 // act will be to read the maps. Its run must be called.
 func newController(p parts, cfg *model.Config) *controller {
+	if p.now == nil {
+		p.now = time.Now
+	}
 	c := &controller{
-		parts: p, since: time.Now(), cfg: cfg,
+		parts: p, since: p.now(), cfg: cfg,
 		wake: make(chan struct{}, 1), stopped: make(chan struct{}),
 		lastReload: api.Reload{At: time.Now(), OK: true},
 		planner:    NewPlanner(), stale: true,

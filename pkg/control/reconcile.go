@@ -109,7 +109,7 @@ func (c *controller) written(plan *Plan) {
 	}
 	c.plan, c.current, c.transitions, c.surveyed = plan, plan.Contents, plan.transitions, nil
 
-	now := time.Now()
+	now := c.now()
 	retired := map[uint32]time.Time{}
 	names := map[uint32]string{}
 	note := func(s ServiceState) {

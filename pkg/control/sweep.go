@@ -8,51 +8,66 @@ import (
 	"github.com/xlb-io/xlb/pkg/maps"
 )
 
-// startSweep counts the flows beside the reconciler: with a million of them it
+// sweep is what was found by going through the flow table.
+type sweep struct {
+	start  time.Time
+	counts map[uint32]int
+	// sources are counts too, nil if nobody asked for them.
+	sources map[netip.Addr]int
+	survey  *survey
+}
+
+// startSweep looks at the flows beside the reconciler: with a million of them it
 // takes too long for it.
 func (c *controller) startSweep() {
 	if c.sweeping || c.plan == nil {
 		return
 	}
 	c.sweeping = true
-	bySource := len(c.undrawn) > 0
-	tables := c.plan.settledTables()
+	look := c.sweeper()
 	c.helpers.Go(func() {
-		found := &survey{began: c.clock()}
-		start := time.Now()
-		if len(tables) > 0 {
-			var err error
-			if found.strays, err = c.data.Strays(tables); err != nil {
-				c.log.Error("cannot look for flows that marked slots are kept for; trying again", "error", err)
-			}
-		}
-		counts := c.data.FlowCounts()
-		sources := map[netip.Addr]int{}
-		if bySource {
-			for f := range c.data.Flows() {
-				sources[f.NAT.Addr()]++
-			}
-		}
-		c.post(func() {
-			c.surveyed = found
-			c.swept(start, counts, bySource, sources)
-		})
+		found := look()
+		c.post(func() { c.swept(found) })
 	})
 }
 
-// swept learns from a sweep which retired backends and sources no flow uses.
-// A sweep says nothing on what left use after it began.
-func (c *controller) swept(start time.Time, counts map[uint32]int, bySource bool, sources map[netip.Addr]int) {
+// sweeper returns a function that sweeps for what is to be known now.
+func (c *controller) sweeper() func() sweep {
+	bySource := len(c.undrawn) > 0
+	tables := c.plan.settledTables()
+	return func() sweep {
+		out := sweep{start: c.now(), survey: &survey{began: c.clock()}}
+		if len(tables) > 0 {
+			var err error
+			if out.survey.strays, err = c.data.Strays(tables); err != nil {
+				c.log.Error("cannot look for flows that marked slots are kept for; trying again", "error", err)
+			}
+		}
+		out.counts = c.data.FlowCounts()
+		if bySource {
+			out.sources = map[netip.Addr]int{}
+			for f := range c.data.Flows() {
+				out.sources[f.NAT.Addr()]++
+			}
+		}
+		return out
+	}
+}
+
+// swept learns from a sweep which retired backends and sources no flow uses,
+// and which marks can go. A sweep says nothing on what left use after it began.
+func (c *controller) swept(s sweep) {
 	c.sweeping = false
-	same := gomaps.Equal(c.counts, counts)
-	c.counts = counts
+	c.surveyed = s.survey
+	same := gomaps.Equal(c.counts, s.counts)
+	c.counts = s.counts
 	for id, since := range c.retired {
-		if counts[id] == 0 && start.After(since.Add(c.timing.grace)) {
+		if s.counts[id] == 0 && s.start.After(since.Add(c.timing.grace)) {
 			c.idle[id] = true
 		}
 	}
 	for a, since := range c.undrawn {
-		if bySource && sources[a] == 0 && start.After(since.Add(c.timing.grace)) {
+		if s.sources != nil && s.sources[a] == 0 && s.start.After(since.Add(c.timing.grace)) {
 			c.idleSource[a] = true
 		}
 	}
@@ -93,4 +108,4 @@ func (c *controller) transitionsDue() bool {
 }
 
 // clock is the time for transitions.
-func (c *controller) clock() time.Duration { return time.Since(c.since) }
+func (c *controller) clock() time.Duration { return c.now().Sub(c.since) }

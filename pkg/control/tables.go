@@ -91,8 +91,13 @@ func (p *Planner) buildTables(r *round) error {
 // merging is the step from the present table of a service to the plan's.
 func (in *Input) merging(s *ServiceState) merging {
 	m := merging{tracking: s.tracking, lasts: s.lasts, now: in.Now, surveyed: unwritten}
-	if before, ok := in.Present.Services[s.ID]; ok && s.tracking == tracksMarked {
-		m.begins = trackingOf(before) != tracksMarked
+	if before, ok := in.Present.Services[s.ID]; ok {
+		was := trackingOf(before)
+		if s.tracking == tracksMarked {
+			m.begins = was != tracksMarked
+		} else {
+			m.tracking = min(was, s.tracking) // the service is written after its table
+		}
 	}
 	if in.Survey != nil {
 		if strays, ok := in.Survey.strays[s.ID]; ok {

@@ -43,12 +43,14 @@ import (
 // the write returned: the kernel has then waited until no CPU uses the old table.
 //
 // When a service begins to trust unmarked slots (its tracking becomes auto) flows
-// may be recorded with any backend, so all slots are marked. The mark is written
-// before the service is. After a restart the marks are read back from the kernel,
+// may be recorded with any backend, so all slots are marked. Tables are written
+// before services, so marks come before they are needed, and when they are no
+// longer, they go in a plan of their own. After a restart the marks are read back from the kernel,
 // and count from then. Records that are evicted, and a SYN that is sent again
 // after its slot changed, are outside of this: such a flow may move.
 
-// tracking says which flows of a service are recorded.
+// tracking says which flows of a service are recorded; the less a table's marks
+// matter, the greater.
 type tracking uint8
 
 const (
@@ -144,6 +146,9 @@ func (m merging) merge(old maps.Table, times transition, present []uint32) (maps
 	out := maps.Table{Present: present}
 	var outTimes transition
 	mark := func(slot int, previous uint32, t markTime) {
+		if m.tracking == tracksAlways && previous == present[slot] {
+			return // tells nothing
+		}
 		out.Marked = append(out.Marked, maps.Mark{Slot: uint32(slot), Previous: previous})
 		outTimes = append(outTimes, t)
 	}
@@ -179,6 +184,9 @@ func (m merging) merge(old maps.Table, times transition, present []uint32) (maps
 
 // due says whether time or a survey alone change the table.
 func (m merging) due(t maps.Table, times transition) bool {
+	if m.tracking == tracksNever {
+		return len(t.Marked) > 0
+	}
 	for i, mark := range t.Marked {
 		if mark.Previous != t.Present[mark.Slot] && m.settled(times[i]) {
 			return true
