@@ -140,7 +140,7 @@ func TestDemo(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Setenv(asCommand, "1") // for the daemon, which is this program
-	checkFigures(t, decode[demo.Figures](t, xlb(t, "demo", "--json").ok(t)), "native")
+	checkFigures(t, decode[demo.Figures](t, xlb(t, "demo", "--json").ok(t)), "tc")
 	until(t, "the killed demo's remains are gone", func() bool { return len(demoTraces(t, killed.Process.Pid)) == 0 })
 	noTraces(t, os.Getpid())
 	if err := before.Leaks(5 * time.Second); err != nil {
@@ -148,14 +148,14 @@ func TestDemo(t *testing.T) {
 	}
 }
 
-func TestDemoTC(t *testing.T) {
+func TestDemoNative(t *testing.T) {
 	needsKernel(t)
-	d := startDemo(t, "--attach", "tc", "--json")
+	d := startDemo(t, "--attach", "native", "--json")
 	out, err := io.ReadAll(d.output)
 	if err = errors.Join(err, d.Wait()); err != nil || d.stderr.Len() > 0 {
 		t.Fatalf("%v\n%s", err, &d.stderr)
 	}
-	checkFigures(t, decode[demo.Figures](t, string(out)), "tc")
+	checkFigures(t, decode[demo.Figures](t, string(out)), "native")
 	noTraces(t, d.Process.Pid)
 }
 

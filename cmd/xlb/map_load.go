@@ -23,8 +23,8 @@ func (e *env) mapLoad() *cli.Command {
 		Name:  "load",
 		Usage: "write a dump back into a map",
 		Description: "Takes the JSON of \"xlb map dump\" for vips, services, tables, backends, sources, tunnels or\n" +
-			"features. FILE - is standard input. The dump is checked against the other maps, the difference is shown, and\n" +
-			"nothing is written before you agree, on the terminal or by --yes.\n\n" +
+			"features. FILE - is standard input. The dump is checked against the other maps, the difference\n" +
+			"is shown, and nothing is written before you agree, on the terminal or by --yes.\n\n" +
 			"A running daemon decides what the maps hold and would soon undo the change, so load is refused\n" +
 			"while one runs. --force writes all the same, for experiments.",
 		UsageText: "xlb map load backends backends.json\nxlb map load backends - --yes < backends.json",

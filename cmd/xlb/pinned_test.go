@@ -160,7 +160,7 @@ KEY  ADDRESS         SERVICE  SERVES
   2  10.0.0.12:8080        1  yes
 `)
 	same(t, xlb(t, "map", "dump", "tables").ok(t), `
-KEY  VALUE
+KEY  PRESENT
   1  31: 1×16 2×15
 `)
 	same(t, xlb(t, "map", "dump", "sources").ok(t), "map sources is empty")
@@ -235,6 +235,7 @@ services:
   web:
     frontends: tcp://203.0.113.10:80
     forward: l2dsr
+    track: always
     timeouts: {tcp_syn: 30s, tcp_established: 1h, tcp_fin: 1m, tcp_closed: 10s, udp: 1m}
     backends: [10.0.0.11:80, 10.0.0.13:80]
 `

@@ -41,24 +41,43 @@ web  203.0.113.10:80/tcp [2001:db8:1::10]:80/tcp  nat, maglev, fail closed
 func TestStatusOfTroubles(t *testing.T) {
 	s := newSample()
 	s.status.Ready = false
-	s.status.Reasons = []string{"apply_failed", "config_invalid", "no_source:web", "of_tomorrow:x"}
+	s.status.Reasons = []string{"apply_failed", "config_invalid", "no_source:web", "no_tunnel_source:dns", "of_tomorrow:x"}
+	s.status.Warnings = []string{"VIP 203.0.113.10 is \x1b[2Jhere"}
 	s.status.Problem = "write map backends\x1b[2J: no room"
 	s.status.LastReload = api.Reload{At: testNow, Error: "xlb.yaml:3:1: unknown key\nxlb.yaml:4:1: another"}
 	s.status.Interfaces, s.status.Services = nil, nil
 	s.start(t)
 	same(t, xlb(t, "status").ok(t), `
-not ready: the maps cannot be written, the last configuration was refused, no source address for web, of_tomorrow:x
+not ready: the maps cannot be written, the last configuration was refused, no source address for web, no outer source address for dns, of_tomorrow:x
 xlb v1.2.3, process 4711, up 1d2h, took over the maps of an earlier run
 configuration /etc/xlb/xlb.yaml refused 0s ago, the one before holds:
   xlb.yaml:3:1: unknown key
   xlb.yaml:4:1: another
 problem:
   write map backends [2J: no room
+note: VIP 203.0.113.10 is  [2Jhere
 
 no interfaces are attached
 
 no services are configured
 `)
+}
+
+// A service that is tunnelled says where from, and what is recorded of it.
+func TestTunnelledService(t *testing.T) {
+	s := newSample()
+	dns := &s.status.Services[0]
+	dns.Forward, dns.Track, dns.TunnelSources, dns.GUEPort = "gue", "auto", []string{"192.0.2.1", "fd00:1::/96"}, 6080
+	s.start(t)
+	if text := xlb(t, "status").ok(t); !strings.Contains(text, "dns  203.0.113.53:53/udp  gue, track auto, maglev, fail open\n") {
+		t.Errorf("status says\n%s", text)
+	}
+	text := xlb(t, "service", "show", "dns").ok(t)
+	for _, line := range []string{"forward     gue, track auto\n", "tunnel      from 192.0.2.1, fd00:1::/96 to UDP port 6080\n"} {
+		if !strings.Contains(text, line) {
+			t.Errorf("no line %q in\n%s", line, text)
+		}
+	}
 }
 
 func TestColour(t *testing.T) {
