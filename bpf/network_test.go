@@ -16,6 +16,7 @@ const (
 	clients = "clients"
 	servers = "servers"
 	narrow  = "narrow" // with an MTU of 1280
+	jumbo   = "jumbo"  // with an MTU of 9000
 )
 
 // balancer is the namespace, ifindex its interfaces.
@@ -31,7 +32,7 @@ func hardware(m testlab.MAC) net.HardwareAddr { return m[:] }
 // Hosts are numbered alike in both families and in their MACs: 1 is the
 // balancer, 254 a router.
 var (
-	own      = map[string]testlab.MAC{clients: mac(10, 1), servers: mac(20, 1), narrow: mac(40, 1)}
+	own      = map[string]testlab.MAC{clients: mac(10, 1), servers: mac(20, 1), narrow: mac(40, 1), jumbo: mac(50, 1)}
 	segments = []struct {
 		name       string
 		number     byte
@@ -42,6 +43,7 @@ var (
 		{clients, 10, netip.MustParsePrefix("10.10.0.1/24"), netip.MustParsePrefix("fd10:10::1/64"), 1500, []byte{2, 254}},
 		{servers, 20, netip.MustParsePrefix("10.20.0.1/24"), netip.MustParsePrefix("fd10:20::1/64"), 1500, []byte{2, 11, 12, 13, 14, 254}},
 		{narrow, 40, netip.MustParsePrefix("10.40.0.1/24"), netip.MustParsePrefix("fd10:40::1/64"), 1280, []byte{11}},
+		{jumbo, 50, netip.MustParsePrefix("10.50.0.1/24"), netip.MustParsePrefix("fd10:50::1/64"), 9000, []byte{2, 11}},
 	}
 )
 
