@@ -116,14 +116,15 @@ func TestInside(t *testing.T) {
 		}
 	}
 	d := &daemon{path: filepath.Join(dir, "xlb.yaml")}
-	text := strings.Replace(document(web), "eth0", "xlb0", 1) + "  six: {forward: l2dsr, frontends: 'udp://[2001:db8::1]:53', probe: none, backends: ['[2001:db8::2]:53']}\n"
+	text := strings.Replace(document(web), "eth0", "xlb0", 1) + "  six: {forward: l2dsr, frontends: 'udp://[2001:db8::1]:53', probe: none, backends: ['[2001:db8::2]:53']}\n" +
+		"  far: {forward: gue, frontends: 'udp://[2001:db8::1]:54', probe: none, backends: ['10.0.0.9:54']}\n"
 	d.writeText(t, text)
 	o := Options{ConfigPath: d.path, PinDir: pins, StateDir: filepath.Join(dir, "state"), Socket: filepath.Join(dir, "xlb.sock"),
 		Version: "test", Log: slog.New(slog.NewTextHandler(t.Output(), nil))}
 
 	r := run(t, o)
 	s, err := r.Status(t.Context())
-	if err != nil || s.Adopted || len(s.Interfaces) != 1 || s.Interfaces[0].Name != "xlb0" || len(s.Services) != 2 || len(s.Reasons) != 0 {
+	if err != nil || s.Adopted || len(s.Interfaces) != 1 || s.Interfaces[0].Name != "xlb0" || len(s.Services) != 3 || len(s.Reasons) != 0 {
 		t.Errorf("status %+v, %v", s, err)
 	}
 	other := o
@@ -147,6 +148,9 @@ func TestInside(t *testing.T) {
 	if got := before.Sources; len(got) != 1 || got[0] != addr("10.0.0.254") {
 		t.Errorf("sources %v, want the interface's address", got)
 	}
+	if got := before.Tunnels; len(got) != 1 || got[0].Source != addr("10.0.0.254") || got[0].GUEPort != 6080 {
+		t.Errorf("tunnels %v, want the interface's address", got)
+	}
 	r.stop(t)
 
 	r = run(t, o)
@@ -158,8 +162,20 @@ func TestInside(t *testing.T) {
 	}
 	d.writeText(t, strings.Replace(text, "'10.0.0.2:80'", "'10.0.0.2:80', '10.0.0.3:80'", 1))
 	r.hangup <- syscall.SIGHUP
-	eventually(t, func() string { n := len(contents(t, pins).Backends); return unless(n == 4, "%d backends", n) })
+	eventually(t, func() string { n := len(contents(t, pins).Backends); return unless(n == 5, "%d backends", n) })
+
+	own, _ := netlink.ParseAddr("10.0.0.3/32")
+	if err := netlink.AddrAdd(veth, own); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, func() string {
+		b, err := r.Backends(t.Context(), "web")
+		return unless(err == nil && len(b) == 3 && strings.HasPrefix(b[2].Reason, "address of this host: xlb0"), "%+v, %v", b, err)
+	})
 	r.stop(t)
+	if err := Run(t.Context(), o); err == nil || !strings.Contains(err.Error(), "backend 10.0.0.3:80 is an address of this host (xlb0)") {
+		t.Errorf("start with itself as backend: %v", err)
+	}
 
 	d.writeText(t, "services: [")
 	if err := Run(t.Context(), o); err == nil || !strings.Contains(err.Error(), "xlb.yaml:1:") {

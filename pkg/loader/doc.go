@@ -4,10 +4,10 @@
 //
 // Below the pin directory lies one directory per layout of the maps:
 //
-//	/sys/fs/bpf/xlb/v1/maps/NAME       the maps
-//	/sys/fs/bpf/xlb/v1/links/IF%xdp    the XDP link of interface IF
-//	/sys/fs/bpf/xlb/v1/links/IF%tcx    its TC link
-//	/sys/fs/bpf/xlb/v1/restore/…       names of directories say which sysctls to set back
+//	/sys/fs/bpf/xlb/v2/maps/NAME       the maps
+//	/sys/fs/bpf/xlb/v2/links/IF%xdp    the XDP link of interface IF
+//	/sys/fs/bpf/xlb/v2/links/IF%tcx    its TC link
+//	/sys/fs/bpf/xlb/v2/restore/…       names of directories say which sysctls to set back
 //
 // Links keep programs and programs keep maps alive, so traffic flows on when
 // the daemon ends, however it ends. Needs Linux 5.17 (bpf_loop) and CAP_BPF, CAP_NET_ADMIN
