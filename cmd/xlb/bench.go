@@ -105,8 +105,9 @@ func benchOptions(c *cli.Context) (bench.Options, error) {
 		o.Forwards = append(o.Forwards, f)
 	}
 	if o.Empty() {
-		return o, usagef("nothing to measure: %s has no %s", strings.Join(c.Generic("forward").(*choices).values, ", "),
-			strings.Join(o.Scenarios, ", "))
+		asked := slices.Concat(o.Hooks, c.Generic("forward").(*choices).values, o.Scenarios)
+		return o, usagef("nothing to measure: %s do not go together (nat and dnat alone have replies, ipip and gue are measured at xdp only)",
+			strings.Join(asked, ", "))
 	}
 	return o, nil
 }

@@ -51,7 +51,8 @@ func TestBenchUsage(t *testing.T) {
 	for _, c := range []struct{ args, want string }{
 		{"--rounds 0", "--rounds is 0 (want 1 to 1000)"},
 		{"--repeat 10", "--repeat is 10 (want 1000 to 1000000000)"},
-		{"--forward l2dsr --scenario tcp4-reply-1", "nothing to measure: l2dsr has no tcp4-reply-1"},
+		{"--forward l2dsr --scenario tcp4-reply-1", "nothing to measure: l2dsr, tcp4-reply-1 do not go together"},
+		{"--hook tc --forward gue", "nothing to measure: tc, gue do not go together"},
 		{"--scenario tcp5", `"tcp5" is not a valid value for --scenario (only this NAME, repeatable: no-vip, tcp4-hit-1`},
 		{"--hook lan", `"lan" is not a valid value for --hook (only this HOOK, repeatable: xdp, tc)`},
 	} {

@@ -84,9 +84,6 @@ func (b *bare) load() error {
 	if err != nil {
 		return err
 	}
-	if err := likeDataPlane(spec); err != nil {
-		return err
-	}
 	source := own[0].Addr().As4()
 	if err := spec.Variables["outer_source"].Set(binary.NativeEndian.Uint32(source[:])); err != nil {
 		return err

@@ -5,7 +5,7 @@
 
 #include "bare.h"
 
-SEC("xdp")
+SEC("xdp.frags")
 int bare_l2(struct xdp_md *ctx)
 {
 	void *data = (void *)(long)ctx->data;
@@ -17,7 +17,7 @@ int bare_l2(struct xdp_md *ctx)
 	return XDP_TX;
 }
 
-SEC("xdp")
+SEC("xdp.frags")
 int bare_ipip(struct xdp_md *ctx)
 {
 	struct ethhdr *eth = (void *)(long)ctx->data;

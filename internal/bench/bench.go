@@ -127,7 +127,7 @@ func (o Options) series(st *stage) []*series {
 	var all []*series
 	for _, hook := range Hooks() {
 		for _, forward := range Forwards() {
-			if !wanted(o.Hooks, hook) || !wanted(o.Forwards, forward) {
+			if !measurable(hook, forward) || !wanted(o.Hooks, hook) || !wanted(o.Forwards, forward) {
 				continue
 			}
 			one := &series{stage: st, hook: hook, forward: forward}
@@ -145,7 +145,7 @@ func (o Options) series(st *stage) []*series {
 }
 
 // Empty says whether there is nothing to measure: a scenario that the forwarding
-// modes do not know.
+// modes do not know, or ipip and gue at TC.
 func (o Options) Empty() bool { return len(o.series(nil)) == 0 }
 
 func wanted[T comparable](list []T, v T) bool { return len(list) == 0 || slices.Contains(list, v) }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -21,17 +22,23 @@ func TestRun(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	common := []string{
+		"no-vip", "tcp4-hit-1", "tcp4-hit-1k", "tcp4-hit-100k", "tcp4-hit-1m", "tcp4-syn-new", "tcp4-syn-flood",
+		"udp4-hit-100k", "udp4-new", "tcp6-hit-1", "tcp6-hit-100k", "tcp6-syn-new",
+	}
+	both := slices.Concat(common, []string{"tcp4-reply-1", "tcp4-reply-100k"})
+	direct := slices.Concat(common, []string{"marked-hit-100k", "marked-unknown-100k", "always-hit-100k"})
 	var want, got []string
-	for _, hook := range []string{"xdp", "tc"} {
-		for _, forward := range []string{"l2dsr", "nat"} {
-			for _, s := range []string{
-				"no-vip", "tcp4-hit-1", "tcp4-hit-1k", "tcp4-hit-100k", "tcp4-hit-1m", "tcp4-syn-new", "tcp4-syn-flood",
-				"udp4-hit-100k", "udp4-new", "tcp6-hit-1", "tcp6-hit-100k", "tcp6-syn-new",
-			} {
-				want = append(want, hook+" "+forward+" "+s)
-			}
+	for _, c := range []struct {
+		mode      string
+		scenarios []string
+	}{
+		{"xdp l2dsr", direct}, {"xdp ipip", direct}, {"xdp gue", direct}, {"xdp nat", both}, {"xdp dnat", both},
+		{"tc l2dsr", direct}, {"tc nat", both}, {"tc dnat", both},
+	} {
+		for _, s := range c.scenarios {
+			want = append(want, c.mode+" "+s)
 		}
-		want = append(want, hook+" nat tcp4-reply-1", hook+" nat tcp4-reply-100k")
 	}
 	for _, x := range r.Results {
 		got = append(got, x.Hook+" "+x.Forward.String()+" "+x.Scenario)
@@ -126,7 +133,7 @@ func TestCheck(t *testing.T) {
 	if m.check(counters{}, right, 10, 2) == nil {
 		t.Error("accepted although the last packet was passed")
 	}
-	full := &measurement{hook: "xdp", scenario: scenario{kind: flood}}
+	full := &measurement{hook: "xdp", forward: model.NAT, scenario: scenario{kind: flood, protocol: model.TCP}}
 	c := counters{"tx": 1000, "requests": 1000, "service_flows": 1000, "flow_created": 1000, "flow_evicted": 990}
 	if err := full.check(counters{}, c, 1000, 3); err != nil {
 		t.Error(err)
@@ -134,6 +141,18 @@ func TestCheck(t *testing.T) {
 	c["flow_evicted"] = 500
 	if full.check(counters{}, c, 1000, 3) == nil {
 		t.Error("accepted a flood of which half found room")
+	}
+	direct := &measurement{hook: "xdp", forward: model.L2DSR, scenario: scenario{kind: flood, protocol: model.TCP}}
+	c = counters{"tx": 1000, "requests": 1000, "service_flows": 1000, "flow_created": 0, "flow_evicted": 0}
+	if err := direct.check(counters{}, c, 1000, 3); err != nil {
+		t.Error(err)
+	}
+	for _, name := range []string{"flow_created", "flow_evicted"} {
+		c[name] = 1
+		if direct.check(counters{}, c, 1000, 3) == nil {
+			t.Errorf("accepted a flood of l2dsr although %s moved", name)
+		}
+		c[name] = 0
 	}
 }
 

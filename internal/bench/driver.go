@@ -8,26 +8,26 @@ import (
 	"time"
 
 	"github.com/cilium/ebpf"
-	"golang.org/x/sys/unix"
 
-	"github.com/xlb-io/xlb/bpf"
 	"github.com/xlb-io/xlb/internal/testlab"
 	"github.com/xlb-io/xlb/pkg/model"
 )
 
 // end is struct end of wrapper.h.
 type end struct {
-	Address uint32 // network order, as the bytes lie
-	Port    uint16
-	Other   uint8
-	_       uint8
+	Address, Other [4]byte
+	Port           [2]byte
+	_              [2]byte
 }
 
-func endOf(low uint32, port uint16) end {
-	var b [6]byte
-	binary.BigEndian.PutUint32(b[:], low)
-	binary.BigEndian.PutUint16(b[4:], port)
-	return end{Address: binary.NativeEndian.Uint32(b[:]), Port: binary.NativeEndian.Uint16(b[4:])}
+// endOf is a sender; with a receiver, the port is the receiver's.
+func endOf(from netip.Addr, port uint16, to netip.Addr) (e end) {
+	binary.BigEndian.PutUint32(e.Address[:], lowWord(from))
+	binary.BigEndian.PutUint16(e.Port[:], port)
+	if to.IsValid() {
+		binary.BigEndian.PutUint32(e.Other[:], lowWord(to))
+	}
+	return e
 }
 
 // client is the n-th client, as next_end() in wrapper.h counts them.
@@ -44,7 +44,8 @@ type traffic struct {
 	// from and to are the packet's ends before the varying one is written.
 	from, to netip.AddrPort
 	// ends in their turn: the sender's address and port; on the way back the
-	// sender's address and the receiver's port. Empty: clients without end.
+	// sender's and the receiver's address, and the receiver's port. Empty:
+	// clients without end.
 	ends []end
 	back bool
 }
@@ -106,9 +107,6 @@ func (st *stage) newDriver(t traffic) (*driver, error) {
 			return nil, fmt.Errorf("set %s: %w", name, err)
 		}
 	}
-	if err := likeDataPlane(spec); err != nil {
-		return nil, err
-	}
 	c, err := ebpf.NewCollection(spec)
 	if err != nil {
 		return nil, fmt.Errorf("load wrapper: %w", err)
@@ -124,21 +122,6 @@ func (st *stage) newDriver(t traffic) (*driver, error) {
 		}
 	}
 	return &driver{collection: c, frame: frame, context: hook.context(len(frame), st.ingress), hook: t.hook}, nil
-}
-
-// likeDataPlane lets XDP programs accept frames in several buffers if the data
-// plane's does: tail calls are among such programs, or among others.
-func likeDataPlane(spec *ebpf.CollectionSpec) error {
-	dataPlane, err := bpf.LoadXdp()
-	if err != nil {
-		return fmt.Errorf("read compiled data plane: %w", err)
-	}
-	for _, p := range spec.Programs {
-		if p.Type == ebpf.XDP {
-			p.Flags |= dataPlane.Programs["xlb_xdp"].Flags & unix.BPF_F_XDP_HAS_FRAGS
-		}
-	}
-	return nil
 }
 
 // build returns the frame, as short as Ethernet allows and a multiple of 8
@@ -165,15 +148,15 @@ type offsets struct{ address, transport, port, other uint32 }
 func (t traffic) offsets() offsets {
 	const ethernet = 14
 	at := offsets{address: ethernet + 12, transport: ethernet + 20}
-	last := uint32(ethernet + 19)
+	receiver := at.address + 4
 	if t.from.Addr().Is6() {
 		at = offsets{address: ethernet + 8 + 12, transport: ethernet + 40}
-		last = ethernet + 39
+		receiver = at.address + 16
 	}
 	at.port = at.transport
 	if t.back {
 		at.port += 2 // the destination's
-		at.other = last
+		at.other = receiver
 	}
 	return at
 }

@@ -33,7 +33,7 @@ func (m *measurement) String() string {
 	return fmt.Sprintf("%s %s %s", m.hook, m.forward, m.name)
 }
 
-func (m *measurement) service() uint32 { return serviceOf(m.forward, m.ipv6) }
+func (m *measurement) service() uint32 { return serviceOf(m.variant, m.ipv6) }
 
 func (m *measurement) program() *ebpf.Program {
 	if m.hook == "tc" {
@@ -50,17 +50,22 @@ func (m *measurement) requests(flags testlab.TCPFlags, ends []end) traffic {
 	}
 }
 
-// replies is traffic from backends to nat's ports.
+// replies is traffic from backends: to nat's ports, or to the clients.
 func (m *measurement) replies(flags testlab.TCPFlags, flows []maps.Flow) traffic {
 	ends := make([]end, len(flows))
+	var to netip.AddrPort
 	for i, f := range flows {
-		number := f.Backend - (m.service()-1)*backendCount - 1
-		ends[i] = endOf(lowWord(firstBackend[family(m.ipv6)])+number, f.NAT.Port())
-		ends[i].Other = byte(lowWord(f.NAT.Addr()))
+		to = f.NAT
+		if m.forward == model.DNAT {
+			// The client's address, but a port of the balancer's choice.
+			to = netip.AddrPortFrom(f.Client.Addr(), f.NAT.Port())
+		}
+		from := addTo(firstBackend[family(m.ipv6)], (f.Backend-1)%backendCount)
+		ends[i] = endOf(from, to.Port(), to.Addr())
 	}
 	t := m.requests(flags, ends)
 	t.from = netip.AddrPortFrom(firstBackend[family(m.ipv6)], backendPort)
-	t.to, t.back = flows[0].NAT, true
+	t.to, t.back = to, true
 	return t
 }
 
@@ -72,15 +77,16 @@ type population struct {
 }
 
 func (m *measurement) population() population {
-	return population{m.scenario.room(), m.service(), m.protocol}
+	return population{m.roomKind(), m.service(), m.protocol}
 }
 
-// established says whether the scenario's packets are of flows that were there
+// established says whether the scenario's packets are of flows that were recorded
 // before.
-func (m *measurement) established() bool { return m.kind == hit || m.kind == reply }
+func (m *measurement) established() bool {
+	return m.records() && (m.kind == hit || m.kind == reply)
+}
 
-// prepare makes what sends the scenario's packets. Flows are the population's
-// if they are established.
+// prepare makes what sends the scenario's packets; flows are the population's.
 func (m *measurement) prepare(flows []maps.Flow) (err error) {
 	var t traffic
 	switch m.kind {
@@ -89,12 +95,18 @@ func (m *measurement) prepare(flows []maps.Flow) (err error) {
 		t.to = netip.AddrPortFrom(foreign, vipPort)
 	case newFlow, flood:
 		t = m.requests(testlab.SYN, nil)
+	case unknown:
+		t = m.requests(testlab.ACK, shuffled(firstEnds(m.flows, m.ipv6)))
 	case hit:
-		t = m.requests(testlab.ACK, endsOf(flows[:m.flows]))
+		ends := shuffled(firstEnds(m.flows, m.ipv6))
+		if m.established() {
+			ends = endsOf(flows[:m.flows])
+		}
+		t = m.requests(testlab.ACK, ends)
 	case reply:
 		t = m.replies(testlab.ACK, flows[:m.flows])
 	}
-	if m.driver, err = m.newDriver(t); err != nil || m.kind != flood {
+	if m.driver, err = m.newDriver(t); err != nil || m.kind != flood || !m.records() {
 		return err
 	}
 	// The driver goes on from there.
@@ -124,11 +136,11 @@ func (m *measurement) establish(n int) ([]maps.Flow, error) {
 	flows = shuffled(flows)
 
 	var steps []traffic
-	if m.forward == model.NAT {
+	if rewrites(m.forward) {
 		steps = append(steps, m.replies(testlab.SYN|testlab.ACK, flows))
 	}
 	steps = append(steps, m.requests(testlab.ACK, endsOf(flows)))
-	if m.forward == model.NAT {
+	if rewrites(m.forward) {
 		steps = append(steps, m.replies(testlab.ACK, flows))
 	}
 	for _, t := range steps {
@@ -150,7 +162,7 @@ func firstEnds(n int, ipv6 bool) []end {
 	ends := make([]end, n)
 	for i := range ends {
 		c := client(i, ipv6)
-		ends[i] = endOf(lowWord(c.Addr()), c.Port())
+		ends[i] = endOf(c.Addr(), c.Port(), netip.Addr{})
 	}
 	return ends
 }
@@ -158,7 +170,7 @@ func firstEnds(n int, ipv6 bool) []end {
 func endsOf(flows []maps.Flow) []end {
 	ends := make([]end, len(flows))
 	for i, f := range flows {
-		ends[i] = endOf(lowWord(f.Client.Addr()), f.Client.Port())
+		ends[i] = endOf(f.Client.Addr(), f.Client.Port(), netip.Addr{})
 	}
 	return ends
 }

@@ -33,6 +33,7 @@ type room struct {
 	// The data plane's own, to empty between scenarios.
 	flowMap, portMap *ebpf.Map
 	flows            int
+	contents         maps.Contents
 }
 
 // room returns the room of that kind. It is called within the namespace.
@@ -67,29 +68,34 @@ func (r *room) close() error {
 	return errors.Join(errs...)
 }
 
-func (r *room) load(c maps.Contents) (err error) {
-	services, backends := uint32(0), uint32(0)
-	for id := range c.Services {
-		services = max(services, id)
+func (r *room) load(all map[model.Forward]maps.Contents) (err error) {
+	sizes := maps.Sizes{Table: tableSize, Flows: r.flows}
+	for _, c := range all {
+		sizes.Frontends, sizes.Sources = max(sizes.Frontends, len(c.VIPs)), max(sizes.Sources, len(c.Sources))
+		for id := range c.Services {
+			sizes.Services = max(sizes.Services, int(id)+1)
+		}
+		for id := range c.Backends {
+			sizes.Backends = max(sizes.Backends, int(id)+1)
+		}
 	}
-	for id := range c.Backends {
-		backends = max(backends, id)
-	}
-	r.set, err = maps.New(maps.Sizes{
-		Services: int(services) + 1, Backends: int(backends) + 1,
-		Frontends: len(c.VIPs), Sources: len(c.Sources),
-		Table: tableSize, Flows: r.flows,
-	})
-	if err != nil {
-		return err
-	}
-	if err := r.set.Apply(maps.Diff(maps.Contents{}, c)); err != nil {
+	if r.set, err = maps.New(sizes); err != nil {
 		return err
 	}
 	r.programs, err = loader.LoadPrograms(r.set, model.Settings{
 		NextHop: model.NextHopFIB, NATPorts: model.PortRange{First: 1024, Last: 32767},
 	})
 	return err
+}
+
+// begin puts a forwarding mode's services in the place of another's and empties
+// the flow table.
+func (r *room) begin(c maps.Contents) error {
+	if err := r.set.Apply(maps.Diff(r.contents, c)); err != nil {
+		return err
+	}
+	r.contents = c
+	return r.forget()
 }
 
 // open gets at the flow table and the ports, which only the data plane writes.

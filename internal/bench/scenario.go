@@ -9,15 +9,27 @@ type kind int
 
 const (
 	noVIP   kind = iota // an address that is not ours
-	hit                 // a flow that is known
-	newFlow             // a SYN, and room in the flow table
-	flood               // a SYN, and none
-	reply               // nat's way back
+	hit                 // a flow that was there before
+	unknown             // a packet from its middle, and nothing is recorded of it
+	newFlow             // its first packet, and room in the flow table
+	flood               // the same, and no room
+	reply               // the way back of nat and dnat
+)
+
+// variant is what the scenario's service looks like.
+type variant int
+
+const (
+	plain  variant = iota // as it is by default, its table at rest
+	marked                // its table has just changed, in every slot
+	always                // it records all flows
+	variants
 )
 
 type scenario struct {
 	name     string
 	kind     kind
+	variant  variant
 	protocol model.Protocol
 	ipv6     bool
 	// flows of which packets come in turn; 0: each is of a new one.
@@ -32,44 +44,76 @@ const (
 )
 
 var scenarios = []scenario{
-	{"no-vip", noVIP, model.TCP, false, many},
-	{"tcp4-hit-1", hit, model.TCP, false, one},
-	{"tcp4-hit-1k", hit, model.TCP, false, few},
-	{"tcp4-hit-100k", hit, model.TCP, false, many},
-	{"tcp4-hit-1m", hit, model.TCP, false, million},
-	{"tcp4-syn-new", newFlow, model.TCP, false, 0},
-	{"tcp4-syn-flood", flood, model.TCP, false, 0},
-	{"udp4-hit-100k", hit, model.UDP, false, many},
-	{"udp4-new", newFlow, model.UDP, false, 0},
-	{"tcp6-hit-1", hit, model.TCP, true, one},
-	{"tcp6-hit-100k", hit, model.TCP, true, many},
-	{"tcp6-syn-new", newFlow, model.TCP, true, 0},
-	{"tcp4-reply-1", reply, model.TCP, false, one},
-	{"tcp4-reply-100k", reply, model.TCP, false, many},
+	{"no-vip", noVIP, plain, model.TCP, false, many},
+	{"tcp4-hit-1", hit, plain, model.TCP, false, one},
+	{"tcp4-hit-1k", hit, plain, model.TCP, false, few},
+	{"tcp4-hit-100k", hit, plain, model.TCP, false, many},
+	{"tcp4-hit-1m", hit, plain, model.TCP, false, million},
+	{"tcp4-syn-new", newFlow, plain, model.TCP, false, 0},
+	{"tcp4-syn-flood", flood, plain, model.TCP, false, 0},
+	{"udp4-hit-100k", hit, plain, model.UDP, false, many},
+	{"udp4-new", newFlow, plain, model.UDP, false, 0},
+	{"tcp6-hit-1", hit, plain, model.TCP, true, one},
+	{"tcp6-hit-100k", hit, plain, model.TCP, true, many},
+	{"tcp6-syn-new", newFlow, plain, model.TCP, true, 0},
+	{"tcp4-reply-1", reply, plain, model.TCP, false, one},
+	{"tcp4-reply-100k", reply, plain, model.TCP, false, many},
+	{"marked-hit-100k", hit, marked, model.TCP, false, many},
+	{"marked-unknown-100k", unknown, marked, model.TCP, false, many},
+	{"always-hit-100k", hit, always, model.TCP, false, many},
 }
 
-// room is the kind of the room that the scenario needs.
-func (s scenario) room() roomKind {
+// rewrites says whether a forwarding mode changes addresses, so that it must
+// record every flow and sees the replies.
+func rewrites(f model.Forward) bool { return f == model.NAT || f == model.DNAT }
+
+// wraps says whether a forwarding mode puts an outer header in front.
+func wraps(f model.Forward) bool { return f == model.IPIP || f == model.GUE }
+
+// has says whether a forwarding mode knows the scenario. Where backends answer
+// clients directly there are no replies; where every flow is recorded anyway, it
+// does not matter what the table looks like.
+func (s scenario) has(f model.Forward) bool {
+	if rewrites(f) {
+		return s.variant == plain
+	}
+	return s.kind != reply
+}
+
+// measurable says whether a forwarding mode can be measured at a hook. The
+// kernel marks a packet that TC encapsulated, refuses to do it again, and has no
+// helper that takes the mark away: the packet cannot be used for another
+// repetition.
+func measurable(hook string, f model.Forward) bool { return hook != "tc" || !wraps(f) }
+
+// records says whether the data plane records the scenario's flows.
+func (m *measurement) records() bool { return rewrites(m.forward) || m.variant != plain }
+
+// roomKind is the kind of the room that the scenario needs.
+func (m *measurement) roomKind() roomKind {
 	switch {
-	case s.kind == newFlow:
+	case !m.records():
+		return steady
+	case m.kind == newFlow || m.kind == unknown:
 		return fresh
-	case s.kind == flood:
+	case m.kind == flood:
 		return full
-	case s.flows > many:
+	case m.flows > many:
 		return large
 	}
 	return steady
 }
 
-// has says whether a forwarding mode knows the scenario: under l2dsr backends
-// answer clients directly.
-func (s scenario) has(f model.Forward) bool { return s.kind != reply || f == model.NAT }
+// encapsulates says whether the scenario's packets get an outer header.
+func (m *measurement) encapsulates() bool { return wraps(m.forward) && m.kind != noVIP }
 
 // Hooks are the hooks by name, in the order of a report.
 func Hooks() []string { return []string{"xdp", "tc"} }
 
 // Forwards are the forwarding modes, in the order of a report.
-func Forwards() []model.Forward { return []model.Forward{model.L2DSR, model.NAT} }
+func Forwards() []model.Forward {
+	return []model.Forward{model.L2DSR, model.IPIP, model.GUE, model.NAT, model.DNAT}
+}
 
 // Scenarios are the scenarios by name, in the order of a report.
 func Scenarios() []string {
@@ -79,6 +123,3 @@ func Scenarios() []string {
 	}
 	return names
 }
-
-// encapsulates says whether the scenario's packets get an outer header.
-func (m *measurement) encapsulates() bool { return false }

@@ -58,7 +58,7 @@ func (s *series) measure(ctx context.Context, o Options, seen bareSamples) ([]Re
 
 // prepare brings the rooms' flow tables into their states.
 func (s *series) prepare(ctx context.Context) error {
-	emptied := map[*room]bool{}
+	begun := map[*room]bool{}
 	most := map[population]int{}
 	flows := map[population][]maps.Flow{}
 	for _, m := range s.all {
@@ -67,11 +67,11 @@ func (s *series) prepare(ctx context.Context) error {
 	for _, m := range s.all {
 		err := ctx.Err()
 		if err == nil {
-			m.room, err = s.stage.room(m.scenario.room())
+			m.room, err = s.stage.room(m.roomKind())
 		}
-		if err == nil && !emptied[m.room] {
-			emptied[m.room] = true
-			err = m.room.forget()
+		if err == nil && !begun[m.room] {
+			begun[m.room] = true
+			err = m.room.begin(s.stage.contents[s.forward])
 		}
 		p := m.population()
 		if err == nil && m.established() && flows[p] == nil {
@@ -90,6 +90,14 @@ func (s *series) prepare(ctx context.Context) error {
 // pieceSize keeps new flows from filling more than an eighth of a flow table,
 // and what is compared close together.
 func (st *stage) pieceSize() int { return st.flowTable / 8 }
+
+// pieceSize of unknown flows is one packet of each: then they are known.
+func (m *measurement) pieceSize() int {
+	if m.kind == unknown {
+		return min(m.flows, m.stage.pieceSize())
+	}
+	return m.stage.pieceSize()
+}
 
 // bareRound measures every kind of the bare table look-up, whether or not a
 // scenario of the series is compared with it.

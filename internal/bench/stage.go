@@ -18,6 +18,7 @@ const (
 	tableSize    = 65537
 	vipPort      = 80
 	backendPort  = 8080
+	guePort      = 6080
 	link         = "eth0"
 	// Source addresses of nat, of each family.
 	sourceCount = 1
@@ -62,9 +63,9 @@ func lowWord(a netip.Addr) uint32 {
 	return binary.BigEndian.Uint32(b[len(b)-4:])
 }
 
-// serviceOf numbers the services: one per forwarding mode and family.
-func serviceOf(f model.Forward, ipv6 bool) uint32 {
-	return uint32(f)*2 - 1 + uint32(family(ipv6))
+// serviceOf numbers the services: one per variant and family.
+func serviceOf(v variant, ipv6 bool) uint32 {
+	return uint32(v)*2 + uint32(family(ipv6)) + 1
 }
 
 func vipOf(service uint32, ipv6 bool) netip.AddrPort {
@@ -78,7 +79,8 @@ type stage struct {
 	lab      *testlab.Lab
 	balancer *testlab.Namespace
 	ingress  uint32
-	contents maps.Contents
+	// contents are the services of a forwarding mode.
+	contents map[model.Forward]maps.Contents
 	// flowTable is the size of a flow table, but for the large room's.
 	flowTable int
 	rooms     map[roomKind]*room
@@ -86,12 +88,17 @@ type stage struct {
 }
 
 func newStage(flowTable int) (*stage, error) {
-	st := &stage{flowTable: flowTable, rooms: map[roomKind]*room{}, bares: map[string]*bare{}}
-	var err error
-	if st.contents, err = contents(); err == nil {
-		err = st.wire()
+	st := &stage{
+		flowTable: flowTable, contents: map[model.Forward]maps.Contents{},
+		rooms: map[roomKind]*room{}, bares: map[string]*bare{},
 	}
-	if err != nil {
+	for _, f := range Forwards() {
+		var err error
+		if st.contents[f], err = contents(f); err != nil {
+			return nil, err
+		}
+	}
+	if err := st.wire(); err != nil {
 		return nil, errors.Join(err, st.close())
 	}
 	return st, nil
@@ -156,46 +163,78 @@ func (st *stage) wire() error {
 	return nil
 }
 
-// contents are a service per forwarding mode and family, each with its VIP and
-// backends.
-func contents() (maps.Contents, error) {
+// contents are a forwarding mode's services, one per variant and family, each
+// with its VIP and backends.
+func contents(forward model.Forward) (maps.Contents, error) {
 	c := maps.Contents{}.Clone()
 	for f := range own {
+		c.Tunnels[uint32(f)] = maps.TunnelFrom(netip.PrefixFrom(own[f].Addr(), own[f].Addr().BitLen()), guePort)
 		for i := range uint32(sourceCount) {
 			index, address := uint32(f)*sourceCount+i, addTo(own[f].Addr(), i)
 			c.Sources[index] = address
 			c.VIPs[maps.VIPKey{Address: address}] = maps.VIP{Source: uint16(index + 1)}
 		}
-	}
-	for _, forward := range Forwards() {
-		for f := range own {
-			ipv6 := f == 1
-			id := serviceOf(forward, ipv6)
-			for _, p := range []model.Protocol{model.TCP, model.UDP} {
-				vip := vipOf(id, ipv6)
-				c.VIPs[maps.VIPKey{Address: vip.Addr(), Port: vip.Port(), Protocol: p}] = maps.VIP{Service: id}
+		if forward == model.DNAT {
+			addDNATBackends(&c, f)
+		}
+		for v := range variants {
+			if rewrites(forward) && v != plain {
+				continue
 			}
-			service := maps.Service{Forward: forward, Timeouts: model.Timeouts{
-				// Nothing expires while it is measured.
-				TCPSyn: time.Hour, TCPEstablished: time.Hour, TCPFin: time.Hour, TCPClosed: time.Hour, UDP: time.Hour,
-			}}
-			if forward == model.NAT {
-				service.FirstSource, service.Sources = uint16(f*sourceCount), sourceCount
-			}
-			c.Services[id] = service
-			var entries []schedule.Entry
-			for i := range uint32(backendCount) {
-				number := (id-1)*backendCount + i + 1
-				address := netip.AddrPortFrom(addTo(firstBackend[f], i), backendPort)
-				c.Backends[number] = maps.Backend{Address: address, Service: id, Serves: true}
-				entries = append(entries, schedule.Entry{Key: address.String(), ID: number, Weight: 1})
-			}
-			table, err := schedule.Maglev(entries, tableSize)
-			if err != nil {
+			if err := addService(&c, forward, v, f); err != nil {
 				return c, err
 			}
-			c.Tables[id] = maps.Table{Present: table}
 		}
 	}
 	return c, nil
+}
+
+// addDNATBackends names the addresses from which packets may be replies.
+func addDNATBackends(c *maps.Contents, f int) {
+	c.Features[0] = maps.Features{DNAT: true}
+	for i := range uint32(backendCount) {
+		for _, p := range []model.Protocol{model.TCP, model.UDP} {
+			key := maps.VIPKey{Address: addTo(firstBackend[f], i), Port: backendPort, Protocol: p}
+			c.VIPs[key] = maps.VIP{DNATBackend: true}
+		}
+	}
+}
+
+func addService(c *maps.Contents, forward model.Forward, v variant, f int) error {
+	id := serviceOf(v, f == 1)
+	vip := vipOf(id, f == 1)
+	for _, p := range []model.Protocol{model.TCP, model.UDP} {
+		c.VIPs[maps.VIPKey{Address: vip.Addr(), Port: vip.Port(), Protocol: p}] = maps.VIP{Service: id}
+	}
+	service := maps.Service{Forward: forward, Track: model.TrackAuto, Timeouts: model.Timeouts{
+		// Nothing expires while it is measured.
+		TCPSyn: time.Hour, TCPEstablished: time.Hour, TCPFin: time.Hour, TCPClosed: time.Hour, UDP: time.Hour,
+	}}
+	if forward == model.NAT {
+		service.FirstSource, service.Sources = uint16(f*sourceCount), sourceCount
+	}
+	if v == always {
+		service.Track = model.TrackAlways
+	}
+	c.Services[id] = service
+	first := (id-1)*backendCount + 1
+	var entries []schedule.Entry
+	for i := range uint32(backendCount) {
+		address := netip.AddrPortFrom(addTo(firstBackend[f], i), backendPort)
+		c.Backends[first+i] = maps.Backend{Address: address, Service: id, Serves: true}
+		entries = append(entries, schedule.Entry{Key: address.String(), ID: first + i, Weight: 1})
+	}
+	table, err := schedule.Maglev(entries, tableSize)
+	if err != nil {
+		return err
+	}
+	t := maps.Table{Present: table}
+	for i := range uint32(tableSize) {
+		if v == marked {
+			previous := first + (table[i]-first+1)%backendCount
+			t.Marked = append(t.Marked, maps.Mark{Slot: i, Previous: previous})
+		}
+	}
+	c.Tables[id] = t
+	return nil
 }

@@ -11,13 +11,13 @@
 /* Longest frame, in words of 8 bytes. */
 #define WORDS 10
 
-/* What varies: the sender's address (its last four bytes), a port and, on the
- * way back, which of nat's addresses the packet is for. */
+/* What varies: the sender's address, a port and, on the way back, the
+ * receiver's address; of addresses the last four bytes. */
 struct end {
 	__be32 address;
+	__be32 other;
 	__be16 port;
-	__u8 other; /* last byte of the receiver's address */
-	__u8 pad;
+	__u16 pad;
 };
 
 /* In the order of their turn: read from front to back, so that the reading
@@ -82,6 +82,6 @@ static __always_inline bool write_packet(void *data, void *end)
 	*(__be32 *)(data + address_at) = e.address;
 	*(__be16 *)(data + port_at) = e.port;
 	if (other_at)
-		*(__u8 *)(data + other_at) = e.other;
+		*(__be32 *)(data + other_at) = e.other;
 	return true;
 }
