@@ -13,7 +13,10 @@ BENCH ?=
 # What `make compare` measures and how it prints it; see `build/compare -help`.
 COMPARE ?=
 
-.PHONY: help build demo test lint generate bench compare install clean
+# What `make flood` measures and how it prints it; see `build/flood -help`.
+FLOOD ?=
+
+.PHONY: help build demo test lint generate bench flood compare install clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,6 +42,11 @@ generate: ## compile bpf/ and regenerate what is made from code (clang-19)
 
 bench: build ## nanoseconds per packet (root)
 	$(ROOT) build/xlb bench $(BENCH)
+
+flood: ## frames per second over veth, beside less and more than xlb (root)
+	@test/deps go flood
+	CGO_ENABLED=0 $(GO) build -trimpath -o build/flood ./test/flood
+	$(ROOT) build/flood $(FLOOD)
 
 compare: build ## xlb beside HAProxy, nginx and nftables, in namespaces (root)
 	@test/deps go compare
