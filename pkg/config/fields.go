@@ -79,17 +79,18 @@ var serviceKind = needed(object("service", "Frontends that share backends. Keys 
 func commonFields[T any](inner func(*T) *rawCommon) []field[T] {
 	return within(inner,
 		of("forward", enum(model.NAT, model.DNAT, model.L2DSR, model.IPIP, model.GUE), func(c *rawCommon) *opt[model.Forward] { return &c.forward }, about{
-			doc: "`nat` rewrites both addresses and ports: replies come back through xlb, backends need no preparation and see xlb's address. " +
-				"`dnat` rewrites the destination only: backends see the client's address, and xlb must be their gateway, for replies pass it too. " +
-				"`l2dsr` rewrites MAC addresses only: the backend holds the VIP, is on the same link and answers the client directly. " +
-				"`ipip` puts an IP header before the packet: the backend may be behind routers, takes the header off, holds the VIP and answers directly; packets grow by 20 bytes (IPv6 40). " +
-				"`gue` is `ipip` with a UDP header between, so that routers and network cards spread flows; 8 bytes more.",
+			doc: "`nat` rewrites both addresses and ports: replies come back through xlb, backends need no preparation and see xlb's address.\n" +
+				"`dnat` rewrites the destination only: backends see the client's address, and xlb must be their gateway, for replies pass it too.\n" +
+				"`l2dsr` rewrites MAC addresses only: the backend holds the VIP, is on the same link and answers the client directly.\n" +
+				"`ipip` puts an IP header before the packet: the backend may be behind routers, takes the header off, holds the VIP and answers directly; packets grow by 20 bytes (IPv6 40).\n" +
+				"`gue` is `ipip` with a UDP header between, so that routers and network cards spread flows; 8 bytes more.\n" +
+				"`xlb backend-host` prepares the backends of `l2dsr`, `ipip` and `gue`; see docs/BACKENDS.md.",
 			def: model.NAT, example: "l2dsr"}),
 		of("track", enum(model.TrackAuto, model.TrackAlways, model.TrackNever), func(c *rawCommon) *opt[model.Track] { return &c.track }, about{
-			doc: "Which flows are recorded where replies do not need it (`l2dsr`, `ipip`, `gue`). " +
-				"`auto`: those that a change of the table could move. A TCP SYN goes to the new backend and what is under way stays; of UDP, unknown flows stay for one `timeouts.udp` with the backend that their slot had before, then they take the new one. While nothing changes it takes no memory and no time, and a SYN flood costs nothing. " +
-				"`always`: every one, so that flows survive even where a balancer's table is built anew; each packet pays a look-up, and a flood can fill the flow table. " +
-				"`never`: none; a change moves the flows whose slot changed. " +
+			doc: "Which flows are recorded where replies do not need it (`l2dsr`, `ipip`, `gue`).\n" +
+				"`auto`: those that a change of the table could move. A TCP SYN goes to the new backend and what is under way stays; of UDP, unknown flows stay for one `timeouts.udp` with the backend that their slot had before, then they take the new one. While nothing changes it takes no memory and no time, and a SYN flood costs nothing.\n" +
+				"`always`: every one, so that flows survive even where a balancer's table is built anew; each packet pays a look-up, and a flood can fill the flow table.\n" +
+				"`never`: none; a change moves the flows whose slot changed.\n" +
 				"`nat` and `dnat` record every flow: `auto` and `always` are the same there, `never` is refused.",
 			def: model.TrackAuto, example: "always"}),
 		of("fail", enum(model.FailOpen, model.FailClosed), func(c *rawCommon) *opt[model.FailMode] { return &c.fail }, about{

@@ -115,4 +115,4 @@ func (f fieldDoc) defaultText() string {
 }
 
 // cell escapes what would end a cell of a Markdown table.
-func cell(s string) string { return strings.ReplaceAll(s, "|", `\|`) }
+func cell(s string) string { return strings.NewReplacer("|", `\|`, "\n", "<br>").Replace(s) }
