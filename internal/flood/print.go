@@ -24,7 +24,7 @@ func (r Report) Text(w io.Writer) error {
 	if err := t.Flush(); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(w, "\n64-byte frames over veth for a second of CPU time, the generator's included; %d rounds of %.2f s each, rows in turn; Linux %s, %s\n",
+	_, err := fmt.Fprintf(w, "\n64-byte frames over veth for a second of each sending CPU's time, the generator's share included; %d rounds of %.2f s each, rows in turn; Linux %s, %s\n",
 		r.Rounds, r.Seconds, r.Kernel, r.CPU)
 	return err
 }
