@@ -111,6 +111,19 @@ func forwardText(s api.Service) string {
 	return s.Forward + ", track " + s.Track
 }
 
+// markedText says what is left of the last changes of a service's table.
+func markedText(s api.Service) string {
+	slots := "slots"
+	if s.MarkedSlots == 1 {
+		slots = "slot"
+	}
+	text := fmt.Sprintf("%d %s, whose flows are recorded", s.MarkedSlots, slots)
+	if s.SettlesSeconds > 0 {
+		return text + "; older ones are all known in " + seconds(s.SettlesSeconds)
+	}
+	return text + " until those with former backends end"
+}
+
 // serviceNote says what a service without a usable backend does.
 func serviceNote(s api.Service) string {
 	configured := slices.ContainsFunc(s.Backends, func(b api.Backend) bool { return b.State != api.StateRetired })
@@ -144,6 +157,9 @@ func (e *env) printService(s api.ServiceDetail) {
 		line("tunnel", "from %s%s", strings.Join(s.TunnelSources, ", "), to)
 	}
 	line("schedule", "%s, %d slots", s.Schedule, s.TableSize)
+	if s.MarkedSlots > 0 {
+		line("marked", "%s", markedText(s.Service))
+	}
 	line("fail", "%s", s.Fail)
 	if p := s.Probe; p.Type == "none" {
 		line("probe", "none")

@@ -205,3 +205,18 @@ func TestReload(t *testing.T) {
 	socket := noDaemon(t)
 	xlb(t, "reload").fails(t, 1, "xlb: no daemon answers at "+socket+" (is `xlb run` running?)")
 }
+
+func TestMarkedText(t *testing.T) {
+	for _, c := range []struct {
+		marked  int
+		settles float64
+		want    string
+	}{
+		{655, 872, "655 slots, whose flows are recorded; older ones are all known in 14m32s"},
+		{1, 0, "1 slot, whose flows are recorded until those with former backends end"},
+	} {
+		if got := markedText(api.Service{MarkedSlots: c.marked, SettlesSeconds: c.settles}); got != c.want {
+			t.Errorf("got  %q\nwant %q", got, c.want)
+		}
+	}
+}

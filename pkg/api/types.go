@@ -46,6 +46,8 @@ type Status struct {
 	LastReload Reload      `json:"last_reload"`
 	Interfaces []Interface `json:"interfaces"`
 	Services   []Service   `json:"services"`
+	// MarkedSlots is the sum of the services'.
+	MarkedSlots int `json:"marked_slots"`
 }
 
 // Reload is the outcome of the last reading of the configuration file, the one
@@ -87,6 +89,13 @@ type Service struct {
 	Fail string `json:"fail"`
 	// FailOpen: no backend is usable and all of them are used.
 	FailOpen bool `json:"fail_open"`
+	// MarkedSlots is how many slots of its table are marked: changed not long
+	// ago, so that their flows are recorded; 0 to the table's size.
+	MarkedSlots int `json:"marked_slots"`
+	// SettlesSeconds is the time until every live flow that is older than its
+	// slot's mark has spoken and is recorded; 0 if all are. Then marks go when
+	// the last flow ends that has another backend than its slot.
+	SettlesSeconds float64 `json:"settles_seconds,omitempty"`
 	// Backends are sorted by address; retired ones are among them.
 	Backends []Backend `json:"backends"`
 }
@@ -305,6 +314,8 @@ type ServiceStats struct {
 	ID      uint32 `json:"id"`
 	// Flows is the number of live flows, counted at most some seconds ago.
 	Flows int `json:"flows"`
+	// MarkedSlots is as in [Service].
+	MarkedSlots int `json:"marked_slots"`
 	Traffic
 }
 

@@ -86,6 +86,9 @@ type ServiceState struct {
 	NoTunnel bool
 	// Marked is how many slots of its table are marked.
 	Marked int
+	// Settles is the time of Input.Now's clock after which no flow needs its
+	// previous backend any more; 0 before the plan was written or if none does.
+	Settles time.Duration
 	// Backends are sorted by address and number.
 	Backends []BackendState
 

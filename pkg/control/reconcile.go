@@ -104,8 +104,12 @@ func (c *controller) written(plan *Plan) {
 		}
 	}
 	c.logOutages(plan)
-	for _, t := range plan.transitions {
-		t.stamp(c.clock())
+	for i := range plan.Services {
+		s := &plan.Services[i]
+		if t := plan.transitions[s.ID]; len(t) > 0 {
+			t.stamp(c.clock())
+			s.Settles = t.settles(plan.Contents.Tables[s.ID], s.lasts)
+		}
 	}
 	c.plan, c.current, c.transitions, c.surveyed = plan, plan.Contents, plan.transitions, nil
 

@@ -24,12 +24,13 @@ type snapshot struct {
 	// the last moment until which that counts.
 	pending   int
 	pendingTo time.Time
+	clock     func() time.Duration
 }
 
 func (c *controller) publish() {
 	s := &snapshot{
 		cfg: c.cfg, plan: c.plan, counts: c.counts, names: c.names,
-		lastReload: c.lastReload, problem: problemText(c.problems), pending: len(c.pending),
+		lastReload: c.lastReload, problem: problemText(c.problems), pending: len(c.pending), clock: c.clock,
 	}
 	for _, to := range c.pending {
 		if to.After(s.pendingTo) {
@@ -79,6 +80,9 @@ func (c *controller) Status() api.Status {
 		out.Reasons = append(out.Reasons, "probes_pending")
 		slices.Sort(out.Reasons)
 	}
+	for _, one := range out.Services {
+		out.MarkedSlots += one.MarkedSlots
+	}
 	out.Ready = !slices.ContainsFunc(out.Reasons, func(r string) bool { return slices.Contains(notReady, r) })
 	if s.plan != nil {
 		out.Warnings = s.plan.Warnings
@@ -114,12 +118,16 @@ func (s *snapshot) service(one ServiceState) api.Service {
 	out := api.Service{
 		Name: one.Name, Frontends: make([]string, 0, len(one.Frontends)), Forward: one.Forward.String(), Track: one.Track.String(),
 		Schedule: "maglev", Fail: one.Fail.String(), FailOpen: one.FailOpen, Backends: s.backends(one),
+		MarkedSlots: one.Marked,
 	}
 	for _, t := range one.Tunnels {
 		out.TunnelSources = append(out.TunnelSources, t.String())
 		if one.Forward == model.GUE {
 			out.GUEPort = t.GUEPort
 		}
+	}
+	if one.Settles > 0 {
+		out.SettlesSeconds = max(0, seconds(one.Settles-s.clock()))
 	}
 	for _, f := range one.Frontends {
 		out.Frontends = append(out.Frontends, f.String())

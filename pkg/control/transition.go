@@ -231,6 +231,16 @@ func sameSlots(a, b []uint32) bool {
 	return slices.Equal(a, b)
 }
 
+// settles is the time after which all marks are settled; 0 if they are.
+func (t transition) settles(of maps.Table, lasts time.Duration) (last time.Duration) {
+	for i, m := range of.Marked {
+		if m.Previous != of.Present[m.Slot] {
+			last = max(last, t[i].since+lasts+clockSlack)
+		}
+	}
+	return last
+}
+
 // stamp replaces the times of what was just written.
 func (t transition) stamp(now time.Duration) {
 	for i := range t {

@@ -1,11 +1,15 @@
 package control
 
 import (
+	"net/netip"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/xlb-io/xlb/pkg/api"
 	"github.com/xlb-io/xlb/pkg/maps"
 	"github.com/xlb-io/xlb/pkg/model"
 )
@@ -125,4 +129,45 @@ func TestLongestTimeout(t *testing.T) {
 	if got := longestTimeout(s); got != 9 {
 		t.Errorf("UDP: %d", got)
 	}
+}
+
+// A changed table is marked, shown so, and in time is without marks again.
+func TestMarksComeAndGo(t *testing.T) {
+	var ahead atomic.Int64
+	data := newMemory()
+	d := start(t, data, strings.Replace(web, "probe:", "forward: l2dsr, probe:", 1), func(p *parts) {
+		p.now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+	})
+	if err := d.Client.Drain(t.Context(), "web", ap("10.0.0.1:80")); err != nil {
+		t.Fatal(err)
+	}
+	s := d.status(t)
+	one := s.Services[0]
+	if n := one.MarkedSlots; n < 125 || n > 126 || s.MarkedSlots != n || one.SettlesSeconds <= 60 {
+		t.Errorf("half of 251 slots moved, %d are marked (%d in all), for %.0f s", n, s.MarkedSlots, one.SettlesSeconds)
+	}
+	stats, err := d.Client.Stats(t.Context(), api.StatsFilter{})
+	if err != nil || stats.Services[0].MarkedSlots != one.MarkedSlots {
+		t.Errorf("stats say %+v, %v", stats.Services, err)
+	}
+
+	// One slot has a flow with the drained backend still.
+	var slot int
+	stray := maps.Flow{Service: 1}
+	contents, _ := data.Read()
+	for _, m := range contents.Tables[1].Marked {
+		slot, stray.Backend = int(m.Slot), m.Previous
+	}
+	stray.Client = netip.AddrPortFrom(addr("198.51.100.7"), uint16(slot))
+	data.set(func() { data.flows = []maps.Flow{stray} })
+	ahead.Add(int64(time.Duration(one.SettlesSeconds+1) * time.Second))
+	eventually(t, func() string {
+		s := d.status(t).Services[0]
+		return unless(s.MarkedSlots == 1 && s.SettlesSeconds == 0, "%d marked, settle in %g s", s.MarkedSlots, s.SettlesSeconds)
+	})
+	if contents, _ = data.Read(); contents.Tables[1].Marked[0].Slot != uint32(slot) {
+		t.Errorf("the slot with the stray is %d, still marked: %v", slot, contents.Tables[1].Marked)
+	}
+	data.set(func() { data.flows = nil })
+	eventually(t, func() string { n := d.status(t).MarkedSlots; return unless(n == 0, "%d marked", n) })
 }
