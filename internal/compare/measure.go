@@ -70,7 +70,7 @@ func (s *site) measureWeb(ctx context.Context, others float64, keepAlive bool) (
 	}
 	each := func(v float64) float64 { return v / float64(l.Requests) }
 	w = web{rate: 1e6 / each(l.Micros), cpu: 1e6 * each(spent), p50: l.P50, p99: l.P99, p999: l.P999}
-	return w, shares, s.account(ctx, work{requests: l.Requests})
+	return w, shares, s.account(ctx, work{requests: l.Requests, everywhere: !keepAlive})
 }
 
 // verify compares what the backends counted with what the client did.

@@ -34,6 +34,8 @@ type balancer struct {
 type work struct {
 	requests    uint64
 	uploadBytes uint64
+	// everywhere: enough connections that each backend got some.
+	everywhere bool
 }
 
 // way is how packets go, and what a backend sees of it.

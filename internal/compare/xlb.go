@@ -170,7 +170,7 @@ func (x *xlb) account(ctx context.Context, w work) error {
 		return fmt.Errorf("xlb counted %d bytes, but %d were uploaded", bytes, w.uploadBytes)
 	}
 	for i, n := range now.webBackends {
-		if w.requests > 0 && was.webBackends != nil && n == was.webBackends[i] {
+		if w.everywhere && n == was.webBackends[i] {
 			return fmt.Errorf("xlb sent nothing to backend %d", i+1)
 		}
 	}

@@ -73,6 +73,9 @@ func run(ctx context.Context, args []string) error {
 		return err
 	}
 	report, err := compare.Run(ctx, o)
+	if errors.Is(err, context.Canceled) {
+		err = errors.New("interrupted")
+	}
 	if err := errors.Join(err, before.Leaks(5*time.Second)); err != nil {
 		return err
 	}
