@@ -106,6 +106,13 @@ func (i *hookItem) put(r *record) (string, error) {
 			return "updated the decapsulation program on " + h.Interface, err
 		}
 	}
+	if h.Index != l.Attrs().Index { // another interface has the name by now
+		fresh, err := i.record()
+		if err != nil {
+			return "", err
+		}
+		*h = *fresh.Hook
+	}
 	if err := i.attach(l, h); err != nil {
 		return "", err
 	}

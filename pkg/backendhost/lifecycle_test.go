@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -387,6 +388,28 @@ func TestBoot(t *testing.T) {
 	}
 	if diff := cmp.Diff(lines(before), lines(n.everything())); diff != "" {
 		t.Errorf("undone (-before +after):\n%s", diff)
+	}
+}
+
+// An interface that went and came back has no program and no settings.
+func TestInterfaceComesBack(t *testing.T) {
+	for _, hook := range []string{HookTC, HookXDP} {
+		n := newNetwork(t)
+		c := tunnelConfig(IPIP)
+		c.Interface, c.Hook = "eth0", hook
+		n.mustApply(c)
+		n.sh("ip link del eth0; ip link add eth0 type veth peer name far; ip link set far up; ip link set eth0 up")
+		p := n.problems(nil)
+		if i := slices.IndexFunc(p, func(p Problem) bool { return p.Mend == c.Command(n.dirs) }); i < 0 {
+			t.Errorf("the missing program was not found: %+v", p)
+		}
+		n.mustApply(nil)
+		if r := n.mustApply(nil); len(r.Changed) > 0 {
+			t.Errorf("a second run changed %q", r.Changed)
+		}
+		if _, err := n.undo(); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
