@@ -96,38 +96,6 @@ func (s *Set) readSources(c *Contents) error {
 	})
 }
 
-func (s *Set) readTables(c *Contents) error {
-	for id := range s.maps[tablesName].MaxEntries() {
-		t, err := s.readTable(id)
-		if err != nil {
-			return err
-		}
-		if t != nil {
-			c.Tables[id] = *t
-		}
-	}
-	return nil
-}
-
-// readTable returns nil if the service has no table.
-func (s *Set) readTable(id uint32) (*Table, error) {
-	var inner *ebpf.Map
-	err := s.maps[tablesName].Lookup(id, &inner)
-	if errors.Is(err, ebpf.ErrKeyNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read map %s, entry %d: %w", tablesName, id, err)
-	}
-	defer inner.Close()
-	value := make([]uint32, 2*s.layout.TableSize)
-	if err := inner.Lookup(uint32(0), value); err != nil {
-		return nil, fmt.Errorf("read table of service %d: %w", id, err)
-	}
-	t := tableOf(value)
-	return &t, nil
-}
-
 // Apply writes a difference. What others refer to is written before them and
 // removed after them, so that no packet meets a number without its entry. If
 // it fails, some of the changes are made: [Set.Read] tells which.
@@ -140,11 +108,11 @@ func (s *Set) Apply(c Changes) error {
 		func() error { return forEach(c.Backends, true, s.putBackend) },
 		// Tables first: where a service begins to trust unmarked slots, those
 		// that it must not trust are marked by then.
-		func() error { return forEach(c.Tables, true, s.putTable) },
+		func() error { return s.putTables(c.Tables) },
 		func() error { return forEach(c.Services, true, s.putService) },
 		func() error { return forEach(c.VIPs, true, s.putVIP) },
 		func() error { return forEach(c.VIPs, false, s.putVIP) },
-		func() error { return forEach(c.Tables, false, s.putTable) },
+		func() error { return s.removeTables(c.Tables) },
 		func() error { return forEach(c.Services, false, s.putService) },
 		func() error { return forEach(c.Backends, false, s.putBackend) },
 		func() error { return forEach(c.Features, false, s.putFeatures) },
@@ -269,32 +237,6 @@ func (s *Set) put(name string, key uint32, value any, setting string) error {
 func (s *Set) checkPlace(name string, key uint32, setting string) error {
 	if key >= s.maps[name].MaxEntries() {
 		return fmt.Errorf("map %s has no place %d (raise %s)", name, key, setting)
-	}
-	return nil
-}
-
-func (s *Set) putTable(id uint32, t *Table) error {
-	outer := s.maps[tablesName]
-	if t == nil {
-		if err := outer.Delete(id); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
-			return fmt.Errorf("remove table of service %d: %w", id, err)
-		}
-		return nil
-	}
-	if err := t.check(int(s.layout.TableSize)); err != nil {
-		return fmt.Errorf("table of service %d: %w", id, err)
-	}
-	// Linux 6.1 and older take only a copy of the template.
-	inner, err := ebpf.NewMap(s.inner.Copy())
-	if err != nil {
-		return fmt.Errorf("create table of service %d: %w", id, err)
-	}
-	defer inner.Close()
-	if err := inner.Put(uint32(0), t.value()); err != nil {
-		return fmt.Errorf("fill table of service %d: %w", id, err)
-	}
-	if err := outer.Put(id, inner); err != nil {
-		return fmt.Errorf("swap table of service %d: %w", id, err)
 	}
 	return nil
 }

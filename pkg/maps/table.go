@@ -41,20 +41,18 @@ func same[E comparable](a, b []E) bool {
 	return slices.Equal(a, b)
 }
 
-// value is the table as the kernel holds it: every slot's present backend, with
-// the mark, and then every slot's previous one.
-func (t Table) value() []uint32 {
+// encode writes the table as the kernel holds it: every slot's present backend,
+// with the mark, and then every slot's previous one.
+func (t Table) encode(value []uint32) {
 	n := len(t.Present)
-	out := make([]uint32, 2*n)
-	copy(out, t.Present)
+	clear(value[copy(value, t.Present):])
 	for _, m := range t.Marked {
-		out[m.Slot] |= bpf.SlotMarked
-		out[n+int(m.Slot)] = m.Previous
+		value[m.Slot] |= bpf.SlotMarked
+		value[n+int(m.Slot)] = m.Previous
 	}
-	return out
 }
 
-// tableOf is the inverse of value. What is previous in a slot without a mark
+// tableOf is the inverse of [Table.encode]. What is previous in a slot without a mark
 // means nothing.
 func tableOf(value []uint32) Table {
 	n := len(value) / 2
