@@ -80,8 +80,14 @@ func (s *site) bulk(ctx context.Context, download bool) (bytes uint64, rate floa
 	group, ctx := errgroup.WithContext(ctx)
 	for i := range results {
 		group.Go(func() (err error) {
-			results[i], err = s.iperf(ctx, i, download)
-			return err
+			for {
+				results[i], err = s.iperf(ctx, i, download)
+				// Its server may still be at the end of the test before.
+				if err == nil || ctx.Err() != nil || !strings.Contains(err.Error(), "server is busy") {
+					return err
+				}
+				time.Sleep(20 * time.Millisecond)
+			}
 		})
 	}
 	if err := group.Wait(); err != nil {
