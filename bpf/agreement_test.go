@@ -118,7 +118,8 @@ func TestConstantsAgree(t *testing.T) {
 		"FORWARD_IPIP": bpf.ForwardIPIP, "FORWARD_GUE": bpf.ForwardGUE,
 		"TRACK_AUTO": bpf.TrackAuto, "TRACK_ALWAYS": bpf.TrackAlways, "TRACK_NEVER": bpf.TrackNever,
 		"VIP_DNAT_BACKEND": bpf.VIPDNATBackend, "FEATURE_DNAT": bpf.FeatureDNAT,
-		"SOURCE_CLIENT":  bpf.SourceClient,
+		"SOURCE_CLIENT": bpf.SourceClient,
+		"PROBE_MARK":    bpf.ProbeMark, "PROBE_BACKEND": bpf.ProbeBackend,
 		"BACKEND_SERVES": bpf.BackendServes, "BACKEND_IPV6": bpf.BackendIPv6,
 	} {
 		if c, ok := header[name]; !ok || c != v {

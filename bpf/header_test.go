@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-var constant = regexp.MustCompile(`\b([A-Z][A-Z0-9_]+) = (\d+)(?: << (\d+))?\b`)
+var constant = regexp.MustCompile(`\b([A-Z][A-Z0-9_]+) = (0x[0-9a-f]+|\d+)(?: << (\d+))?\b`)
 
 // headerConstants reads the explicit values of the enums in lib/types.h.
 func headerConstants(t *testing.T) map[string]int {
@@ -18,7 +18,7 @@ func headerConstants(t *testing.T) map[string]int {
 	}
 	out := map[string]int{}
 	for _, m := range constant.FindAllStringSubmatch(string(source), -1) {
-		v, err := strconv.Atoi(m[2])
+		v, err := strconv.ParseInt(m[2], 0, 64)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -32,7 +32,7 @@ func headerConstants(t *testing.T) map[string]int {
 		if _, twice := out[m[1]]; twice {
 			t.Errorf("%s has two values", m[1])
 		}
-		out[m[1]] = v
+		out[m[1]] = int(v)
 	}
 	return out
 }

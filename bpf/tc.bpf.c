@@ -9,12 +9,23 @@
 #include "lib/maps.h"
 #include "lib/ctx_tc.h"
 #include "lib/balance.h"
+#include "lib/probe.h"
 
 SEC("tc")
 int xlb_tc(struct __sk_buff *ctx)
 {
 	ctx_linearise(ctx);
 	return balance(ctx);
+}
+
+/* At the egress of lo. */
+SEC("tc")
+int xlb_probe(struct __sk_buff *ctx)
+{
+	if (!is_probe(ctx))
+		return ctx_pass(ctx);
+	ctx_linearise(ctx);
+	return probe(ctx);
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

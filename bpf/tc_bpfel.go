@@ -35,6 +35,7 @@ const (
 	TcMapVips4          = "vips4"
 	TcMapVips6          = "vips6"
 	TcMapVlans          = "vlans"
+	TcProgXlbProbe      = "xlb_probe"
 	TcProgXlbTc         = "xlb_tc"
 	TcVarCompanion      = "companion"
 	TcVarFixedGateway   = "fixed_gateway"
@@ -44,6 +45,8 @@ const (
 	TcVarNatPortFirst   = "nat_port_first"
 	TcVarNatPortLast    = "nat_port_last"
 	TcVarPortCellMask   = "port_cell_mask"
+	TcVarProbeIngress   = "probe_ingress"
+	TcVarProbeMac       = "probe_mac"
 	TcVarTableSize      = "table_size"
 )
 
@@ -89,7 +92,8 @@ type TcSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type TcProgramSpecs struct {
-	XlbTc *ebpf.ProgramSpec `ebpf:"xlb_tc"`
+	XlbProbe *ebpf.ProgramSpec `ebpf:"xlb_probe"`
+	XlbTc    *ebpf.ProgramSpec `ebpf:"xlb_tc"`
 }
 
 // TcMapSpecs contains maps before they are loaded into the kernel.
@@ -129,6 +133,8 @@ type TcVariableSpecs struct {
 	NatPortFirst *ebpf.VariableSpec `ebpf:"nat_port_first"`
 	NatPortLast  *ebpf.VariableSpec `ebpf:"nat_port_last"`
 	PortCellMask *ebpf.VariableSpec `ebpf:"port_cell_mask"`
+	ProbeIngress *ebpf.VariableSpec `ebpf:"probe_ingress"`
+	ProbeMac     *ebpf.VariableSpec `ebpf:"probe_mac"`
 	TableSize    *ebpf.VariableSpec `ebpf:"table_size"`
 }
 
@@ -209,6 +215,8 @@ type TcVariables struct {
 	NatPortFirst *ebpf.Variable `ebpf:"nat_port_first"`
 	NatPortLast  *ebpf.Variable `ebpf:"nat_port_last"`
 	PortCellMask *ebpf.Variable `ebpf:"port_cell_mask"`
+	ProbeIngress *ebpf.Variable `ebpf:"probe_ingress"`
+	ProbeMac     *ebpf.Variable `ebpf:"probe_mac"`
 	TableSize    *ebpf.Variable `ebpf:"table_size"`
 }
 
@@ -216,11 +224,13 @@ type TcVariables struct {
 //
 // It can be passed to LoadTcObjects or ebpf.CollectionSpec.LoadAndAssign.
 type TcPrograms struct {
-	XlbTc *ebpf.Program `ebpf:"xlb_tc"`
+	XlbProbe *ebpf.Program `ebpf:"xlb_probe"`
+	XlbTc    *ebpf.Program `ebpf:"xlb_tc"`
 }
 
 func (p *TcPrograms) Close() error {
 	return _TcClose(
+		p.XlbProbe,
 		p.XlbTc,
 	)
 }

@@ -51,6 +51,11 @@ const (
 	VIPDNATBackend = 1 << 0
 	FeatureDNAT    = 1 << 0
 
+	// ProbeMark marks the packets of a probe that goes via the VIP; the bits of
+	// ProbeBackend are the backend's number.
+	ProbeMark    = 0x78600000
+	ProbeBackend = 0x000fffff
+
 	BackendServes = 1 << 0
 	BackendIPv6   = 1 << 1
 )

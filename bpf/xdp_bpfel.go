@@ -279,6 +279,8 @@ const (
 	XdpVarNatPortFirst   = "nat_port_first"
 	XdpVarNatPortLast    = "nat_port_last"
 	XdpVarPortCellMask   = "port_cell_mask"
+	XdpVarProbeIngress   = "probe_ingress"
+	XdpVarProbeMac       = "probe_mac"
 	XdpVarTableSize      = "table_size"
 )
 
@@ -367,6 +369,8 @@ type XdpVariableSpecs struct {
 	NatPortFirst *ebpf.VariableSpec `ebpf:"nat_port_first"`
 	NatPortLast  *ebpf.VariableSpec `ebpf:"nat_port_last"`
 	PortCellMask *ebpf.VariableSpec `ebpf:"port_cell_mask"`
+	ProbeIngress *ebpf.VariableSpec `ebpf:"probe_ingress"`
+	ProbeMac     *ebpf.VariableSpec `ebpf:"probe_mac"`
 	TableSize    *ebpf.VariableSpec `ebpf:"table_size"`
 }
 
@@ -450,6 +454,8 @@ type XdpVariables struct {
 	NatPortFirst *ebpf.Variable `ebpf:"nat_port_first"`
 	NatPortLast  *ebpf.Variable `ebpf:"nat_port_last"`
 	PortCellMask *ebpf.Variable `ebpf:"port_cell_mask"`
+	ProbeIngress *ebpf.Variable `ebpf:"probe_ingress"`
+	ProbeMac     *ebpf.Variable `ebpf:"probe_mac"`
 	TableSize    *ebpf.Variable `ebpf:"table_size"`
 }
 

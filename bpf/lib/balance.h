@@ -57,16 +57,8 @@ static __always_inline int balance(ctx_t *ctx)
 {
 	struct packet p = { .length = ctx_first_length(ctx) };
 	struct verdict v = {};
-	void *l3;
-	__be16 protocol = parse_ethernet(&p, ctx_data(ctx), ctx_end(ctx), &l3);
-	int action = ctx_pass(ctx), left;
+	int action = ctx_pass(ctx), left = parse_frame(ctx, &p);
 
-	if (protocol == bpf_htons(ETH_P_IP))
-		left = parse_ipv4(ctx, &p, l3);
-	else if (protocol == bpf_htons(ETH_P_IPV6))
-		left = parse_ipv6(ctx, &p, l3);
-	else
-		left = protocol ? REASON_PASS_NOT_IP : REASON_PASS_TRUNCATED;
 	if (left < 0)
 		action = dispatch(ctx, &p, &v);
 	else

@@ -19,3 +19,8 @@ volatile const __u8 gateway_mac[6] = {};
 /* 1: a TC program behind an XDP program. It sees what XDP passed and finishes
  * what needs the stack's help; what is not ours was counted by XDP. */
 volatile const __u8 companion = 0;
+
+/* Of the program that sends probes: the interface in whose place it looks for
+ * routes, and that interface's address; 0 in all others. */
+volatile const __u32 probe_ingress = 0;
+volatile const __u8 probe_mac[6] = {};

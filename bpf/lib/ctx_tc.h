@@ -4,6 +4,7 @@
  * super-packets, may have unfinished checksums, and may not be linear. */
 
 #include "checksum.h"
+#include "config.h"
 #include "packet.h"
 
 #define CTX_RESOLVES_NEIGHBOURS 1
@@ -43,7 +44,8 @@ static __always_inline __u32 ctx_first_length(ctx_t *ctx)
 
 static __always_inline __u32 ctx_ingress(ctx_t *ctx)
 {
-	return ctx->ifindex;
+	/* The host's own packets came in by no interface. */
+	return probe_ingress ? probe_ingress : ctx->ifindex;
 }
 
 /* The kernel moves the outer tag out of the frame before TC. */

@@ -79,7 +79,7 @@ static __always_inline bool cut_off(ctx_t *ctx, struct packet *p)
 	return end > p->length;
 }
 
-/* Both return -1 if there is a TCP or UDP header to go on with, otherwise the
+/* All return -1 if there is a TCP or UDP header to go on with, otherwise the
  * reason to leave. */
 static __always_inline int parse_ipv4(ctx_t *ctx, struct packet *p, void *l3)
 {
@@ -130,4 +130,17 @@ static __always_inline int parse_ipv6(ctx_t *ctx, struct packet *p, void *l3)
 	p->ttl = ip->hop_limit;
 	return parse_transport(p, ctx_data(ctx), ctx_end(ctx), l3 + sizeof(*ip) + skipped,
 			       payload - skipped);
+}
+
+/* The whole frame; the same. */
+static __always_inline int parse_frame(ctx_t *ctx, struct packet *p)
+{
+	void *l3;
+	__be16 protocol = parse_ethernet(p, ctx_data(ctx), ctx_end(ctx), &l3);
+
+	if (protocol == bpf_htons(ETH_P_IP))
+		return parse_ipv4(ctx, p, l3);
+	if (protocol == bpf_htons(ETH_P_IPV6))
+		return parse_ipv6(ctx, p, l3);
+	return protocol ? REASON_PASS_NOT_IP : REASON_PASS_TRUNCATED;
 }

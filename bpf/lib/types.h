@@ -59,6 +59,13 @@ enum event {
 	EVENT_MAX,
 };
 
+/* The mark of the packets of a probe that goes via the VIP; its lower bits are
+ * the backend's number. */
+enum {
+	PROBE_MARK = 0x78600000,
+	PROBE_BACKEND = 0x000fffff,
+};
+
 enum forward {
 	FORWARD_NAT = 1,   /* destination and source rewritten */
 	FORWARD_L2DSR = 2, /* MAC addresses only */

@@ -3,6 +3,8 @@ package loader
 import (
 	"testing"
 
+	"github.com/vishvananda/netlink"
+
 	"github.com/xlb-io/xlb/pkg/maps"
 	"github.com/xlb-io/xlb/pkg/model"
 )
@@ -28,4 +30,9 @@ func TestLoadPrograms(t *testing.T) {
 		t.Fatalf("%+v", err)
 	}
 	defer p.Close()
+	probe, err := LoadProbe(set, testSettings(), &netlink.LinkAttrs{Index: 1})
+	if err != nil {
+		t.Fatalf("%+v", err)
+	}
+	probe.Close()
 }

@@ -3,8 +3,10 @@ package loader
 import (
 	"errors"
 	"fmt"
+	gomaps "maps"
 
 	"github.com/cilium/ebpf"
+	"github.com/vishvananda/netlink"
 
 	"github.com/xlb-io/xlb/bpf"
 	"github.com/xlb-io/xlb/pkg/maps"
@@ -16,6 +18,8 @@ type Programs struct {
 	XDP *ebpf.Program
 	// TC works alone; Companion finishes what XDP hands over.
 	TC, Companion *ebpf.Program
+
+	probe *ebpf.Program // see LoadProbe
 }
 
 // part is one entry: which object it is in and what it is set to.
@@ -27,6 +31,7 @@ type part struct {
 }
 
 var (
+	partProbe     = part{func(p *Programs) **ebpf.Program { return &p.probe }, bpf.LoadTc, "xlb_probe", false}
 	partXDP       = part{func(p *Programs) **ebpf.Program { return &p.XDP }, bpf.LoadXdp, "xlb_xdp", false}
 	partTC        = part{func(p *Programs) **ebpf.Program { return &p.TC }, bpf.LoadTc, "xlb_tc", false}
 	partCompanion = part{func(p *Programs) **ebpf.Program { return &p.Companion }, bpf.LoadTc, "xlb_tc", true}
@@ -45,12 +50,22 @@ func LoadPrograms(set *maps.Set, s model.Settings) (*Programs, error) {
 	return &l.programs, nil
 }
 
+// LoadProbe loads the program that, at the egress of lo, sends the packets with a
+// [ProbeMark] to the backend that it names, as if they had come in by an
+// interface.
+func LoadProbe(set *maps.Set, s model.Settings, ingress *netlink.LinkAttrs) (*ebpf.Program, error) {
+	l := programLoader{set: set, settings: s, probe: ingress}
+	return l.get(partProbe)
+}
+
 // programLoader loads entries when they are first needed: the verifier takes
 // half a second for each.
 type programLoader struct {
 	set      *maps.Set
 	settings model.Settings
 	programs Programs
+	// probe is the interface in whose place partProbe looks for routes.
+	probe *netlink.LinkAttrs
 }
 
 func (l *programLoader) get(p part) (*ebpf.Program, error) {
@@ -60,7 +75,7 @@ func (l *programLoader) get(p part) (*ebpf.Program, error) {
 	}
 	spec, err := p.spec()
 	if err == nil {
-		*at, err = loadProgram(spec, p.name, l.set, l.settings, p.companion)
+		*at, err = l.load(spec, p)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("load program %s: %w", p.name, err)
@@ -68,17 +83,26 @@ func (l *programLoader) get(p part) (*ebpf.Program, error) {
 	return *at, nil
 }
 
-func loadProgram(spec *ebpf.CollectionSpec, name string, set *maps.Set, s model.Settings, companion bool) (*ebpf.Program, error) {
-	replace, err := set.Bind(spec)
+func (l *programLoader) load(spec *ebpf.CollectionSpec, p part) (*ebpf.Program, error) {
+	// An object may hold others too.
+	gomaps.DeleteFunc(spec.Programs, func(name string, _ *ebpf.ProgramSpec) bool { return name != p.name })
+	replace, err := l.set.Bind(spec)
 	if err != nil {
 		return nil, err
 	}
+	var probe netlink.LinkAttrs
+	if l.probe != nil {
+		probe = *l.probe
+	}
+	s := l.settings
 	for name, value := range map[string]any{
 		"nat_port_first": s.NATPorts.First,
 		"nat_port_last":  s.NATPorts.Last,
 		"fixed_gateway":  boolean(s.NextHop == model.NextHopGatewayMAC),
 		"gateway_mac":    [6]byte(s.GatewayMAC),
-		"companion":      boolean(companion),
+		"companion":      boolean(p.companion),
+		"probe_ingress":  uint32(probe.Index),
+		"probe_mac":      macOf(probe),
 	} {
 		if err := spec.Variables[name].Set(value); err != nil {
 			return nil, fmt.Errorf("set %s: %w", name, err)
@@ -89,7 +113,15 @@ func loadProgram(spec *ebpf.CollectionSpec, name string, set *maps.Set, s model.
 		return nil, err
 	}
 	defer c.Close()
-	return c.DetachProgram(name), nil
+	return c.DetachProgram(p.name), nil
+}
+
+// macOf is zero for an interface without Ethernet.
+func macOf(a netlink.LinkAttrs) (mac [6]byte) {
+	if len(a.HardwareAddr) == len(mac) {
+		copy(mac[:], a.HardwareAddr)
+	}
+	return mac
 }
 
 func boolean(b bool) uint8 {
@@ -102,7 +134,7 @@ func boolean(b bool) uint8 {
 // Close closes the descriptors; attached programs stay attached.
 func (p *Programs) Close() error {
 	var errs []error
-	for _, prog := range []*ebpf.Program{p.XDP, p.TC, p.Companion} {
+	for _, prog := range []*ebpf.Program{p.XDP, p.TC, p.Companion, p.probe} {
 		if prog != nil {
 			errs = append(errs, prog.Close())
 		}
