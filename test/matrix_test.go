@@ -24,10 +24,10 @@ var families = []struct {
 	ipv6 bool
 }{{"4", false}, {"6", true}}
 
-// matrixServices are one of each protocol and family. The flows stay long
-// enough to be counted after.
+// matrixServices are one of each protocol and family. All flows are recorded and
+// stay long enough to be counted after.
 func matrixServices(forward string) []service {
-	more := "forward: " + forward + "\nprobe: none\ntimeouts: {tcp_closed: 2m, udp: 2m}"
+	more := "forward: " + forward + "\ntrack: always\nprobe: none\ntimeouts: {tcp_closed: 2m, udp: 2m}"
 	var out []service
 	for _, f := range families {
 		for _, p := range []string{"tcp", "udp"} {
@@ -232,9 +232,9 @@ func (n *network) checkMaps(forward string, services []service) {
 		backends[e.Key] = e.Value
 	}
 	shares := map[uint32]map[netip.AddrPort]int{}
-	for _, e := range decode[dump[uint32, []uint32]](n, "map", "dump", "tables").Entries {
+	for _, e := range decode[dump[uint32, maps.Table]](n, "map", "dump", "tables").Entries {
 		shares[e.Key] = map[netip.AddrPort]int{}
-		for _, b := range e.Value {
+		for _, b := range e.Value.Present {
 			shares[e.Key][backends[b].Address]++
 		}
 	}
