@@ -32,7 +32,7 @@ func (r *round) addService(s model.Service, id uint32, runs map[bool]sourceRun) 
 		tracking: trackingOf(r.plan.Contents.Services[id]), lasts: longestTimeout(s),
 	}
 	if state.NoSource {
-		r.plan.Warnings = append(r.plan.Warnings, fmt.Sprintf("service %q has no source address for nat and drops new flows (set sources)", s.Name))
+		state.warnings = append(state.warnings, fmt.Sprintf("service %q has no source address for nat and drops new flows (set sources)", s.Name))
 	}
 
 	backends := slices.Clone(r.backendsOf(s))
@@ -40,7 +40,7 @@ func (r *round) addService(s model.Service, id uint32, runs map[bool]sourceRun) 
 	state.Backends = make([]BackendState, 0, len(backends))
 	for i, b := range backends {
 		if i > 0 && backends[i-1].Address == b.Address {
-			r.plan.Warnings = append(r.plan.Warnings, fmt.Sprintf("service %q has backend %s twice; the first counts", s.Name, b.Address))
+			state.warnings = append(state.warnings, fmt.Sprintf("service %q has backend %s twice; the first counts", s.Name, b.Address))
 			continue
 		}
 		number, err := r.backendNumber(id, b.Address)
@@ -60,6 +60,7 @@ func (r *round) addService(s model.Service, id uint32, runs map[bool]sourceRun) 
 	for _, b := range state.Backends {
 		r.plan.Contents.Backends[b.ID] = maps.Backend{Address: b.Address, Service: id, Serves: b.Serves}
 	}
+	r.plan.Warnings = append(r.plan.Warnings, state.warnings...)
 	r.jobs = append(r.jobs, tableJob{service: len(r.plan.Services), id: id})
 	r.plan.Services = append(r.plan.Services, state)
 	return nil
@@ -130,13 +131,13 @@ func weigh(s *ServiceState) {
 	}
 }
 
-// retire keeps what is no longer configured and may still have flows: replies
+// retire keeps those candidates that are no longer configured and may still have flows: replies
 // need the entries of service and backend. Whether it serves stays as it was,
 // but the flows of a superseded service move. A backend without a service, left
 // by a write that failed half-way, has no flows.
-func (r *round) retire(superseded map[uint32]bool) {
+func (r *round) retire(candidates map[uint32]maps.Backend, superseded map[uint32]bool) {
 	left := map[uint32][]BackendState{}
-	for id, b := range r.Present.Backends {
+	for id, b := range candidates {
 		if _, configured := r.plan.Contents.Backends[id]; configured || r.Idle[id] && !r.plan.inherited[id] {
 			continue
 		}

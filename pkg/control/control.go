@@ -130,7 +130,8 @@ type controller struct {
 	idleSource  map[netip.Addr]bool
 	protected   map[model.Frontend]bool // nil until the host's rules are set
 	problems    map[string]error        // reason → what happened
-	dirty       bool
+	dirty       bool                    // everything must be planned anew
+	touched     map[string]bool         // services of which only backends must be
 	notBefore   time.Time
 	retry       time.Duration
 	waiters     []chan error
@@ -196,7 +197,7 @@ func (c *controller) run(ctx context.Context) {
 		case <-due.C:
 		}
 		c.takeAll()
-		if !c.dirty {
+		if !c.due() {
 			continue
 		}
 		if wait := time.Until(c.notBefore); wait > 0 {
@@ -210,7 +211,7 @@ func (c *controller) run(ctx context.Context) {
 		if pause := time.Now().Add(min(time.Since(begin), time.Second)); pause.After(c.notBefore) {
 			c.notBefore = pause
 		}
-		if c.dirty {
+		if c.due() {
 			due.Reset(time.Until(c.notBefore))
 		}
 	}
@@ -258,7 +259,6 @@ func (c *controller) submit(ctx context.Context, change func() error) error {
 			return
 		}
 		c.waiters = append(c.waiters, done)
-		c.dirty = true
 	})
 	return c.await(ctx, done)
 }

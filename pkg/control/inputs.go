@@ -94,7 +94,7 @@ func (c *controller) probed(r probe.Result) {
 		return // the probe itself failed: what the maps said still holds
 	}
 	c.health[key] = r.Health
-	c.dirty = true
+	c.touch(key.Service)
 }
 
 // aimProbes makes the prober probe the backends there are.

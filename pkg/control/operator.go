@@ -73,7 +73,7 @@ func (c *controller) override(ctx context.Context, what, service string, backend
 		return err
 	}
 	c.log.Info("operator: "+what, append([]any{"service", service, "backend", backend}, logged...)...)
-	err = c.submit(ctx, func() error { return nil })
+	err = c.submit(ctx, func() error { c.touch(service); return nil })
 	if _, refused := errors.AsType[*api.Error](err); err == nil || refused || ctx.Err() != nil {
 		return err
 	}

@@ -94,6 +94,7 @@ type ServiceState struct {
 
 	tracking tracking
 	lasts    time.Duration // the longest timeout of its flows
+	warnings []string      // on its backends and sources
 }
 
 // BackendState is a backend in a plan.
@@ -142,6 +143,7 @@ type round struct {
 	jobs     []tableJob
 	used     map[uint32]bool // backend numbers of Present and of the plan
 	next     uint32          // no lower backend number is free
+	partial  bool            // an update: used lacks what Present has
 	present  map[uint32]map[netip.AddrPort]uint32
 }
 
@@ -181,7 +183,7 @@ func (p *Planner) Plan(in Input) (*Plan, error) {
 	if err := p.buildTables(r); err != nil {
 		return nil, err
 	}
-	r.retire(superseded)
+	r.retire(in.Present.Backends, superseded)
 	r.addTunnels()
 	if err := r.addVIPs(numbers); err != nil {
 		return nil, err
@@ -218,7 +220,7 @@ func (r *round) backendNumber(service uint32, address netip.AddrPort) (uint32, e
 		return id, nil
 	}
 	for ; int(r.next) < r.Sizes.Backends; r.next++ {
-		if !r.used[r.next] {
+		if _, there := r.Present.Backends[r.next]; !r.used[r.next] && !(r.partial && there) {
 			r.used[r.next] = true
 			return r.next, nil
 		}

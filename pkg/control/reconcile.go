@@ -3,6 +3,7 @@ package control
 import (
 	"errors"
 	"fmt"
+	gomaps "maps"
 	"net/netip"
 	"slices"
 	"time"
@@ -27,7 +28,7 @@ func (c *controller) reconcile() {
 	for _, r := range []string{reasonPlan, reasonApply, reasonRead} {
 		delete(c.problems, r)
 	}
-	c.dirty = err != nil
+	c.dirty, c.touched = err != nil, nil
 	if err != nil {
 		c.problems[reason] = err
 		c.retry = min(max(2*c.retry, c.timing.minRetry), c.timing.maxRetry)
@@ -59,13 +60,19 @@ func (c *controller) round() (reason string, err error) {
 	if c.retarget {
 		c.aimProbes()
 	}
-	c.auto = c.sourcesFor(c.cfg, c.discovered, c.auto)
-	plan, err := c.planner.Plan(c.input(c.cfg, c.discovered, c.auto))
+	u, enough, err := c.update()
+	if err == nil && !enough {
+		u = &update{}
+		c.auto = c.sourcesFor(c.cfg, c.discovered, c.auto)
+		if u.plan, err = c.planner.Plan(c.input(c.cfg, c.discovered, c.auto)); err == nil {
+			u.changes = maps.Diff(c.current, u.plan.Contents)
+			u.services = indexes(len(u.plan.Services))
+		}
+	}
 	if err != nil {
 		return reasonPlan, err
 	}
-	changes := maps.Diff(c.current, plan.Contents)
-	if changes.Len() > 0 {
+	if changes := u.changes; changes.Len() > 0 {
 		c.writes++
 		if err := c.data.Apply(changes); err != nil {
 			c.stale = true
@@ -74,7 +81,10 @@ func (c *controller) round() (reason string, err error) {
 		c.log.Debug("wrote the maps", "vips", len(changes.VIPs), "services", len(changes.Services),
 			"tables", len(changes.Tables), "backends", len(changes.Backends), "sources", len(changes.Sources), "tunnels", len(changes.Tunnels))
 	}
-	c.written(plan)
+	if enough {
+		c.current.Make(u.changes)
+	}
+	c.written(u, enough)
 	c.protect()
 	return "", nil
 }
@@ -97,43 +107,59 @@ func (c *controller) input(cfg *model.Config, discovered map[string][]model.Back
 }
 
 // written takes note of a plan that the maps hold now.
-func (c *controller) written(plan *Plan) {
+func (c *controller) written(u *update, partly bool) {
+	plan := u.plan
 	if c.plan == nil || !slices.Equal(c.plan.Warnings, plan.Warnings) {
 		for _, w := range plan.Warnings {
 			c.log.Warn(w)
 		}
 	}
 	c.logOutages(plan)
-	for i := range plan.Services {
+	for _, i := range u.services {
 		s := &plan.Services[i]
 		if t := plan.transitions[s.ID]; len(t) > 0 {
 			t.stamp(c.clock())
 			s.Settles = t.settles(plan.Contents.Tables[s.ID], s.lasts)
 		}
 	}
+	before := c.plan
 	c.plan, c.current, c.transitions, c.surveyed = plan, plan.Contents, plan.transitions, nil
+	// What was idle may have come back to use: only a new sweep tells.
+	c.idle, c.idleSource = map[uint32]bool{}, map[netip.Addr]bool{}
 
 	now := c.now()
-	retired := map[uint32]time.Time{}
-	names := map[uint32]string{}
-	note := func(s ServiceState) {
-		for _, b := range s.Backends {
-			if b.State != api.StateRetired || plan.inherited[b.ID] {
-				continue
+	noted := map[uint32]time.Time{}
+	note := func(states ...ServiceState) {
+		for _, s := range states {
+			for _, b := range s.Backends {
+				if b.State != api.StateRetired || plan.inherited[b.ID] {
+					continue
+				}
+				since, known := c.retired[b.ID]
+				if !known {
+					since = now
+				}
+				noted[b.ID] = since
 			}
-			since, known := c.retired[b.ID]
-			if !known {
-				since = now
-			}
-			retired[b.ID] = since
 		}
 	}
+	if partly {
+		for _, i := range u.services {
+			note(plan.Services[i])
+			for _, b := range before.Services[i].Backends {
+				delete(c.retired, b.ID)
+			}
+		}
+		gomaps.Copy(c.retired, noted)
+		return
+	}
+	note(plan.Retired...)
+	note(plan.Services...)
+	names := map[uint32]string{}
 	for _, s := range plan.Retired {
-		note(s)
 		names[s.ID] = c.names[s.ID]
 	}
 	for _, s := range plan.Services {
-		note(s)
 		names[s.ID] = s.Name
 	}
 	undrawn := map[netip.Addr]time.Time{}
@@ -147,9 +173,7 @@ func (c *controller) written(plan *Plan) {
 		}
 		undrawn[a] = since
 	}
-	// What was idle may have come back to use: only a new sweep tells.
-	c.retired, c.undrawn, c.names = retired, undrawn, names
-	c.idle, c.idleSource = map[uint32]bool{}, map[netip.Addr]bool{}
+	c.retired, c.undrawn, c.names = noted, undrawn, names
 }
 
 // logOutages logs services that lose their last usable backend or have one
@@ -243,7 +267,7 @@ func (c *controller) startDriftCheck(next interface{ Reset(time.Duration) bool }
 		return
 	}
 	c.drifting = true
-	writes, want := c.writes, c.current
+	writes, want := c.writes, c.current.Clone()
 	c.helpers.Go(func() {
 		begin := time.Now()
 		have, err := c.data.Read()
@@ -266,4 +290,13 @@ func (c *controller) startDriftCheck(next interface{ Reset(time.Duration) bool }
 			c.stale, c.dirty = true, true
 		})
 	})
+}
+
+// indexes are the numbers below n.
+func indexes(n int) []int {
+	out := make([]int, n)
+	for i := range out {
+		out[i] = i
+	}
+	return out
 }

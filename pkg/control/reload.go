@@ -129,7 +129,7 @@ func (c *controller) rehearse(ctx context.Context, cfg *model.Config) (*rehearsa
 		planner = c.planner.Clone()
 		discovered := c.discoveredFor(cfg)
 		in = c.input(cfg, discovered, c.sourcesFor(cfg, discovered, autoSources{}))
-		in.Health = gomaps.Clone(c.health)
+		in.Health, in.Present = gomaps.Clone(c.health), c.current.Clone()
 		in.Idle, in.IdleSources = gomaps.Clone(c.idle), gomaps.Clone(c.idleSource)
 		out.now, out.names = c.plan, c.names
 		out.restart = config.StartOnlyChanges(c.cfg.Settings, cfg.Settings)

@@ -2,12 +2,13 @@ package control
 
 import (
 	"cmp"
-	"maps"
+	gomaps "maps"
 	"os"
 	"slices"
 	"time"
 
 	"github.com/xlb-io/xlb/pkg/api"
+	"github.com/xlb-io/xlb/pkg/maps"
 	"github.com/xlb-io/xlb/pkg/model"
 )
 
@@ -28,8 +29,14 @@ type snapshot struct {
 }
 
 func (c *controller) publish() {
+	plan := c.plan
+	if plan != nil {
+		shown := *plan
+		shown.Contents = maps.Contents{} // the reconciler's own, it changes
+		plan = &shown
+	}
 	s := &snapshot{
-		cfg: c.cfg, plan: c.plan, counts: c.counts, names: c.names,
+		cfg: c.cfg, plan: plan, counts: c.counts, names: c.names,
 		lastReload: c.lastReload, problem: problemText(c.problems), pending: len(c.pending), clock: c.clock,
 	}
 	for _, to := range c.pending {
@@ -37,7 +44,7 @@ func (c *controller) publish() {
 			s.pendingTo = to
 		}
 	}
-	s.reasons = slices.Collect(maps.Keys(c.problems))
+	s.reasons = slices.Collect(gomaps.Keys(c.problems))
 	for name := range c.sourceErr {
 		s.reasons = append(s.reasons, "discovery_failed:"+name)
 	}

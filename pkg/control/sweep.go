@@ -71,9 +71,11 @@ func (c *controller) swept(s sweep) {
 			c.idleSource[a] = true
 		}
 	}
-	if len(c.idle) > 0 || len(c.idleSource) > 0 || c.transitionsDue() {
-		c.dirty = true
+	for id := range c.idle {
+		c.touchNumber(c.current.Backends[id].Service)
 	}
+	c.dirty = c.dirty || len(c.idleSource) > 0
+	c.touchTransitions()
 	if !same {
 		c.publish()
 	}
@@ -95,16 +97,16 @@ func (p *Plan) settledTables() map[uint32]maps.Table {
 	return out
 }
 
-// transitionsDue says whether time or the last survey change a table.
-func (c *controller) transitionsDue() bool {
+// touchTransitions touches the services whose tables time or the last survey
+// change.
+func (c *controller) touchTransitions() {
 	in := Input{Now: c.clock(), Present: c.plan.Contents, Survey: c.surveyed}
 	for i := range c.plan.Services {
 		s := &c.plan.Services[i]
 		if times := c.plan.transitions[s.ID]; len(times) > 0 && in.merging(s).due(in.Present.Tables[s.ID], times) {
-			return true
+			c.touch(s.Name)
 		}
 	}
-	return false
 }
 
 // clock is the time for transitions.

@@ -66,7 +66,10 @@ func (p *Planner) buildTables(r *round) error {
 	if err := group.Wait(); err != nil {
 		return err
 	}
-	tables := make(map[uint32]builtTable, len(built))
+	tables := p.tables
+	if !r.partial {
+		tables = make(map[uint32]builtTable, len(built))
+	}
 	for i, job := range r.jobs {
 		t, s := built[i], &r.plan.Services[job.service]
 		table, times := r.merging(s).merge(r.Present.Tables[job.id], r.Transitions[job.id], t.present)
@@ -78,7 +81,9 @@ func (p *Planner) buildTables(r *round) error {
 			s.Marked = len(times)
 		}
 		for _, m := range table.Marked {
-			r.plan.inherited[m.Previous] = true
+			if m.Previous != 0 {
+				r.plan.inherited[m.Previous] = true
+			}
 		}
 		for k := range s.Backends {
 			s.Backends[k].Slots = t.slots[s.Backends[k].ID]

@@ -338,12 +338,12 @@ func (h *history) flap() {
 	}
 	key := probe.Key{Service: s.Name, Backend: s.Backends[h.IntN(len(s.Backends))].Address}
 	h.health[key] = model.BackendHealth{State: model.Health(h.IntN(3))}
-	h.dirty = true
+	h.touch(s.Name)
 }
 
 // settle makes a round if one is due.
 func (h *history) settle() {
-	if !h.dirty {
+	if !h.due() {
 		return
 	}
 	h.failing = nil
@@ -438,7 +438,7 @@ func (h *history) quiesce() {
 	for range 6 {
 		h.time = h.time.Add(flowTimeout + 2*clockSlack)
 		h.sweep(func() {})
-		if h.dirty {
+		if h.due() {
 			h.reconcile()
 		}
 	}

@@ -27,7 +27,7 @@ func (c *controller) Service(name string) (api.ServiceDetail, error) {
 		return api.ServiceDetail{}, err
 	}
 	out := api.ServiceDetail{
-		Service: s.service(state), ID: state.ID, TableSize: len(s.plan.Contents.Tables[state.ID].Present), Traffic: trafficOf(traffic),
+		Service: s.service(state), ID: state.ID, TableSize: c.data.Sizes().Table, Traffic: trafficOf(traffic),
 		Probe: api.ServiceProbe{Type: string(model.ProbeNone)},
 	}
 	i := slices.IndexFunc(s.cfg.Services, func(one model.Service) bool { return one.Name == name })
@@ -140,9 +140,9 @@ func (c *controller) Flows(f api.FlowFilter) (iter.Seq[api.Flow], error) {
 		names[id] = name
 	}
 	addresses := map[uint32]netip.AddrPort{}
-	if s.plan != nil {
-		for id, b := range s.plan.Contents.Backends {
-			addresses[id] = b.Address
+	for _, one := range s.all() {
+		for _, b := range one.Backends {
+			addresses[b.ID] = b.Address
 		}
 	}
 	return func(yield func(api.Flow) bool) {

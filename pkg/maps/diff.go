@@ -76,3 +76,24 @@ func diff[K comparable, V any](have, want map[K]V, order func(K, K) int, same fu
 	slices.SortFunc(out, func(a, b Change[K, V]) int { return order(a.Key, b.Key) })
 	return out
 }
+
+// Make makes changes in place. c must not be the zero value.
+func (c Contents) Make(changes Changes) {
+	makeChanges(c.VIPs, changes.VIPs)
+	makeChanges(c.Services, changes.Services)
+	makeChanges(c.Tables, changes.Tables)
+	makeChanges(c.Backends, changes.Backends)
+	makeChanges(c.Sources, changes.Sources)
+	makeChanges(c.Tunnels, changes.Tunnels)
+	makeChanges(c.Features, changes.Features)
+}
+
+func makeChanges[K comparable, V any](m map[K]V, changes []Change[K, V]) {
+	for _, c := range changes {
+		if c.New == nil {
+			delete(m, c.Key)
+		} else {
+			m[c.Key] = *c.New
+		}
+	}
+}
