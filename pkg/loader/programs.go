@@ -7,6 +7,7 @@ import (
 
 	"github.com/cilium/ebpf"
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 
 	"github.com/xlb-io/xlb/bpf"
 	"github.com/xlb-io/xlb/pkg/maps"
@@ -16,6 +17,8 @@ import (
 // Programs are the data plane's entries, loaded and bound to one set of maps.
 type Programs struct {
 	XDP *ebpf.Program
+	// Generic is XDP for socket buffers.
+	Generic *ebpf.Program
 	// TC works alone; Companion finishes what XDP hands over.
 	TC, Companion *ebpf.Program
 
@@ -28,20 +31,25 @@ type part struct {
 	spec      func() (*ebpf.CollectionSpec, error)
 	name      string
 	companion bool
+	// linear: the kernel makes packets linear first. For a program that takes
+	// fragments it does not in generic mode, and what that passes then reaches
+	// TC without its end (seen with Linux 6.18).
+	linear bool
 }
 
 var (
-	partProbe     = part{func(p *Programs) **ebpf.Program { return &p.probe }, bpf.LoadTc, "xlb_probe", false}
-	partXDP       = part{func(p *Programs) **ebpf.Program { return &p.XDP }, bpf.LoadXdp, "xlb_xdp", false}
-	partTC        = part{func(p *Programs) **ebpf.Program { return &p.TC }, bpf.LoadTc, "xlb_tc", false}
-	partCompanion = part{func(p *Programs) **ebpf.Program { return &p.Companion }, bpf.LoadTc, "xlb_tc", true}
+	partProbe     = part{func(p *Programs) **ebpf.Program { return &p.probe }, bpf.LoadTc, "xlb_probe", false, false}
+	partXDP       = part{func(p *Programs) **ebpf.Program { return &p.XDP }, bpf.LoadXdp, "xlb_xdp", false, false}
+	partGeneric   = part{func(p *Programs) **ebpf.Program { return &p.Generic }, bpf.LoadXdp, "xlb_xdp", false, true}
+	partTC        = part{func(p *Programs) **ebpf.Program { return &p.TC }, bpf.LoadTc, "xlb_tc", false, false}
+	partCompanion = part{func(p *Programs) **ebpf.Program { return &p.Companion }, bpf.LoadTc, "xlb_tc", true, false}
 )
 
 // LoadPrograms loads the whole data plane with the given settings onto set. It
 // attaches nothing. Errors carry the verifier's log: print them with %+v.
 func LoadPrograms(set *maps.Set, s model.Settings) (*Programs, error) {
 	l := programLoader{set: set, settings: s}
-	for _, part := range []part{partXDP, partTC, partCompanion} {
+	for _, part := range []part{partXDP, partGeneric, partTC, partCompanion} {
 		if _, err := l.get(part); err != nil {
 			l.programs.Close()
 			return nil, err
@@ -86,6 +94,9 @@ func (l *programLoader) get(p part) (*ebpf.Program, error) {
 func (l *programLoader) load(spec *ebpf.CollectionSpec, p part) (*ebpf.Program, error) {
 	// An object may hold others too.
 	gomaps.DeleteFunc(spec.Programs, func(name string, _ *ebpf.ProgramSpec) bool { return name != p.name })
+	if p.linear {
+		spec.Programs[p.name].Flags &^= unix.BPF_F_XDP_HAS_FRAGS
+	}
 	replace, err := l.set.Bind(spec)
 	if err != nil {
 		return nil, err
@@ -134,7 +145,7 @@ func boolean(b bool) uint8 {
 // Close closes the descriptors; attached programs stay attached.
 func (p *Programs) Close() error {
 	var errs []error
-	for _, prog := range []*ebpf.Program{p.XDP, p.TC, p.Companion, p.probe} {
+	for _, prog := range []*ebpf.Program{p.XDP, p.Generic, p.TC, p.Companion, p.probe} {
 		if prog != nil {
 			errs = append(errs, prog.Close())
 		}
