@@ -30,6 +30,8 @@ type Attachment struct {
 const (
 	kindXDP = "xdp"
 	kindTCX = "tcx"
+	// kindProbe is a TC link too, at the egress of lo; see probes.go.
+	kindProbe = "probe"
 )
 
 // attachAll brings every interface to the mode asked for, then leaves the
@@ -97,8 +99,8 @@ func (l *Loader) leaveOthers() error {
 		return err
 	}
 	for _, n := range names {
-		iface, _, ok := parsePinName(n)
-		if ok && slices.Contains(l.options.Settings.Interfaces, iface) {
+		iface, kind, ok := parsePinName(n)
+		if ok && (kind == kindProbe || slices.Contains(l.options.Settings.Interfaces, iface)) {
 			continue
 		}
 		l.options.Log.Info("leaving interface", "interface", iface)
@@ -139,7 +141,7 @@ var modeText = map[model.AttachMode]string{
 // attachAs returns what holds the program.
 func (l *Loader) attachAs(iface netlink.Link, p *programLoader, mode model.AttachMode) (hook string, err error) {
 	if mode == model.AttachTC {
-		hook, err := l.attachTC(iface, p, partTC)
+		hook, err := l.attachTC(iface, p, partTC, tcIngress)
 		if err != nil {
 			return "", err
 		}
@@ -157,7 +159,7 @@ func (l *Loader) attachAs(iface netlink.Link, p *programLoader, mode model.Attac
 		return "", err
 	}
 	// What XDP cannot finish it passes on, so TC must be there too.
-	if _, err := l.attachTC(iface, p, partCompanion); err != nil {
+	if _, err := l.attachTC(iface, p, partCompanion, tcIngress); err != nil {
 		return "", fmt.Errorf("TC program beside XDP: %w", err)
 	}
 	return "xdp link", nil

@@ -3,6 +3,7 @@ package loader
 import (
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"os"
 	"strings"
 	"testing"
@@ -46,7 +47,7 @@ func TestClsact(t *testing.T) {
 		t.Helper()
 		err := ns.Do(func() error {
 			l := &Loader{options: Options{PinDir: dir, Settings: settings, Log: slog.New(slog.DiscardHandler)}, pins: pins{dir}}
-			l.tcx = func(netlink.Link, *ebpf.Program) error { return ebpf.ErrNotSupported }
+			l.tcx = func(netlink.Link, *ebpf.Program, tcHook) error { return ebpf.ErrNotSupported }
 			if tcx {
 				l.tcx = l.putTCX
 			}
@@ -55,21 +56,27 @@ func TestClsact(t *testing.T) {
 				return err
 			}
 			hook = l.Attachments()[0].Hook
-			return nil
+			return l.RouteProbes([]netip.Addr{netip.MustParseAddr("192.0.2.1")})
 		})
 		if err != nil {
 			t.Fatal(err)
 		}
 		return hook
 	}
-	filters := func() (n int) {
+	// filters are those of the interface, and those of probes.
+	filters := func() (n [2]int) {
 		err := ns.Do(func() error {
-			iface, err := netlink.LinkByName("up0")
-			if err != nil {
-				return err
+			for i, at := range []struct {
+				name   string
+				parent uint32
+			}{{"up0", netlink.HANDLE_MIN_INGRESS}, {"lo", netlink.HANDLE_MIN_EGRESS}} {
+				iface, err := netlink.LinkByName(at.name)
+				if err != nil {
+					return err
+				}
+				found, _ := netlink.FilterList(iface, at.parent)
+				n[i] = len(found)
 			}
-			found, _ := netlink.FilterList(iface, netlink.HANDLE_MIN_INGRESS)
-			n = len(found)
 			return nil
 		})
 		if err != nil {
@@ -79,22 +86,22 @@ func TestClsact(t *testing.T) {
 	}
 
 	for range 2 { // the second start replaces the first one's filter
-		if hook := open(false); hook != "clsact filter" || filters() != 1 {
-			t.Errorf("held by %q, %d filters, want one clsact filter", hook, filters())
+		if hook := open(false); hook != "clsact filter" || filters() != [2]int{1, 1} {
+			t.Errorf("held by %q, %d filters, want one clsact filter each", hook, filters())
 		}
 	}
-	if hook := open(true); hook != "tcx link" || filters() != 0 {
+	if hook := open(true); hook != "tcx link" || filters() != [2]int{} {
 		t.Errorf("held by %q, %d filters, want a tcx link alone", hook, filters())
 	}
 	open(false)
 	err = ns.Do(func() error {
 		removed, err := Detach(dir, slog.Default())
-		if all := strings.Join(removed, ", "); !strings.Contains(all, "clsact filter on up0") {
+		if all := strings.Join(removed, ", "); !strings.Contains(all, "clsact filter on up0") || !strings.Contains(all, "clsact filter on lo") {
 			t.Errorf("removed %s", all)
 		}
 		return err
 	})
-	if err != nil || filters() != 0 {
+	if err != nil || filters() != [2]int{} {
 		t.Errorf("%d filters left, error %v", filters(), err)
 	}
 }

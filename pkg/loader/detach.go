@@ -13,7 +13,7 @@ import (
 )
 
 // Detach removes a data plane from the kernel: links, clsact filters, maps,
-// the nftables table, and the sysctls that were set. It returns what it removed,
+// the nftables table, the routes of probes, and the sysctls that were set. It returns what it removed,
 // a line each; nothing, and no error, if nothing was there. The error is
 // [ErrLocked] while a daemon runs.
 func Detach(pinDir string, log *slog.Logger) (removed []string, err error) {
@@ -38,10 +38,12 @@ func Detach(pinDir string, log *slog.Logger) (removed []string, err error) {
 		}
 	}
 	if len(versions) > 0 {
-		done, err := removeFirewall()
-		removed = append(removed, done...)
-		if err != nil {
-			return removed, err
+		for _, remove := range []func() ([]string, error){removeFirewall, removeProbeRoutes} {
+			done, err := remove()
+			removed = append(removed, done...)
+			if err != nil {
+				return removed, err
+			}
 		}
 	}
 	if err := os.Remove(p.root); err != nil {
@@ -74,7 +76,7 @@ func detachVersion(dir string) (removed []string, err error) {
 	if err != nil {
 		return removed, err
 	}
-	done, err = restoreSysctls(filepath.Join(dir, "restore"))
+	done, err = restoreSysctls(filepath.Join(dir, "restore"), slices.Concat(forwarding, returning))
 	removed = append(removed, done...)
 	if err != nil {
 		return removed, err
@@ -90,14 +92,16 @@ func removeFilters() (removed []string, err error) {
 		return nil, fmt.Errorf("list interfaces: %w", err)
 	}
 	for _, iface := range all {
-		filters, err := netlink.FilterList(iface, netlink.HANDLE_MIN_INGRESS)
-		if err != nil || !slices.ContainsFunc(filters, isOurs) {
-			continue
+		for _, at := range []tcHook{tcIngress, tcEgress} {
+			filters, err := netlink.FilterList(iface, at.parent)
+			if err != nil || !slices.ContainsFunc(filters, isOurs) {
+				continue
+			}
+			if err := removeFilter(iface, at); err != nil {
+				return removed, err
+			}
+			removed = append(removed, "clsact filter on "+iface.Attrs().Name)
 		}
-		if err := removeFilter(iface); err != nil {
-			return removed, err
-		}
-		removed = append(removed, "clsact filter on "+iface.Attrs().Name)
 	}
 	return removed, nil
 }

@@ -7,6 +7,7 @@
 //	/sys/fs/bpf/xlb/v2/maps/NAME       the maps
 //	/sys/fs/bpf/xlb/v2/links/IF%xdp    the XDP link of interface IF
 //	/sys/fs/bpf/xlb/v2/links/IF%tcx    its TC link
+//	/sys/fs/bpf/xlb/v2/links/lo%probe  the link of probes that go via the VIP
 //	/sys/fs/bpf/xlb/v2/restore/…       names of directories say which sysctls to set back
 //
 // Links keep programs and programs keep maps alive, so traffic flows on when

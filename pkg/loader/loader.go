@@ -34,7 +34,9 @@ type Loader struct {
 	attachments []Attachment
 	watch       *hostWatch
 	// tcx is putTCX, or what a test puts in the place of an older kernel.
-	tcx func(netlink.Link, *ebpf.Program) error
+	tcx func(netlink.Link, *ebpf.Program, tcHook) error
+	// probing: the program of probes, of this process, is on lo.
+	probing bool
 }
 
 // Open takes the pin directory, creates the maps or takes over those that an

@@ -10,34 +10,47 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// attachTC puts a program on the interface's ingress and returns what holds it: a
-// tcx link (Linux 6.6), or a filter of the clsact qdisc on older kernels.
-func (l *Loader) attachTC(iface netlink.Link, p *programLoader, part part) (string, error) {
+// tcHook is a place of TC: the names that tcx and clsact have for it, and its
+// pins'.
+type tcHook struct {
+	kind   string
+	attach ebpf.AttachType
+	parent uint32
+}
+
+var (
+	tcIngress = tcHook{kindTCX, ebpf.AttachTCXIngress, netlink.HANDLE_MIN_INGRESS}
+	tcEgress  = tcHook{kindProbe, ebpf.AttachTCXEgress, netlink.HANDLE_MIN_EGRESS}
+)
+
+// attachTC puts a program on the interface and returns what holds it: a tcx link
+// (Linux 6.6), or a filter of the clsact qdisc on older kernels.
+func (l *Loader) attachTC(iface netlink.Link, p *programLoader, part part, at tcHook) (string, error) {
 	prog, err := p.get(part)
 	if err != nil {
 		return "", err
 	}
-	err = l.tcx(iface, prog)
+	err = l.tcx(iface, prog, at)
 	if err == nil {
 		// An earlier run may have had no tcx.
-		return "tcx link", removeFilter(iface)
+		return "tcx link", removeFilter(iface, at)
 	}
 	if !errors.Is(err, ebpf.ErrNotSupported) && !errors.Is(err, unix.EINVAL) {
 		return "", err
 	}
-	if err := putFilter(iface, prog); err != nil {
+	if err := putFilter(iface, prog, at); err != nil {
 		return "", err
 	}
 	return "clsact filter", nil
 }
 
-func (l *Loader) putTCX(iface netlink.Link, prog *ebpf.Program) error {
-	path := l.linkPath(iface, kindTCX)
+func (l *Loader) putTCX(iface netlink.Link, prog *ebpf.Program, at tcHook) error {
+	path := l.linkPath(iface, at.kind)
 	if done, err := updatePinned(path, iface, prog); done || err != nil {
 		return err
 	}
 	made, err := link.AttachTCX(link.TCXOptions{
-		Interface: iface.Attrs().Index, Program: prog, Attach: ebpf.AttachTCXIngress,
+		Interface: iface.Attrs().Index, Program: prog, Attach: at.attach,
 		// First, so that no other program sees half of our traffic.
 		Anchor: link.Head(),
 	})
@@ -55,7 +68,7 @@ const (
 	filterPriority = 1
 )
 
-func putFilter(iface netlink.Link, prog *ebpf.Program) error {
+func putFilter(iface netlink.Link, prog *ebpf.Program, at tcHook) error {
 	qdisc := &netlink.GenericQdisc{
 		QdiscType: "clsact",
 		QdiscAttrs: netlink.QdiscAttrs{
@@ -65,16 +78,16 @@ func putFilter(iface netlink.Link, prog *ebpf.Program) error {
 	if err := netlink.QdiscAdd(qdisc); err != nil && !errors.Is(err, unix.EEXIST) {
 		return fmt.Errorf("add clsact qdisc: %w", err)
 	}
-	if err := netlink.FilterReplace(filter(iface, prog.FD())); err != nil {
+	if err := netlink.FilterReplace(filter(iface, prog.FD(), at)); err != nil {
 		return fmt.Errorf("put clsact filter: %w", err)
 	}
 	return nil
 }
 
-func filter(iface netlink.Link, fd int) *netlink.BpfFilter {
+func filter(iface netlink.Link, fd int, at tcHook) *netlink.BpfFilter {
 	return &netlink.BpfFilter{
 		FilterAttrs: netlink.FilterAttrs{
-			LinkIndex: iface.Attrs().Index, Parent: netlink.HANDLE_MIN_INGRESS,
+			LinkIndex: iface.Attrs().Index, Parent: at.parent,
 			Handle: filterHandle, Protocol: unix.ETH_P_ALL, Priority: filterPriority,
 		},
 		Fd: fd, Name: filterName, DirectAction: true,
@@ -83,8 +96,8 @@ func filter(iface netlink.Link, fd int) *netlink.BpfFilter {
 
 // removeFilter removes our filter, if it is there. The qdisc stays: others may
 // use it, and empty it costs nothing.
-func removeFilter(iface netlink.Link) error {
-	filters, err := netlink.FilterList(iface, netlink.HANDLE_MIN_INGRESS)
+func removeFilter(iface netlink.Link, at tcHook) error {
+	filters, err := netlink.FilterList(iface, at.parent)
 	if err != nil {
 		return nil // no clsact qdisc, so no filter
 	}
