@@ -28,9 +28,19 @@ func (c *controller) found(u discovery.Update) {
 	before := in.backendsOf(c.cfg.Services[i])
 	c.discovered[u.Service] = u.Backends
 	if !slices.Equal(before, u.Backends) {
-		c.retarget, c.dirty = true, true
+		c.retarget = true
+		c.touch(u.Service)
+		// A family that comes or goes may need a source address.
+		c.dirty = c.dirty || families(before) != families(u.Backends)
 	}
 	c.discoveryComplete()
+}
+
+func families(backends []model.Backend) (found [2]bool) {
+	for _, b := range backends {
+		found[tunnelIndex(b.Address.Addr())] = true
+	}
+	return found
 }
 
 // discoveryComplete lets the first round begin once every source has spoken.

@@ -57,7 +57,7 @@ func (c *controller) round() (reason string, err error) {
 		c.seed()
 		c.seeded = true
 	}
-	if c.retarget {
+	if c.retarget && c.dirty {
 		c.aimProbes()
 	}
 	u, enough, err := c.update()
@@ -85,6 +85,9 @@ func (c *controller) round() (reason string, err error) {
 		c.current.Make(u.changes)
 	}
 	c.written(u, enough)
+	if c.retarget { // it takes long, and the maps did not wait
+		c.aimProbes()
+	}
 	c.protect()
 	return "", nil
 }

@@ -112,7 +112,7 @@ func (s *Set) Apply(c Changes) error {
 		func() error { return forEach(c.Services, true, s.putService) },
 		func() error { return forEach(c.VIPs, true, s.putVIP) },
 		func() error { return forEach(c.VIPs, false, s.putVIP) },
-		func() error { return s.removeTables(c.Tables) },
+		func() error { return forEach(c.Tables, false, s.removeTable) },
 		func() error { return forEach(c.Services, false, s.putService) },
 		func() error { return forEach(c.Backends, false, s.putBackend) },
 		func() error { return forEach(c.Features, false, s.putFeatures) },

@@ -3,9 +3,11 @@ package maps_test
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -306,16 +308,66 @@ func TestPinOpen(t *testing.T) {
 	}
 }
 
+// BenchmarkApplyTable swaps one table, and many in one write.
 func BenchmarkApplyTable(b *testing.B) {
-	s, err := maps.New(maps.Sizes{Services: 9, Backends: 33, Frontends: 16, Sources: 4, Table: 65537, Flows: 1024})
-	if err != nil {
-		b.Skip(err)
+	for _, n := range []int{1, 128} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			s, err := maps.New(maps.Sizes{Services: n + 1, Backends: 33, Frontends: 16, Sources: 4, Table: 65537, Flows: 1024})
+			if err != nil {
+				b.Skip(err)
+			}
+			defer s.Close()
+			table := maps.Table{Present: make([]uint32, 65537)}
+			var c maps.Changes
+			for i := range n {
+				c.Tables = append(c.Tables, maps.Change[uint32, maps.Table]{Key: uint32(i + 1), New: &table})
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				if err := s.Apply(c); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N*n), "µs/table")
+		})
 	}
-	defer s.Close()
-	table := maps.Table{Present: make([]uint32, 65537)}
-	for b.Loop() {
-		if err := s.Apply(maps.Changes{Tables: []maps.Change[uint32, maps.Table]{{Key: 1, New: &table}}}); err != nil {
-			b.Fatal(err)
+}
+
+// Tables beyond one batch are swapped and removed like one.
+func TestApplyManyTables(t *testing.T) {
+	const n = 300
+	s := newSet(t, maps.Sizes{Services: n + 1, Backends: n + 1, Frontends: 16, Sources: 4, Table: 13, Flows: 64})
+	want := maps.Contents{}.Clone()
+	for i := range uint32(n) {
+		id := i + 1
+		want.Services[id] = maps.Service{Forward: model.L2DSR, Track: model.TrackAuto}
+		want.Backends[id] = maps.Backend{Address: netip.MustParseAddrPort("10.0.0.2:80"), Service: id, Serves: true}
+		want.Tables[id] = maps.Table{Present: slices.Repeat([]uint32{id}, 13), Marked: []maps.Mark{{Slot: id % 13, Previous: id}}}
+	}
+	few := want.Clone()
+	for id := range few.Tables {
+		if id%40 == 0 {
+			delete(few.Tables, id)
 		}
+	}
+	have := maps.Contents{}
+	for _, step := range []maps.Contents{want, few, want} {
+		if err := s.Apply(maps.Diff(have, step)); err != nil {
+			t.Fatal(err)
+		}
+		got, err := s.Read()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d := cmp.Diff(step, got, compare); d != "" {
+			t.Fatalf("read differs (-want +got):\n%s", d)
+		}
+		have = step
+	}
+	// One that cannot be written does not leave others half-done.
+	bad := want.Clone()
+	bad.Tables[7] = maps.Table{Present: make([]uint32, 12)}
+	if err := s.Apply(maps.Diff(maps.Contents{}, bad)); err == nil || !strings.Contains(err.Error(), "service 7") {
+		t.Errorf("error %v, want one that names service 7", err)
 	}
 }

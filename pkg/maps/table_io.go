@@ -3,6 +3,7 @@ package maps
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/cilium/ebpf"
 )
@@ -46,37 +47,51 @@ const swappedAtOnce = 128
 
 // putTables makes and swaps in the tables that changed.
 func (s *Set) putTables(changes []Change[uint32, Table]) error {
-	value := make([]uint32, 2*s.layout.TableSize) // one for all, they are large
-	return s.inBatches(changes, true, func(batch []Change[uint32, Table]) (err error) {
-		ids, fds := make([]uint32, 0, len(batch)), make([]uint32, 0, len(batch))
-		inner := make([]*ebpf.Map, 0, len(batch))
-		defer func() {
-			for _, m := range inner {
-				err = errors.Join(err, m.Close())
-			}
-		}()
-		for _, c := range batch {
-			m, err := s.makeTable(c.Key, *c.New, value)
-			if err != nil {
-				return err
-			}
-			inner = append(inner, m)
-			ids, fds = append(ids, c.Key), append(fds, uint32(m.FD()))
+	var value []uint32 // one for all, they are large
+	for batch := range slices.Chunk(changes, swappedAtOnce) {
+		if value == nil {
+			value = make([]uint32, 2*s.layout.TableSize)
 		}
-		outer := s.maps[tablesName]
-		if len(batch) > 1 {
-			// Linux 5.14 and later. Before 6.8 it waits for each all the same.
-			if _, err := outer.BatchUpdate(ids, fds, nil); err == nil {
-				return nil
-			}
+		if err := s.swapTables(batch, value); err != nil {
+			return err
 		}
-		for i, id := range ids {
-			if err := outer.Put(id, inner[i]); err != nil {
-				return fmt.Errorf("swap table of service %d: %w", id, err)
-			}
+	}
+	return nil
+}
+
+func (s *Set) swapTables(batch []Change[uint32, Table], value []uint32) (err error) {
+	var ids, fds []uint32
+	var inner []*ebpf.Map
+	defer func() {
+		for _, m := range inner {
+			err = errors.Join(err, m.Close())
 		}
-		return nil
-	})
+	}()
+	for _, c := range batch {
+		if c.New == nil {
+			continue
+		}
+		m, err := s.makeTable(c.Key, *c.New, value)
+		if err != nil {
+			return err
+		}
+		inner = append(inner, m)
+		ids, fds = append(ids, c.Key), append(fds, uint32(m.FD()))
+	}
+	outer := s.maps[tablesName]
+	if len(ids) > 1 {
+		// Older kernels do not know the call for such maps, or wait for each
+		// table all the same.
+		if _, err := outer.BatchUpdate(ids, fds, nil); err == nil {
+			return nil
+		}
+	}
+	for i, id := range ids {
+		if err := outer.Put(id, inner[i]); err != nil {
+			return fmt.Errorf("swap table of service %d: %w", id, err)
+		}
+	}
+	return nil
 }
 
 // makeTable returns an inner map that holds t; value is scratch space.
@@ -99,43 +114,10 @@ func (s *Set) makeTable(id uint32, t Table, value []uint32) (*ebpf.Map, error) {
 	return m, nil
 }
 
-func (s *Set) removeTables(changes []Change[uint32, Table]) error {
-	return s.inBatches(changes, false, func(batch []Change[uint32, Table]) error {
-		ids := make([]uint32, 0, len(batch))
-		for _, c := range batch {
-			ids = append(ids, c.Key)
-		}
-		outer := s.maps[tablesName]
-		if len(ids) > 1 {
-			if _, err := outer.BatchDelete(ids, nil); err == nil {
-				return nil
-			}
-		}
-		for _, id := range ids {
-			if err := outer.Delete(id); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
-				return fmt.Errorf("remove table of service %d: %w", id, err)
-			}
-		}
-		return nil
-	})
-}
-
-// inBatches calls f for the changes that put something (or, if not, that delete).
-func (s *Set) inBatches(changes []Change[uint32, Table], put bool, f func([]Change[uint32, Table]) error) error {
-	batch := make([]Change[uint32, Table], 0, min(len(changes), swappedAtOnce))
-	for _, c := range changes {
-		if (c.New != nil) != put {
-			continue
-		}
-		if batch = append(batch, c); len(batch) == swappedAtOnce {
-			if err := f(batch); err != nil {
-				return err
-			}
-			batch = batch[:0]
-		}
+// removeTable deletes a table; the kernel has no call for many.
+func (s *Set) removeTable(id uint32, _ *Table) error {
+	if err := s.maps[tablesName].Delete(id); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+		return fmt.Errorf("remove table of service %d: %w", id, err)
 	}
-	if len(batch) == 0 {
-		return nil
-	}
-	return f(batch)
+	return nil
 }
