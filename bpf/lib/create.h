@@ -4,8 +4,10 @@
 
 #include "nat.h"
 
-/* Source addresses that one new flow may try. */
+/* Source addresses that one new flow may try, and records, when other CPUs are
+ * faster. */
 #define SOURCE_TRIES 8
+#define RESERVE_TRIES 4
 
 struct new_flow {
 	struct addr client;
@@ -77,7 +79,7 @@ __noinline __u32 flow_find_beyond(void)
 			__u32 way = (n->hash + i) % FLOW_WAYS;
 			struct flow *f = &set->way[way];
 
-			if (!f->tuple)
+			if (!f->tuple && !meta_writing(READ_ONCE(f->meta)))
 				return 0;
 			if (f->tuple == n->tuple && f->client.half[0] == n->client.half[0] &&
 				 f->client.half[1] == n->client.half[1] &&
@@ -202,6 +204,34 @@ static __always_inline void port_foresee(struct new_flow *n)
 		READ_ONCE(*cell);
 }
 
+/* The record that the flow is to have, held; NULL if others are always faster. */
+static __always_inline struct flow *flow_hold(struct new_flow *n, bool *live)
+{
+	bool given = n->owner;
+
+	for (int i = 0; i < RESERVE_TRIES; i++) {
+		struct flow *f;
+		__u64 meta;
+
+		if (!given)
+			n->owner = flow_victim(n->hash, n->now, live);
+		f = new_flow_record(n);
+		if (!f)
+			return NULL;
+		if (n->rewritten && !i)
+			port_foresee(n);
+		meta = READ_ONCE(f->meta);
+		if (!meta_writing(meta) &&
+		    __sync_val_compare_and_swap(&f->meta, meta, meta + META_SEQUENCE) == meta) {
+			n->meta = meta;
+			return f;
+		}
+		if (given)
+			return NULL;
+	}
+	return NULL;
+}
+
 /*
  * A flow is made in three steps: reserve a record, take a port (nat), commit.
  * The record is held odd from the first to the last. They are functions of
@@ -216,24 +246,13 @@ __noinline int flow_reserve(void)
 	struct new_flow *n = new_flow_get();
 	bool live = false;
 	struct flow *f;
-	__u64 meta;
 
 	if (!n)
 		return REASON_DROP_CONTENDED;
 	n->now = clock_now();
-	if (!n->owner)
-		n->owner = flow_victim(n->hash, n->now, &live);
-	f = new_flow_record(n);
+	f = flow_hold(n, &live);
 	if (!f)
 		return REASON_DROP_CONTENDED;
-	if (n->rewritten)
-		port_foresee(n);
-	meta = READ_ONCE(f->meta);
-	if (meta_writing(meta) ||
-	    __sync_val_compare_and_swap(&f->meta, meta, meta + META_SEQUENCE) != meta)
-		return REASON_DROP_CONTENDED;
-
-	n->meta = meta;
 	n->evicts = live;
 	n->old_cell = f->cell;
 	n->old_port = f->nat_port;

@@ -129,7 +129,7 @@ static __always_inline __u32 flow_set_index(__u64 hash, __u32 choice)
 /* The tuple of a record whose flow ended before its time. A record once used is
  * never free again. So no flow lies behind a free record in its order of looking
  * for room: neither in a later way of the set nor in a later set, and the search
- * for it may end there. */
+ * for it may end there. A record that is being written counts as used. */
 #define TUPLE_DEAD (~0ULL)
 
 static __always_inline bool flow_is(const struct flow *f, const struct packet *p)
@@ -151,11 +151,13 @@ static __always_inline __u32 set_find(struct flow_set *set, const struct packet 
 		struct flow *f = &set->way[way];
 		__u64 m = READ_ONCE(f->meta);
 
+		if (meta_writing(m))
+			continue;
 		if (!f->tuple) {
 			*full = false;
 			break;
 		}
-		if (!meta_writing(m) && flow_is(f, p)) {
+		if (flow_is(f, p)) {
 			*meta = m;
 			return way;
 		}
