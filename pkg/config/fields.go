@@ -124,6 +124,10 @@ var probeKind = shorthand(probeTypeKind,
 	object("probe", "The long form of a probe. A UDP service is probed only if its own probe names a type, or if its probe has a port.",
 		of("type", probeTypeKind, func(p *rawProbe) *opt[model.ProbeType] { return &p.kind }, about{
 			doc: "`tcp` connects; `http` and `https` send a request and look at the answer; `none` takes every backend as up.", defDoc: "`tcp`; for UDP services `none`", example: "http"}),
+		of("via", enum(model.ViaDirect, model.ViaVIP), func(p *rawProbe) *opt[model.ProbeVia] { return &p.via }, about{
+			doc: "`direct` probes the backend's own address.\n" +
+				"`vip` probes the first frontend's VIP on the backend, by the way of the traffic: with `l2dsr` the MAC address alone names the backend, with `ipip` and `gue` the outer header does. So a backend without the VIP, or that does not take the headers off, is down. Not with `nat` and `dnat`, where the backend has no VIP. xlb then has a TC program on `lo` and a routing rule; see docs/BACKENDS.md.",
+			def: model.ViaDirect, example: "vip"}),
 		of("port", portKind, func(p *rawProbe) *opt[uint16] { return &p.port }, about{
 			doc: "The port to probe.", defDoc: "the backend's own", example: "8081"}),
 		of("interval", duration(100*time.Millisecond, time.Hour, time.Millisecond), func(p *rawProbe) *opt[time.Duration] { return &p.interval }, about{
@@ -139,7 +143,7 @@ var probeKind = shorthand(probeTypeKind,
 		of("path", pathKind.kind, func(p *rawProbe) *opt[string] { return &p.path }, about{
 			doc: "HTTP only: the request's path.", def: probe.HTTP.Path, example: "/health"}),
 		of("host", hostKind.kind, func(p *rawProbe) *opt[string] { return &p.host }, about{
-			doc: "HTTP only: the Host header and, for `https`, the TLS server name.", defDoc: "the backend's address", example: "example.com"}),
+			doc: "HTTP only: the Host header and, for `https`, the TLS server name.", defDoc: "the address that is probed", example: "example.com"}),
 		of("status", listOf(statusKind), func(p *rawProbe) *opt[[]opt[model.StatusRange]] { return &p.status }, about{
 			doc: "HTTP only: the accepted status codes.", defDoc: "`200-399`", example: "[200, 204, 300-399]"}),
 		of("body", bodyKind.kind, func(p *rawProbe) *opt[string] { return &p.body }, about{

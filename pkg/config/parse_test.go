@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"errors"
 	"io/fs"
 	"net/netip"
@@ -199,6 +200,24 @@ func TestProbes(t *testing.T) {
 			equal(t, c.want, parse(t, text).Services[0].Probe)
 		})
 	}
+}
+
+// The way of a probe is inherited like its other keys.
+func TestProbeVia(t *testing.T) {
+	cfg := parse(t, `
+interfaces: eth0
+defaults: {forward: ipip, probe: {via: vip}}
+services:
+  a: {frontends: tcp://192.0.2.1:80, backends: []}
+  b: {frontends: tcp://192.0.2.2:80, backends: [], probe: http}
+  c: {frontends: tcp://192.0.2.3:80, backends: [], probe: {via: direct}}
+  d: {frontends: tcp://192.0.2.4:80, backends: [], probe: none}
+`)
+	var got []string
+	for _, s := range cfg.Services {
+		got = append(got, fmt.Sprintf("%s %s", s.Probe.Type, s.Probe.Via))
+	}
+	equal(t, []string{"tcp vip", "http vip", "tcp direct", "none direct"}, got)
 }
 
 func TestAliases(t *testing.T) {

@@ -22,7 +22,8 @@ func (r *reader) checkDefaults(d *rawCommon) {
 
 // serviceProbe returns the probe of a service from its own keys and those of
 // `defaults:`.
-func (w *world) serviceProbe(at place, proto model.Protocol, own, inherited *opt[rawProbe]) model.Probe {
+func (w *world) serviceProbe(at place, s *model.Service, own, inherited *opt[rawProbe]) model.Probe {
+	proto := s.Frontends[0].Protocol
 	if own.given && !own.ok || inherited.given && !inherited.ok {
 		return model.Probe{}
 	}
@@ -43,12 +44,15 @@ func (w *world) serviceProbe(at place, proto model.Protocol, own, inherited *opt
 	if kind == model.ProbeNone {
 		return model.Probe{Type: kind}
 	}
+	via := p.via.or(d.via).orValue(probe.Via)
+	w.checkProbeVia(at, s, p, via)
 	if p.interval.given || p.timeout.given {
 		w.checkProbeTimes(p, d)
 	}
 	interval, timeout := probeTimes(p, d)
 	result := model.Probe{
 		Type:     kind,
+		Via:      via,
 		Port:     p.port.or(d.port).v,
 		Interval: interval,
 		Timeout:  timeout,
@@ -65,12 +69,26 @@ func (w *world) serviceProbe(at place, proto model.Protocol, own, inherited *opt
 		Body:   p.body.or(d.body).v,
 		Verify: kind == model.ProbeHTTPS && p.verify.or(d.verify).v,
 	}
-	for _, s := range p.status.or(d.status).v {
-		if s.ok {
-			result.HTTP.Status = append(result.HTTP.Status, s.v)
+	for _, code := range p.status.or(d.status).v {
+		if code.ok {
+			result.HTTP.Status = append(result.HTTP.Status, code.v)
 		}
 	}
 	return result
+}
+
+// checkProbeVia refuses the way via the VIP where the backends do not hold it.
+func (r *reader) checkProbeVia(at place, s *model.Service, own *rawProbe, via model.ProbeVia) {
+	if via != model.ViaVIP || !s.Forward.RewritesPorts() {
+		return
+	}
+	hint := "remove via, or use forward: l2dsr, ipip or gue"
+	if own.via.given {
+		at = own.via.at
+	} else {
+		hint = "set probe: {via: direct} here"
+	}
+	r.fail(at, fmt.Sprintf("probe: service %q forwards by %s, so that its backends do not hold the VIP: via: vip is impossible", s.Name, s.Forward), hint)
 }
 
 // probeTimes returns interval and timeout; a timeout that nobody gave yields
@@ -133,7 +151,7 @@ type keyAt struct {
 // keys returns the keys given, except type.
 func (p *rawProbe) keys() []keyAt {
 	return append(given(
-		mark("port", p.port), mark("interval", p.interval), mark("timeout", p.timeout), mark("rise", p.rise), mark("fall", p.fall),
+		mark("via", p.via), mark("port", p.port), mark("interval", p.interval), mark("timeout", p.timeout), mark("rise", p.rise), mark("fall", p.fall),
 	), p.httpKeys()...)
 }
 

@@ -50,6 +50,7 @@ type (
 	}
 	rawProbe struct {
 		kind               opt[model.ProbeType]
+		via                opt[model.ProbeVia]
 		port               opt[uint16]
 		interval, timeout  opt[time.Duration]
 		rise, fall         opt[int]

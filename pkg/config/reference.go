@@ -42,7 +42,7 @@ const referenceRules = `
   backend of a ` + "`dnat`" + ` service is no frontend of any.
 - A backend is not an address of the balancer itself: what is sent there never leaves it. ` + "`xlb run`" + ` and a reload refuse
   it; ` + "`xlb check`" + `, which may run elsewhere, does not look.
-- ` + "`track: never`" + ` is refused with ` + "`nat`" + ` and ` + "`dnat`" + `.
+- ` + "`track: never`" + ` and a probe's ` + "`via: vip`" + ` are refused with ` + "`nat`" + ` and ` + "`dnat`" + `.
 - ` + "`nat_ports`" + `, ` + "`flow_table_size`" + ` and ` + "`table_size`" + ` cost kernel memory when raised; the ` + "`max_*`" + ` keys cap the maps. What exceeds
   one is an error that names it.
 - A probe's ` + "`timeout`" + ` is at most its ` + "`interval`" + `. A key that has no effect on the probe's type is an error, except in

@@ -39,8 +39,7 @@ func (w *world) service(name string, at place, raw *rawService) model.Service {
 	certain := w.serviceFrontends(&s, raw)
 	w.serviceBackends(&s, raw, certain)
 	if len(s.Frontends) > 0 {
-		proto := s.Frontends[0].Protocol
-		s.Probe = w.serviceProbe(at, proto, &raw.common.probe, &w.defaults.probe)
+		s.Probe = w.serviceProbe(at, &s, &raw.common.probe, &w.defaults.probe)
 		if s.Forward == model.NAT {
 			w.checkSource(at, &s)
 		}

@@ -98,6 +98,18 @@ const (
 	NextHopGatewayMAC
 )
 
+// ProbeVia is the way that a probe takes.
+type ProbeVia uint8
+
+// The ways of probes.
+const (
+	// ViaDirect is to the backend's own address.
+	ViaDirect ProbeVia = iota
+	// ViaVIP is the way of the traffic: to the VIP, in the service's forwarding
+	// mode, which must be [L2DSR], [IPIP] or [GUE].
+	ViaVIP
+)
+
 // Health is what is known of a backend's liveness.
 type Health uint8
 
@@ -119,6 +131,7 @@ var (
 	failNames     = map[FailMode]string{FailOpen: "open", FailClosed: "closed"}
 	attachNames   = map[AttachMode]string{AttachAuto: "auto", AttachNative: "native", AttachGeneric: "generic", AttachTC: "tc"}
 	nextHopNames  = map[NextHop]string{NextHopFIB: "fib", NextHopGatewayMAC: "gateway-mac"}
+	viaNames      = map[ProbeVia]string{ViaDirect: "direct", ViaVIP: "vip"}
 	healthNames   = map[Health]string{HealthUnknown: "unknown", HealthUp: "up", HealthDown: "down"}
 )
 
@@ -128,6 +141,7 @@ func (t Track) String() string      { return nameOf(trackNames, t) }
 func (f FailMode) String() string   { return nameOf(failNames, f) }
 func (a AttachMode) String() string { return nameOf(attachNames, a) }
 func (n NextHop) String() string    { return nameOf(nextHopNames, n) }
+func (v ProbeVia) String() string   { return nameOf(viaNames, v) }
 func (h Health) String() string     { return nameOf(healthNames, h) }
 
 // MarshalText implements [encoding.TextMarshaler].
@@ -149,6 +163,9 @@ func (a AttachMode) MarshalText() ([]byte, error) { return []byte(a.String()), n
 func (n NextHop) MarshalText() ([]byte, error) { return []byte(n.String()), nil }
 
 // MarshalText implements [encoding.TextMarshaler].
+func (v ProbeVia) MarshalText() ([]byte, error) { return []byte(v.String()), nil }
+
+// MarshalText implements [encoding.TextMarshaler].
 func (h Health) MarshalText() ([]byte, error) { return []byte(h.String()), nil }
 
 // UnmarshalText implements [encoding.TextUnmarshaler].
@@ -168,6 +185,9 @@ func (a *AttachMode) UnmarshalText(b []byte) error { return parse(a, attachNames
 
 // UnmarshalText implements [encoding.TextUnmarshaler].
 func (n *NextHop) UnmarshalText(b []byte) error { return parse(n, nextHopNames, "next hop", b) }
+
+// UnmarshalText implements [encoding.TextUnmarshaler].
+func (v *ProbeVia) UnmarshalText(b []byte) error { return parse(v, viaNames, "way of probes", b) }
 
 // UnmarshalText implements [encoding.TextUnmarshaler].
 func (h *Health) UnmarshalText(b []byte) error { return parse(h, healthNames, "health", b) }

@@ -128,6 +128,7 @@ const (
 // Probe is a health check of each backend of a service.
 type Probe struct {
 	Type ProbeType
+	Via  ProbeVia
 	// Port to probe; 0 means the backend's own.
 	Port uint16
 	// Interval between the starts of two probes, with ±10 % jitter.
