@@ -81,6 +81,7 @@ func TestDNATPortTaken(t *testing.T) {
 		second := first
 		second.vip, second.service, second.number = at("192.0.2.41:80"), twin4, twin4*10+1
 		for _, m := range []mold{segment(testlab.SYN), datagram()} {
+			p.forget(t) // a cell may be two ports'
 			a, b := p.expectRequest(t, first, m, "flow_created"), p.expectRequest(t, second, m, "flow_created")
 			if a != first.client || b.Addr() != first.client.Addr() || b.Port() == a.Port() {
 				t.Errorf("the backend sees %v and %v of client %v", a, b, first.client)
@@ -97,6 +98,7 @@ func TestDNATForeign(t *testing.T) {
 	p.bothHooks(t, func(t *testing.T) {
 		for _, w := range dnatWays() {
 			p.expect(t, w.reply(segment(testlab.ACK), w.client), want{reason: "pass_not_vip"})
+			p.forget(t)
 			nat := p.expectRequest(t, w, segment(testlab.SYN), "flow_created")
 			for name, x := range map[string]way{
 				"another port of the client":   w,
