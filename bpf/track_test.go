@@ -210,3 +210,22 @@ func TestOneMarkedSlot(t *testing.T) {
 		}
 	})
 }
+
+// A connection that is first seen in its middle is established, and remembered
+// as long as one.
+func TestInheritedStays(t *testing.T) {
+	p := newPlane(t, settings(), sizes(), changing(model.TrackAuto))
+	p.bothHooks(t, func(t *testing.T) {
+		to := wayTo(dsr4).toBackend(previous)
+		p.expectSent(t, to, segment(testlab.ACK), false, "flow_created", "flow_midstream", "flow_inherited")
+		if f := p.flow(t, to.client, to.vip, model.TCP); f.State != "established" {
+			t.Errorf("its state is %s", f.State)
+		}
+		settled := world{p.held}.clone()
+		settled.table(dsr4, present)
+		settled.mark(dsr4, present)
+		p.hold(t, settled)
+		p.age(t, timeouts.TCPSyn+2*time.Second)
+		p.expectSent(t, to, segment(testlab.ACK), false)
+	})
+}

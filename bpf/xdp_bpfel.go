@@ -94,7 +94,7 @@ type XdpNewFlow struct {
 	Syn       uint8
 	Ipv6      uint8
 	Rewritten uint8
-	Pad       uint8
+	State     uint8
 	Base      uint32
 	NatPort   uint16
 	Source    uint16

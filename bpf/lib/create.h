@@ -20,7 +20,7 @@ struct new_flow {
 	__u8 syn;
 	__u8 ipv6;
 	__u8 rewritten; /* nat or dnat: takes a port */
-	__u8 pad;
+	__u8 state;     /* enum flow_state, after the first packet */
 	__u32 base; /* port_base() of the first source to try */
 	/* Set by flow_take_port(): */
 	__be16 nat_port;
@@ -341,7 +341,8 @@ __noinline int flow_commit(void)
 	f->cell = n->cell;
 	/* An atomic exchange, so that no reader sees the new meta first. */
 	__sync_lock_test_and_set(&f->meta,
-				 ((n->meta & -META_SEQUENCE) + 2 * META_SEQUENCE) | n->now);
+				 ((n->meta & -META_SEQUENCE) + 2 * META_SEQUENCE) |
+				 (__u64)n->state << META_STATE_SHIFT | n->now);
 	if ((__u8)(n->tuple >> 32) == IPPROTO_TCP && !n->syn)
 		count_event(EVENT_FLOW_MIDSTREAM);
 	return -1;

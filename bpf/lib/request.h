@@ -141,6 +141,8 @@ static __always_inline enum fate tracked(const struct packet *p, struct route *r
 	n->owner = owner;
 	n->syn = is_syn(p);
 	n->rewritten = must;
+	/* What goes on in the middle, and answers pass us by, is established. */
+	n->state = p->protocol == IPPROTO_TCP ? state_next(0, p->tcp_flags, false, must) : 0;
 	n->nat_port = 0;
 	n->source = SOURCE_CLIENT;
 	n->cell = 0;
@@ -186,7 +188,7 @@ static __always_inline enum fate request(const struct packet *p, __u32 service, 
 
 /*
  * Records the flow in new_flow, and completes the target by what was chosen for
- * it. Only nat and dnat can not go on without. Called by the entry and not by
+ * it. nat, dnat and a new connection can not go on without. Called by the entry and not by
  * those who decided so, because the stack has 512 bytes for a call and its
  * callers; and not static, so that the verifier looks at it once.
  */
@@ -206,9 +208,11 @@ __noinline int flow_record(struct target *t, struct verdict *v)
 		failed = flow_commit();
 	v->created = failed < 0;
 	v->begun = v->created;
-	if (!must)
+	/* A SYN goes to the present backend, but what follows would not, if nobody
+	 * knew of it: better that the client sends it again. */
+	if (!must && (failed < 0 || !n->syn))
 		return FATE_SEND;
-	if (failed < 0 && !ports_set(t, &n->client, n->source, n->nat_port))
+	if (must && failed < 0 && !ports_set(t, &n->client, n->source, n->nat_port))
 		failed = REASON_DROP_NAT_PORTS;
 	if (failed < 0)
 		return FATE_SEND;
