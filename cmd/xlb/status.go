@@ -111,6 +111,7 @@ func reasonText(reason string) string {
 		"probes_pending":   "first probes are under way",
 		"config_invalid":   "the last configuration was refused",
 		"vips_unprotected": "the firewall rules cannot be set",
+		"probes_unrouted":  "the way of probes via the VIP cannot be set up",
 		"service_down":     "no usable backend for",
 		"no_source":        "no source address for",
 		"no_tunnel_source": "no outer source address for",

@@ -33,6 +33,7 @@ type Status struct {
 	//
 	//	config_invalid         the last reload was refused, an older configuration is in force
 	//	vips_unprotected       the host's firewall rules could not be set
+	//	probes_unrouted        the way of probes via the VIP could not be set up
 	//	service_down:NAME      no backend of the service is usable
 	//	no_source:NAME         nat has no source address of the service's family
 	//	no_tunnel_source:NAME  ipip or gue has no outer source address of a backend's family

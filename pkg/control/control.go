@@ -35,6 +35,7 @@ type dataPlane interface {
 type host interface {
 	ProtectVIPs([]model.Frontend) error
 	SourceFor(to netip.Addr) (netip.Addr, error)
+	RouteProbes(vips []netip.Addr) error
 	LocalAddresses() map[netip.Addr]string
 	AddressesChanged() <-chan struct{}
 }
@@ -118,6 +119,8 @@ type controller struct {
 	targets     map[probe.Key]bool
 	pending     map[probe.Key]time.Time // not probed yet → until when to wait for it
 	retarget    bool
+	ways        map[probe.Key]probe.Via // of probes via a VIP
+	probedVIPs  []netip.Addr            // nil until the host's routes for them are set
 	names       map[uint32]string
 	counts      map[uint32]int
 	sweeping    bool

@@ -126,6 +126,7 @@ func (m *memory) BackendTraffic(id uint32) (maps.Traffic, error) {
 type machine struct {
 	mu        sync.Mutex
 	protected [][]model.Frontend
+	routed    [][]netip.Addr // by RouteProbes
 	failing   error
 	local     map[netip.Addr]string
 	changed   chan struct{}
@@ -152,6 +153,13 @@ func (h *machine) ProtectVIPs(f []model.Frontend) error {
 	defer h.mu.Unlock()
 	h.protected = append(h.protected, f)
 	return h.failing
+}
+
+func (h *machine) RouteProbes(vips []netip.Addr) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.routed = append(h.routed, slices.Clone(vips))
+	return nil
 }
 
 func (h *machine) SourceFor(to netip.Addr) (netip.Addr, error) {

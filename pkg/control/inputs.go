@@ -119,8 +119,15 @@ func (c *controller) aimProbes() {
 		for _, b := range in.backendsOf(s) {
 			t := probe.Target{Service: s.Name, Backend: b.Address, Probe: s.Probe}
 			key := t.Key()
-			list = append(list, t)
 			targets[key] = true
+			way, numbered := c.ways[key]
+			if s.Probe.Via == model.ViaVIP {
+				t.Via = way
+			}
+			// Via the VIP one reaches a backend by its number, which the plan gives.
+			if s.Probe.Via != model.ViaVIP || numbered {
+				list = append(list, t)
+			}
 			if s.Probe.Type == model.ProbeNone || s.Probe.Type == "" {
 				continue
 			}

@@ -89,6 +89,7 @@ func (c *controller) round() (reason string, err error) {
 		c.aimProbes()
 	}
 	c.protect()
+	c.routeProbes()
 	return "", nil
 }
 
@@ -239,6 +240,10 @@ func (c *controller) retryProblems() {
 		c.protect()
 		c.publish()
 	}
+	if c.problems[reasonProbeRoute] != nil {
+		c.routeProbes()
+		c.publish()
+	}
 	set := c.cfg.Settings
 	if slices.ContainsFunc(c.plan.Services, func(s ServiceState) bool {
 		return s.NoSource && len(set.Sources) == 0 || s.NoTunnel && len(set.TunnelSources) == 0
@@ -250,7 +255,7 @@ func (c *controller) retryProblems() {
 // problemText joins the problems, sorted by reason.
 func problemText(problems map[string]error) string {
 	var errs []error
-	for _, r := range []string{reasonApply, reasonRead, reasonPlan, reasonUnprotected} {
+	for _, r := range []string{reasonApply, reasonRead, reasonPlan, reasonUnprotected, reasonProbeRoute} {
 		if err := problems[r]; err != nil {
 			errs = append(errs, err)
 		}

@@ -30,6 +30,12 @@ func newChecker(t Target, dial DialFunc) checker {
 	if unprobed(t.Probe) {
 		return nil
 	}
+	if t.Via.Problem != "" {
+		return failing{fmt.Errorf("%w: %s", errLocal, t.Via.Problem)}
+	}
+	if !t.Via.direct() {
+		dial = t.Via.dialer().DialContext
+	}
 	conn := connector{dial: dial, addr: address(t), timeout: t.Probe.Timeout}
 	switch t.Probe.Type {
 	case model.ProbeTCP:
@@ -43,10 +49,14 @@ func newChecker(t Target, dial DialFunc) checker {
 
 // address is where t is probed.
 func address(t Target) netip.AddrPort {
-	if t.Probe.Port == 0 {
-		return t.Backend
+	to := t.Backend
+	if !t.Via.direct() {
+		to = t.Via.VIP
 	}
-	return netip.AddrPortFrom(t.Backend.Addr(), t.Probe.Port)
+	if t.Probe.Port == 0 {
+		return to
+	}
+	return netip.AddrPortFrom(to.Addr(), t.Probe.Port)
 }
 
 // failing is the check of a probe that cannot work.

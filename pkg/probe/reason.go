@@ -42,6 +42,12 @@ func (c connector) reason(ctx context.Context, p phase, err error) error {
 				return fmt.Errorf("%w, this host is out of resources: %w", errLocal, errno)
 			}
 		}
+		if errors.Is(err, syscall.EADDRNOTAVAIL) {
+			return fmt.Errorf("%w, this host has no free port, or no longer the source address", errLocal)
+		}
+		if errors.Is(err, errMark) {
+			return fmt.Errorf("%w, %w", errLocal, err)
+		}
 		return errors.New(shorten("connect: " + innermost(err)))
 	case phaseTLS:
 		return errors.New(shorten(tlsReason(err)))

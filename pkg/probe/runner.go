@@ -107,9 +107,9 @@ func NewRunner(opts Options) *Runner {
 // their state and schedule. New ones are probed at once, spread over 200 ms or
 // the interval if that is shorter, and are unknown until then; those of type
 // none are up. One with another probe than before is probed at once too and
-// stays in its state until then: its first result decides alone. Checks of
-// targets that are gone are cancelled. Of targets with the same key the last
-// counts. After Close it does nothing.
+// stays in its state until then: its first result decides alone. One with
+// another way goes on counting as if nothing had changed. Checks of targets
+// that are gone are cancelled. Of targets with the same key the last counts. After Close it does nothing.
 func (r *Runner) Apply(targets []Target) {
 	now := time.Now()
 	r.mu.Lock()
@@ -128,13 +128,17 @@ func (r *Runner) Apply(targets []Target) {
 	}
 	for key, t := range wanted {
 		old := r.entries[key]
-		if old != nil && reflect.DeepEqual(old.target.Probe, t.Probe) {
+		sameProbe := old != nil && reflect.DeepEqual(old.target.Probe, t.Probe)
+		if sameProbe && old.target.Via == t.Via {
 			continue
 		}
 		e := &entry{target: t, place: -1, check: newChecker(t, r.opts.Dial)}
 		e.status.Since = now
 		if old != nil {
 			e.status.BackendHealth = old.status.BackendHealth
+			if sameProbe {
+				e.status, e.decided = old.status, old.decided
+			}
 			r.remove(old)
 		}
 		r.entries[key] = e

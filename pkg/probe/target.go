@@ -20,6 +20,8 @@ type Target struct {
 	Service string
 	Backend netip.AddrPort
 	Probe   model.Probe
+	// Via is the way to the backend; the zero value is the direct one.
+	Via Via
 }
 
 // Key returns the name of t.
