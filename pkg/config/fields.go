@@ -33,7 +33,7 @@ var fileKind = needed(object("file", "The file is a mapping of these keys.",
 		doc: "Kernel hook. `auto` takes the fastest that works: on a network card `native` (XDP in the driver), else `generic` (XDP on socket buffers), else `tc`; on a virtual interface (veth, tap, bridge, VLAN, …) `tc` first, for XDP there makes senders cut and copy every packet. Any other value takes exactly that one or fails.",
 		def: settings.Attach, example: "native", atStart: true}),
 	of("next_hop", enum(model.NextHopFIB, model.NextHopGatewayMAC), func(f *rawFile) *opt[model.NextHop] { return &f.nextHop }, about{
-		doc: "`fib` asks the kernel's routing and neighbour tables, per destination at most every quarter of a second. `gateway-mac` sends every packet out of the interface it came in by, to `gateway_mac`, for balancers with one router.",
+		doc: "`fib` asks the kernel's routing and neighbour tables, per destination at most every 60 kernel ticks (60 ms to 0.6 s). `gateway-mac` sends every packet out of the interface it came in by, to `gateway_mac`, for balancers with one router.",
 		def: settings.NextHop, example: "gateway-mac", atStart: true}),
 	of("gateway_mac", macKind, func(f *rawFile) *opt[model.HardwareAddr] { return &f.gatewayMAC }, about{
 		doc: "The router's MAC address. Required with `next_hop: gateway-mac`, refused without.", example: "02:00:00:00:00:01", atStart: true}),

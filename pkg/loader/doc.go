@@ -11,6 +11,6 @@
 //	/sys/fs/bpf/xlb/v2/restore/…       names of directories say which sysctls to set back
 //
 // Links keep programs and programs keep maps alive, so traffic flows on when
-// the daemon ends, however it ends. Needs Linux 5.17 (bpf_loop) and CAP_BPF, CAP_NET_ADMIN
-// and CAP_SYS_ADMIN.
+// the daemon ends, however it ends. Needs Linux 5.18 (XDP programs that take
+// fragmented frames) and CAP_BPF, CAP_NET_ADMIN and CAP_SYS_ADMIN.
 package loader
