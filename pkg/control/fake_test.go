@@ -124,12 +124,13 @@ func (m *memory) BackendTraffic(id uint32) (maps.Traffic, error) {
 
 // machine is a host.
 type machine struct {
-	mu        sync.Mutex
-	protected [][]model.Frontend
-	routed    [][]netip.Addr // by RouteProbes
-	failing   error
-	local     map[netip.Addr]string
-	changed   chan struct{}
+	mu         sync.Mutex
+	protected  [][]model.Frontend
+	routed     [][]netip.Addr // by RouteProbes
+	unroutable error          // of RouteProbes
+	failing    error
+	local      map[netip.Addr]string
+	changed    chan struct{}
 }
 
 func (h *machine) LocalAddresses() map[netip.Addr]string {
@@ -158,6 +159,9 @@ func (h *machine) ProtectVIPs(f []model.Frontend) error {
 func (h *machine) RouteProbes(vips []netip.Addr) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if h.unroutable != nil {
+		return h.unroutable
+	}
 	h.routed = append(h.routed, slices.Clone(vips))
 	return nil
 }
