@@ -25,7 +25,8 @@ type checker interface {
 	check(ctx context.Context) error
 }
 
-// newChecker returns the check of t, or nil if it needs none.
+// newChecker returns the check of t, or nil if it needs none. Without dial it
+// dials by the target's way.
 func newChecker(t Target, dial DialFunc) checker {
 	if unprobed(t.Probe) {
 		return nil
@@ -33,7 +34,7 @@ func newChecker(t Target, dial DialFunc) checker {
 	if t.Via.Problem != "" {
 		return failing{fmt.Errorf("%w: %s", errLocal, t.Via.Problem)}
 	}
-	if !t.Via.direct() {
+	if dial == nil {
 		dial = t.Via.dialer().DialContext
 	}
 	conn := connector{dial: dial, addr: address(t), timeout: t.Probe.Timeout}

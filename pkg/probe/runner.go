@@ -4,7 +4,6 @@ import (
 	"context"
 	"log/slog"
 	"math/rand/v2"
-	"net"
 	"reflect"
 	"sync"
 	"time"
@@ -23,7 +22,8 @@ type Options struct {
 	// [slog.Default].
 	Log *slog.Logger
 	// Dial opens the connections of checks, for example in another network
-	// namespace; nil means a [net.Dialer].
+	// namespace; nil means a [net.Dialer], with mark and source of the target's
+	// way.
 	Dial DialFunc
 	// OnChange is called when a target's state or reason changed, one call at
 	// a time. No check starts or ends before it returns. It may call Apply and
@@ -83,10 +83,6 @@ func NewRunner(opts Options) *Runner {
 	}
 	if opts.Log == nil {
 		opts.Log = slog.Default()
-	}
-	if opts.Dial == nil {
-		// A probe ends long before the first keep-alive would be sent.
-		opts.Dial = (&net.Dialer{KeepAlive: -1}).DialContext
 	}
 	if opts.OnChange == nil {
 		opts.OnChange = func(Result) {}

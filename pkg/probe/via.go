@@ -36,8 +36,13 @@ const maxSegment = 1280 - 48 - 60
 var errMark = errors.New("cannot mark the socket")
 
 func (v Via) dialer() *net.Dialer {
+	// A probe ends long before the first keep-alive would be sent.
+	const keepAlive = -1
+	if v.direct() {
+		return &net.Dialer{KeepAlive: keepAlive}
+	}
 	return &net.Dialer{
-		KeepAlive: -1,
+		KeepAlive: keepAlive,
 		LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(v.Source, 0)),
 		Control: func(_, _ string, c syscall.RawConn) error {
 			var err error
