@@ -164,7 +164,11 @@ func (e *env) printService(s api.ServiceDetail) {
 	if p := s.Probe; p.Type == "none" {
 		line("probe", "none")
 	} else {
-		line("probe", "%s every %s, timeout %s, rise %d, fall %d", p.Type, seconds(p.IntervalSeconds), seconds(p.TimeoutSeconds), p.Rise, p.Fall)
+		via := ""
+		if s.ProbeVia != "" {
+			via = " via the VIP"
+		}
+		line("probe", "%s%s every %s, timeout %s, rise %d, fall %d", p.Type, via, seconds(p.IntervalSeconds), seconds(p.TimeoutSeconds), p.Rise, p.Fall)
 	}
 	var timeouts []string
 	for _, name := range []string{"tcp_syn", "tcp_established", "tcp_fin", "tcp_closed", "udp"} {

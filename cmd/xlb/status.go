@@ -79,7 +79,11 @@ func (e *env) printStatus(s api.Status) {
 		if i > 0 {
 			e.printf("\n")
 		}
-		e.printf("%s  %s  %s, %s, fail %s\n", e.paint(printable(service.Name), bold), printable(strings.Join(service.Frontends, " ")), forwardText(service), service.Schedule, service.Fail)
+		probed := ""
+		if service.ProbeVia != "" {
+			probed = ", probed via the VIP"
+		}
+		e.printf("%s  %s  %s, %s, fail %s%s\n", e.paint(printable(service.Name), bold), printable(strings.Join(service.Frontends, " ")), forwardText(service), service.Schedule, service.Fail, probed)
 		if service.FailOpen {
 			e.printf("  %s\n", e.paint(serviceNote(service), red))
 		}

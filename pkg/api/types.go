@@ -88,6 +88,8 @@ type Service struct {
 	Schedule string `json:"schedule"`
 	// Fail is "open" or "closed".
 	Fail string `json:"fail"`
+	// ProbeVia is "vip" if probes take the way of the traffic, else empty.
+	ProbeVia string `json:"probe_via,omitempty"`
 	// FailOpen: no backend is usable and all of them are used.
 	FailOpen bool `json:"fail_open"`
 	// MarkedSlots is how many slots of its table are marked: changed not long

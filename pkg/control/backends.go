@@ -27,7 +27,7 @@ func (r *round) addService(s model.Service, id uint32, runs map[bool]sourceRun) 
 		Forward: s.Forward, Track: trackOf(s), FirstSource: uint16(run.first), Sources: uint16(run.n), Timeouts: s.Timeouts,
 	}
 	state := ServiceState{
-		Name: s.Name, ID: id, Frontends: s.Frontends, Forward: s.Forward, Track: trackOf(s), Fail: s.Fail,
+		Name: s.Name, ID: id, Frontends: s.Frontends, Forward: s.Forward, Track: trackOf(s), Fail: s.Fail, Via: s.Probe.Via,
 		NoSource: s.Forward == model.NAT && run.n == 0,
 		tracking: trackingOf(r.plan.Contents.Services[id]), lasts: longestTimeout(s),
 	}

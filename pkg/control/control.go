@@ -119,8 +119,9 @@ type controller struct {
 	targets     map[probe.Key]bool
 	pending     map[probe.Key]time.Time // not probed yet → until when to wait for it
 	retarget    bool
-	ways        map[probe.Key]probe.Via // of probes via a VIP
-	probedVIPs  []netip.Addr            // nil until the host's routes for them are set
+	ways        map[probe.Key]probe.Via   // of probes via a VIP
+	probedVIPs  map[netip.Addr]bool       // and whether each is the host's own; nil until their routes are set
+	towards     map[netip.Addr]netip.Addr // see returnAddresses
 	names       map[uint32]string
 	counts      map[uint32]int
 	sweeping    bool
@@ -155,6 +156,7 @@ func newController(p parts, cfg *model.Config) *controller {
 		health: map[probe.Key]model.BackendHealth{}, targets: map[probe.Key]bool{}, pending: map[probe.Key]time.Time{}, retarget: true,
 		names: map[uint32]string{}, retired: map[uint32]time.Time{}, undrawn: map[netip.Addr]time.Time{},
 		idle: map[uint32]bool{}, idleSource: map[netip.Addr]bool{}, problems: map[string]error{},
+		towards: map[netip.Addr]netip.Addr{},
 	}
 	c.discovery = discovery.NewManager(discovery.Options{New: p.source, Log: p.log})
 	c.prober = probe.NewRunner(probe.Options{Log: p.log, OnChange: func(r probe.Result) {
@@ -192,6 +194,7 @@ func (c *controller) run(ctx context.Context) {
 			c.found(u)
 		case <-c.host.AddressesChanged():
 			c.dirty = true
+			clear(c.towards)
 		case <-sweep.C:
 			c.startSweep()
 			c.retryProblems()

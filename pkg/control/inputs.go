@@ -88,6 +88,7 @@ func (c *controller) adopt(cfg *model.Config) {
 	}
 	c.cfg, c.discovered, c.replaced, c.sourceErr = cfg, kept, replaced, sourceErr
 	c.auto = autoSources{}
+	clear(c.towards)
 	c.retarget, c.dirty = true, true
 	c.discovery.Apply(cfg.Services)
 }

@@ -74,6 +74,8 @@ type ServiceState struct {
 	// Track is what is recorded: always with nat and dnat.
 	Track model.Track
 	Fail  model.FailMode
+	// Via is the way of its probes.
+	Via model.ProbeVia
 	// Usable is the number of backends that can take new flows.
 	Usable int
 	// FailOpen: none is usable, and all are used.

@@ -109,7 +109,7 @@ func (s *snapshot) services() []api.Service {
 	if s.plan == nil {
 		out := make([]api.Service, 0, len(s.cfg.Services))
 		for _, one := range s.cfg.Services {
-			out = append(out, s.service(ServiceState{Name: one.Name, Frontends: one.Frontends, Forward: one.Forward, Track: trackOf(one), Fail: one.Fail}))
+			out = append(out, s.service(ServiceState{Name: one.Name, Frontends: one.Frontends, Forward: one.Forward, Track: trackOf(one), Fail: one.Fail, Via: one.Probe.Via}))
 		}
 		slices.SortFunc(out, func(a, b api.Service) int { return cmp.Compare(a.Name, b.Name) })
 		return out
@@ -126,6 +126,9 @@ func (s *snapshot) service(one ServiceState) api.Service {
 		Name: one.Name, Frontends: make([]string, 0, len(one.Frontends)), Forward: one.Forward.String(), Track: one.Track.String(),
 		Schedule: "maglev", Fail: one.Fail.String(), FailOpen: one.FailOpen, Backends: s.backends(one),
 		MarkedSlots: one.Marked,
+	}
+	if one.Via != model.ViaDirect {
+		out.ProbeVia = one.Via.String()
 	}
 	for _, t := range one.Tunnels {
 		out.TunnelSources = append(out.TunnelSources, t.String())
