@@ -117,8 +117,12 @@ func (l *Loader) admitReplies(vips []netip.Addr) error {
 		return err
 	}
 	for _, iface := range l.options.Settings.Interfaces {
-		if err := l.loosen(iface); err != nil {
+		filters, err := l.loosen(iface)
+		if err != nil {
 			return err
+		}
+		if filters {
+			l.warnOfNoRoute(iface, vips)
 		}
 		if !here {
 			continue
@@ -134,21 +138,37 @@ func (l *Loader) admitReplies(vips []netip.Addr) error {
 	return nil
 }
 
-// loosen replaces the strict filter for reverse paths by the loose one. What
-// counts is the larger of the interface's value and that of all.
-func (l *Loader) loosen(iface string) error {
+// loosen replaces the strict filter for reverse paths by the loose one, and says
+// whether there is any. What counts is the larger of the interface's value and
+// that of all.
+func (l *Loader) loosen(iface string) (filters bool, err error) {
 	own, err := readSysctl(sysctlPath(looseFilter.key, iface))
 	if err != nil {
-		return err
+		return false, err
 	}
 	all, err := readSysctl(sysctlPath(looseFilter.key, "all"))
 	if err != nil {
-		return err
+		return false, err
 	}
-	if max(own, all) != "1" {
-		return nil
+	switch max(own, all) {
+	case "0":
+		return false, nil
+	case "1":
+		return true, l.setSysctl(iface, looseFilter, own, "replies to probes")
 	}
-	return l.setSysctl(iface, looseFilter, own, "replies to probes")
+	return true, nil
+}
+
+// warnOfNoRoute tells of VIPs whose replies even the loose filter drops.
+func (l *Loader) warnOfNoRoute(iface string, vips []netip.Addr) {
+	for _, a := range vips {
+		if !a.Is4() {
+			continue
+		}
+		if _, err := netlink.RouteGet(a.AsSlice()); err != nil {
+			l.options.Log.Warn("no route to the VIP: rp_filter drops what comes from there, the answers to probes too (add a route, by whatever interface, or set rp_filter to 0 for all and for the interface)", "vip", a, "interface", iface, "error", err)
+		}
+	}
 }
 
 // probeFamily is what differs between IPv4 and IPv6 in routes.

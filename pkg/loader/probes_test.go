@@ -2,11 +2,13 @@ package loader_test
 
 import (
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
@@ -146,6 +148,33 @@ func TestRouteProbes(t *testing.T) {
 	}
 }
 
+// The loose filter wants some route to the source: without one the log says why
+// every probe will fail.
+func TestRouteProbesWithoutRoute(t *testing.T) {
+	n := newNetwork(t)
+	n.set(t, "rp_filter", "1")
+	var log strings.Builder
+	var l *loader.Loader
+	err := n.Balancer.Do(func() (err error) {
+		l, err = loader.Open(loader.Options{PinDir: n.pins, Settings: n.settings(model.AttachTC), Log: slog.New(slog.NewTextHandler(&log, nil))})
+		return err
+	})
+	if err != nil {
+		t.Fatalf("%+v", err)
+	}
+	defer l.Close()
+	const text = "no route to the VIP"
+	unrouted, routed := netip.MustParseAddr("198.18.0.1"), n.Backends[0].IP4
+	n.routeProbes(t, l, routed)
+	if strings.Contains(log.String(), text) {
+		t.Errorf("there is a route: %s", log.String())
+	}
+	n.routeProbes(t, l, routed, unrouted)
+	if !strings.Contains(log.String(), text) || !strings.Contains(log.String(), "vip="+unrouted.String()) {
+		t.Errorf("the log says\n%s", log.String())
+	}
+}
+
 // Packets from an address of this host are let in only while a VIP is one, and a
 // filter that is not strict stays as it is.
 func TestRouteProbesToLocalVIP(t *testing.T) {
@@ -161,7 +190,13 @@ func TestRouteProbesToLocalVIP(t *testing.T) {
 		t.Errorf("with the VIP:\n%s", now)
 	}
 	n.runOutside(t, "ip", "address", "del", n.VIP4.String()+"/32", "dev", "lo")
-	for deadline := l.AddressesChanged(); l.LocalAddresses()[n.VIP4] != ""; <-deadline {
+	deadline := time.After(10 * time.Second)
+	for l.LocalAddresses()[n.VIP4] != "" {
+		select {
+		case <-l.AddressesChanged():
+		case <-deadline:
+			t.Fatal("the address is still known after 10 s")
+		}
 	}
 	n.routeProbes(t, l, n.VIP4)
 	if now := n.way(t); strings.Contains(now, "accept_local 1") {
