@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 
+	"github.com/xlb-io/xlb/internal/testlab"
 	"github.com/xlb-io/xlb/pkg/model"
 )
 
@@ -85,7 +86,7 @@ func Run(ctx context.Context, o Options) (r Report, err error) {
 	if os.Geteuid() != 0 {
 		return r, fmt.Errorf("the benchmark loads BPF programs and makes a network namespace: %w", fs.ErrPermission)
 	}
-	r = Report{Rounds: o.Rounds, Repeat: o.Repeat, Kernel: kernel(), CPU: cpu(), Results: []Result{}}
+	r = Report{Rounds: o.Rounds, Repeat: o.Repeat, Kernel: testlab.Kernel(), CPU: testlab.CPU(), Results: []Result{}}
 	st, err := newStage(o.FlowTable)
 	if err != nil {
 		return r, fmt.Errorf("set up the benchmark: %w", err)

@@ -8,7 +8,14 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
+
+	"github.com/xlb-io/xlb/internal/testlab"
 )
+
+// dirs are the directories of comparisons, one in each of the parents.
+const dirs = testlab.OwnDirs("xlb-compare-")
+
+func ownDirs() []string { return []string{dirs.In(testlab.RunParent), dirs.In(testlab.PinParent)} }
 
 // Options of [Run].
 type Options struct {
@@ -112,7 +119,7 @@ func Run(ctx context.Context, o Options) (report Report, err error) {
 	if err != nil {
 		return report, err
 	}
-	if err := sweep(); err != nil {
+	if err := dirs.Sweep(); err != nil {
 		return report, err
 	}
 	c := &comparison{Options: o}
@@ -153,7 +160,7 @@ func (c *comparison) build(ctx context.Context, chosen []row) error {
 	for _, d := range ownDirs() {
 		// The pin directory's parent is the BPF file system, which only xlb
 		// mounts where nobody has; it makes the directory then.
-		if err := os.Mkdir(d, 0o700); err != nil && d != ownDir(pinParent) {
+		if err := os.Mkdir(d, 0o700); err != nil && d != dirs.In(testlab.PinParent) {
 			return err
 		}
 	}

@@ -274,30 +274,3 @@ func TestThousands(t *testing.T) {
 		}
 	}
 }
-
-func TestSweepDirs(t *testing.T) {
-	parent := t.TempDir()
-	const nobody = 1 << 30 // above every kernel's pid_max
-	mine, dead, alive := filepath.Base(ownDir("")), fmt.Sprintf("%s%d", dirPrefix, nobody), fmt.Sprintf("%s%d", dirPrefix, os.Getppid())
-	for _, name := range []string{mine, dead, alive, dirPrefix + "x", "other"} {
-		if err := os.MkdirAll(filepath.Join(parent, name, "inside"), 0o700); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := sweepDirs(parent); err != nil {
-		t.Fatal(err)
-	}
-	left, err := os.ReadDir(parent)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var names []string
-	for _, e := range left {
-		names = append(names, e.Name())
-	}
-	want := []string{"other", alive, dirPrefix + "x"}
-	slices.Sort(want)
-	if !slices.Equal(names, want) {
-		t.Errorf("left %v, want %v", names, want)
-	}
-}

@@ -3,14 +3,12 @@ package compare
 import (
 	"context"
 	"math"
-	"os"
 	"os/exec"
 	"regexp"
 	"runtime"
 	"slices"
-	"strings"
 
-	"golang.org/x/sys/unix"
+	"github.com/xlb-io/xlb/internal/testlab"
 )
 
 // Report is what came of a comparison.
@@ -75,7 +73,7 @@ func (r Report) Problems() []string {
 
 func (c *comparison) report(ctx context.Context) Report {
 	r := Report{
-		Kernel: kernel(), CPU: cpu(), CPUs: runtime.NumCPU(), Programs: c.versions(ctx),
+		Kernel: testlab.Kernel(), CPU: testlab.CPU(), CPUs: runtime.NumCPU(), Programs: c.versions(ctx),
 		Rounds: c.Rounds, Seconds: c.Seconds,
 	}
 	var others []float64
@@ -145,24 +143,4 @@ func (c *comparison) versions(ctx context.Context) map[string]string {
 		}
 	}
 	return versions
-}
-
-// kernel is the running kernel's release.
-func kernel() string {
-	var u unix.Utsname
-	if err := unix.Uname(&u); err != nil {
-		return "unknown"
-	}
-	return unix.ByteSliceToString(u.Release[:])
-}
-
-// cpu is the processor's name, where the kernel tells it.
-func cpu() string {
-	b, _ := os.ReadFile("/proc/cpuinfo") // no file: no name
-	for line := range strings.Lines(string(b)) {
-		if key, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(key) == "model name" {
-			return strings.TrimSpace(value)
-		}
-	}
-	return "unknown"
 }

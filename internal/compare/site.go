@@ -46,7 +46,7 @@ type site struct {
 func (s *site) path(name string) string { return filepath.Join(s.dir, name) }
 
 // pinDir is where the site's xlb pins.
-func (s *site) pinDir() string { return filepath.Join(ownDir(pinParent), s.name) }
+func (s *site) pinDir() string { return filepath.Join(dirs.In(testlab.PinParent), s.name) }
 
 // bulkVIP is the VIP for bulk to a backend.
 func (s *site) bulkVIP(backend int) netip.Addr {
@@ -80,7 +80,7 @@ func (s *site) frontends() []frontend {
 // build makes the network, starts servers and balancer and verifies that they
 // are what the row says.
 func (s *site) build(ctx context.Context) error {
-	s.dir = filepath.Join(ownDir(runParent), s.name)
+	s.dir = filepath.Join(dirs.In(testlab.RunParent), s.name)
 	err := os.Mkdir(s.dir, 0o700)
 	if err == nil {
 		s.lab, err = testlab.New("compare")

@@ -17,6 +17,9 @@ import (
 	"github.com/xlb-io/xlb/pkg/model"
 )
 
+// dirs are the directories of demos, one for the sockets and one for the pins.
+const dirs = testlab.OwnDirs("xlb-demo-")
+
 // Options of Run.
 type Options struct {
 	// Attach is the hook the daemon is asked to use.
@@ -65,9 +68,9 @@ func Run(ctx context.Context, o Options) (r Result, err error) {
 		o.Screen = blank{}
 	}
 	begin := time.Now()
-	d := &demo{Options: o, dir: ownDir(runParent), pinDir: ownDir(pinParent)}
+	d := &demo{Options: o, dir: dirs.In(testlab.RunParent), pinDir: dirs.In(testlab.PinParent)}
 	d.figures.Problems = []string{}
-	if err := sweep(); err != nil {
+	if err := dirs.Sweep(); err != nil {
 		return r, err
 	}
 	ctx, stop := context.WithCancel(ctx)

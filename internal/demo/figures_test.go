@@ -3,8 +3,6 @@ package demo
 import (
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -62,30 +60,5 @@ func TestTail(t *testing.T) {
 	}
 	if cap(log.text) > 4*tailBytes {
 		t.Errorf("keeps %d bytes", cap(log.text))
-	}
-}
-
-func TestSweepDirs(t *testing.T) {
-	parent := t.TempDir()
-	const nobody = 1 << 30 // above every kernel's pid_max
-	mine, dead, alive := filepath.Base(ownDir("")), fmt.Sprintf("%s%d", dirPrefix, nobody), fmt.Sprintf("%s%d", dirPrefix, os.Getppid())
-	for _, name := range []string{mine, dead, alive, dirPrefix + "x", "other"} {
-		if err := os.MkdirAll(filepath.Join(parent, name, "inside"), 0o700); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := sweepDirs(parent); err != nil {
-		t.Fatal(err)
-	}
-	left, err := os.ReadDir(parent)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var names []string
-	for _, e := range left {
-		names = append(names, e.Name())
-	}
-	if diff := cmp.Diff([]string{"other", alive, dirPrefix + "x"}, names, cmpopts.SortSlices(strings.Compare)); diff != "" {
-		t.Error(diff)
 	}
 }

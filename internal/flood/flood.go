@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/vishvananda/netlink"
+
+	"github.com/xlb-io/xlb/internal/testlab"
 )
 
 // Options of [Run]. The zero value is not valid; see [Defaults].
@@ -72,7 +74,7 @@ type Result struct {
 // Run measures and removes all it made before it returns. The error is
 // context.Canceled if ctx was.
 func Run(ctx context.Context, o Options) (report Report, err error) {
-	report = Report{Rounds: o.Rounds, Seconds: o.Piece.Seconds(), Kernel: kernel(), CPU: cpu(), Results: []Result{}}
+	report = Report{Rounds: o.Rounds, Seconds: o.Piece.Seconds(), Kernel: testlab.Kernel(), CPU: testlab.CPU(), Results: []Result{}}
 	if os.Geteuid() != 0 {
 		return report, fmt.Errorf("the flood loads BPF programs and makes network namespaces: %w", fs.ErrPermission)
 	}

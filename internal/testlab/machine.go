@@ -1,4 +1,4 @@
-package flood
+package testlab
 
 import (
 	"os"
@@ -7,8 +7,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// kernel is the running kernel's release.
-func kernel() string {
+// Kernel is the running kernel's release, "unknown" if it does not tell.
+func Kernel() string {
 	var u unix.Utsname
 	if err := unix.Uname(&u); err != nil {
 		return "unknown"
@@ -16,8 +16,8 @@ func kernel() string {
 	return unix.ByteSliceToString(u.Release[:])
 }
 
-// cpu is the processor's name, where the kernel tells it.
-func cpu() string {
+// CPU is the processor's name, "unknown" where the kernel does not tell it.
+func CPU() string {
 	b, _ := os.ReadFile("/proc/cpuinfo") // no file: no name
 	for line := range strings.Lines(string(b)) {
 		if key, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(key) == "model name" {
