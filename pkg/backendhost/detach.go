@@ -9,6 +9,8 @@ import (
 	"github.com/cilium/ebpf/link"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/xlb-io/xlb/internal/bpfpin"
 )
 
 // hook is an attachment that Apply made. Hook is empty until it is there.
@@ -62,22 +64,7 @@ func (h *hook) attached() (bool, error) {
 		return false, fmt.Errorf("open pinned link %s: %w", path, err)
 	}
 	defer pinned.Close()
-	return h.device() != nil && linkIndex(pinned) == h.Index, nil
-}
-
-// linkIndex is the interface of a link, 0 if it is detached.
-func linkIndex(l link.Link) int {
-	info, err := l.Info()
-	if err != nil {
-		return 0
-	}
-	if x := info.XDP(); x != nil {
-		return int(x.Ifindex)
-	}
-	if x := info.TCX(); x != nil {
-		return int(x.Ifindex)
-	}
-	return 0
+	return h.device() != nil && bpfpin.Interface(pinned) == h.Index, nil
 }
 
 func (h *hook) undo() (string, error) {
@@ -97,7 +84,7 @@ func (h *hook) undo() (string, error) {
 // detach takes the program off, whatever held it.
 func (h *hook) detach() error {
 	path := Dirs{Pins: h.Pins}.link()
-	if err := detachPinned(path); err != nil {
+	if err := bpfpin.Detach(path); err != nil {
 		return err
 	}
 	l := h.device()
@@ -105,25 +92,6 @@ func (h *hook) detach() error {
 		return nil
 	}
 	return removeFilter(l, h.HadQdisc)
-}
-
-// detachPinned ends a link even if another process has it open.
-func detachPinned(path string) error {
-	pinned, err := link.LoadPinnedLink(path, nil)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("open pinned link %s: %w", path, err)
-	}
-	defer pinned.Close()
-	if err := pinned.Detach(); err != nil && !errors.Is(err, unix.ENOLINK) && linkIndex(pinned) != 0 {
-		return fmt.Errorf("detach %s: %w", path, err)
-	}
-	if err := pinned.Unpin(); err != nil {
-		return fmt.Errorf("remove pin %s: %w", path, err)
-	}
-	return nil
 }
 
 // The filter that is ours among those of the clsact qdisc, which holds programs

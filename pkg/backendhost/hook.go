@@ -3,12 +3,13 @@ package backendhost
 import (
 	"errors"
 	"fmt"
-	"os"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/xlb-io/xlb/internal/bpfpin"
 )
 
 // What holds the program, as users see it.
@@ -93,7 +94,7 @@ func (i *hookItem) put(r *record) (string, error) {
 		}
 		*h = *fresh.Hook
 	}
-	if err := i.state.dirs.preparePins(); err != nil {
+	if err := bpfpin.Prepare(i.state.dirs.Pins); err != nil {
 		return "", err
 	}
 	l, err := findInterface(h.Interface)
@@ -208,7 +209,7 @@ func (i *hookItem) attachXDP(l netlink.Link, h *hook, mode link.XDPAttachFlags) 
 	}
 	defer made.Close()
 	h.Fingerprint = p.fingerprint
-	return pinLink(made, i.state.dirs.link())
+	return bpfpin.Pin(made, i.state.dirs.link())
 }
 
 // foreignXDP names the program that is there already.
@@ -268,18 +269,7 @@ func (i *hookItem) attachTCX(l netlink.Link, prog *ebpf.Program) error {
 		return err
 	}
 	defer made.Close()
-	return pinLink(made, i.state.dirs.link())
-}
-
-// pinLink replaces the pin of a link whose interface is gone.
-func pinLink(l link.Link, path string) error {
-	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("remove dead pin: %w", err)
-	}
-	if err := l.Pin(path); err != nil {
-		return fmt.Errorf("pin link: %w", err)
-	}
-	return nil
+	return bpfpin.Pin(made, i.state.dirs.link())
 }
 
 func updatePinned(path string, prog *ebpf.Program) error {

@@ -13,6 +13,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"github.com/xlb-io/xlb/internal/bpfpin"
 	"github.com/xlb-io/xlb/pkg/model"
 )
 
@@ -104,7 +105,7 @@ func (l *Loader) leaveOthers() error {
 			continue
 		}
 		l.options.Log.Info("leaving interface", "interface", iface)
-		if err := detachPinned(filepath.Join(l.pins.links(), n)); err != nil {
+		if err := bpfpin.Detach(filepath.Join(l.pins.links(), n)); err != nil {
 			return err
 		}
 	}
@@ -188,7 +189,7 @@ func (l *Loader) putXDP(iface netlink.Link, prog *ebpf.Program, mode model.Attac
 			return foreignXDP(iface)
 		}
 		// Ours, in the other mode or of another interface of this name.
-		if err := detachPinned(path); err != nil {
+		if err := bpfpin.Detach(path); err != nil {
 			return err
 		}
 		made, err = link.AttachXDP(options)
@@ -200,7 +201,7 @@ func (l *Loader) putXDP(iface netlink.Link, prog *ebpf.Program, mode model.Attac
 		return err
 	}
 	defer made.Close()
-	return pinLink(made, path)
+	return bpfpin.Pin(made, path)
 }
 
 func currentXDPMode(iface netlink.Link) model.AttachMode {
@@ -256,7 +257,7 @@ func updatePinned(path string, iface netlink.Link, prog *ebpf.Program) (bool, er
 		return false, fmt.Errorf("open pinned link %s: %w", path, err)
 	}
 	defer pinned.Close()
-	if linkInterface(pinned) != iface.Attrs().Index {
+	if bpfpin.Interface(pinned) != iface.Attrs().Index {
 		return false, pinned.Unpin()
 	}
 	err = pinned.Update(prog)
@@ -269,47 +270,6 @@ func updatePinned(path string, iface netlink.Link, prog *ebpf.Program) (bool, er
 	return true, nil
 }
 
-// linkInterface returns the index of a link's interface, 0 if it is gone.
-func linkInterface(l link.Link) int {
-	info, err := l.Info()
-	if err != nil {
-		return 0
-	}
-	if x := info.XDP(); x != nil {
-		return int(x.Ifindex)
-	}
-	if x := info.TCX(); x != nil {
-		return int(x.Ifindex)
-	}
-	return 0
-}
-
-func pinLink(l link.Link, path string) error {
-	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("remove dead pin: %w", err)
-	}
-	if err := l.Pin(path); err != nil {
-		return fmt.Errorf("pin link: %w", err)
-	}
-	return nil
-}
-
-// detachPinned ends a pinned link even if another process has it open.
-func detachPinned(path string) error {
-	pinned, err := link.LoadPinnedLink(path, nil)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("open pinned link %s: %w", path, err)
-	}
-	defer pinned.Close()
-	if err := pinned.Detach(); err != nil && !errors.Is(err, unix.ENOLINK) && linkInterface(pinned) != 0 {
-		return fmt.Errorf("detach %s: %w", path, err)
-	}
-	return pinned.Unpin()
-}
-
 func (l *Loader) detachKind(iface netlink.Link, kind string) error {
-	return detachPinned(l.linkPath(iface, kind))
+	return bpfpin.Detach(l.linkPath(iface, kind))
 }

@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"github.com/vishvananda/netlink"
+
+	"github.com/xlb-io/xlb/internal/bpfpin"
 )
 
 // Detach removes a data plane from the kernel: links, clsact filters, maps,
@@ -66,7 +68,7 @@ func detachVersion(dir string) (removed []string, err error) {
 		if !ok {
 			continue
 		}
-		if err := detachPinned(filepath.Join(dir, "links", n)); err != nil {
+		if err := bpfpin.Detach(filepath.Join(dir, "links", n)); err != nil {
 			return removed, err
 		}
 		removed = append(removed, fmt.Sprintf("%s link on %s", kind, iface))

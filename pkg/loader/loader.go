@@ -11,6 +11,7 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/vishvananda/netlink"
 
+	"github.com/xlb-io/xlb/internal/bpfpin"
 	"github.com/xlb-io/xlb/pkg/maps"
 	"github.com/xlb-io/xlb/pkg/model"
 )
@@ -61,7 +62,7 @@ func Open(o Options) (*Loader, error) {
 }
 
 func (l *Loader) open() error {
-	if err := l.pins.prepare(); err != nil {
+	if err := bpfpin.Prepare(l.pins.root); err != nil {
 		return err
 	}
 	var err error

@@ -8,6 +8,8 @@ import (
 	"github.com/cilium/ebpf/link"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/xlb-io/xlb/internal/bpfpin"
 )
 
 // tcHook is a place of TC: the names that tcx and clsact have for it, and its
@@ -58,7 +60,7 @@ func (l *Loader) putTCX(iface netlink.Link, prog *ebpf.Program, at tcHook) error
 		return fmt.Errorf("tcx: %w", err)
 	}
 	defer made.Close()
-	return pinLink(made, path)
+	return bpfpin.Pin(made, path)
 }
 
 // The filter that is ours among those of the clsact qdisc.
