@@ -4,34 +4,18 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"strings"
-	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/xlb-io/xlb/internal/compare"
 	"github.com/xlb-io/xlb/internal/testlab"
 )
 
-func main() {
-	// Debian keeps nginx, haproxy and nft where only root looks.
-	os.Setenv("PATH", os.Getenv("PATH")+":/usr/sbin:/sbin")
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, unix.SIGTERM, unix.SIGHUP, unix.SIGPIPE)
-	defer stop()
-	if err := run(ctx, os.Args[1:]); err != nil {
-		if !errors.Is(err, flag.ErrHelp) {
-			fmt.Fprintln(os.Stderr, "compare:", err)
-		}
-		os.Exit(1)
-	}
-}
+func main() { testlab.Main("compare", run) }
 
 func run(ctx context.Context, args []string) error {
 	o := compare.Defaults()
@@ -68,15 +52,8 @@ func run(ctx context.Context, args []string) error {
 		}
 	})
 	o.Progress = func(line string) { fmt.Fprintln(os.Stderr, line) }
-	before, err := testlab.TakeSnapshot()
-	if err != nil {
-		return err
-	}
 	report, err := compare.Run(ctx, o)
-	if errors.Is(err, context.Canceled) {
-		err = errors.New("interrupted")
-	}
-	if err := errors.Join(err, before.Leaks(5*time.Second)); err != nil {
+	if err != nil {
 		return err
 	}
 	print := compare.Report.Text
@@ -95,8 +72,4 @@ func run(ctx context.Context, args []string) error {
 	return nil
 }
 
-func printJSON(r compare.Report, w io.Writer) error {
-	e := json.NewEncoder(w)
-	e.SetIndent("", "  ")
-	return e.Encode(r)
-}
+func printJSON(r compare.Report, w io.Writer) error { return testlab.PrintJSON(w, r) }

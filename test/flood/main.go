@@ -4,33 +4,17 @@ package main
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"flag"
 	"fmt"
 	"os"
-	"os/signal"
 	"strings"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/xlb-io/xlb/internal/flood"
 	"github.com/xlb-io/xlb/internal/testlab"
 )
 
-func main() {
-	// Debian keeps nft where only root looks.
-	os.Setenv("PATH", os.Getenv("PATH")+":/usr/sbin:/sbin")
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, unix.SIGTERM, unix.SIGHUP, unix.SIGPIPE)
-	defer stop()
-	if err := run(ctx, os.Args[1:]); err != nil {
-		if !errors.Is(err, flag.ErrHelp) {
-			fmt.Fprintln(os.Stderr, "flood:", err)
-		}
-		os.Exit(1)
-	}
-}
+func main() { testlab.Main("flood", run) }
 
 func run(ctx context.Context, args []string) error {
 	o := flood.Defaults()
@@ -66,18 +50,12 @@ func run(ctx context.Context, args []string) error {
 	if _, err := testlab.Sweep(); err != nil {
 		return err
 	}
-	before, err := testlab.TakeSnapshot()
+	report, err := flood.Run(ctx, o)
 	if err != nil {
 		return err
 	}
-	report, err := flood.Run(ctx, o)
-	if err := errors.Join(err, before.Leaks(5*time.Second)); err != nil {
-		return err
+	if *asJSON {
+		return testlab.PrintJSON(os.Stdout, report)
 	}
-	if !*asJSON {
-		return report.Text(os.Stdout)
-	}
-	e := json.NewEncoder(os.Stdout)
-	e.SetIndent("", "  ")
-	return e.Encode(report)
+	return report.Text(os.Stdout)
 }
