@@ -9,7 +9,6 @@ import (
 
 	"github.com/xlb-io/xlb/internal/testlab"
 	"github.com/xlb-io/xlb/pkg/model"
-	"github.com/xlb-io/xlb/pkg/schedule"
 )
 
 // bareKind is what the bare table look-up does with a packet.
@@ -25,21 +24,6 @@ type bare struct {
 	hook       string
 	collection *ebpf.Collection
 	drivers    map[int]*driver // by the number of flows
-}
-
-// bareBackend is struct bare_backend of bare.h.
-type bareBackend struct {
-	Address [4]byte
-	MAC     [6]byte
-	_       [6]byte
-}
-
-// bareVIP is struct vip4_key of lib/types.h.
-type bareVIP struct {
-	Address  [4]byte
-	Port     [2]byte
-	Protocol uint8
-	_        uint8
 }
 
 // bareCount is struct count of lib/types.h.
@@ -91,30 +75,11 @@ func (b *bare) load() error {
 	if b.collection, err = ebpf.NewCollection(spec); err != nil {
 		return err
 	}
-	var entries []schedule.Entry
+	var backends []BareBackend
 	for i := range uint32(backendCount) {
-		address := addTo(firstBackend[0], i)
-		value := bareBackend{Address: address.As4(), MAC: [6]byte(backendMAC(i))}
-		number := i + 1 // 0 is an empty slot
-		if err := b.collection.Maps["backends"].Put(number, value); err != nil {
-			return err
-		}
-		entries = append(entries, schedule.Entry{Key: address.String(), ID: number, Weight: 1})
+		backends = append(backends, BareBackend{addTo(firstBackend[0], i), backendMAC(i)})
 	}
-	table, err := schedule.Maglev(entries, tableSize)
-	if err != nil {
-		return err
-	}
-	keys := make([]uint32, len(table))
-	for i := range keys {
-		keys[i] = uint32(i)
-	}
-	if _, err := b.collection.Maps["slots"].BatchUpdate(keys, []uint32(table), nil); err != nil {
-		return err
-	}
-	key := bareVIP{Address: bareFrontend.Addr().As4(), Protocol: uint8(model.TCP)}
-	binary.BigEndian.PutUint16(key.Port[:], bareFrontend.Port())
-	return b.collection.Maps["vips"].Put(key, uint32(0))
+	return FillBare(b.collection.Maps, bareFrontend, backends)
 }
 
 // packets is how many were sent to a backend.

@@ -3,34 +3,22 @@
 /* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
 /* The bare table look-up at the XDP hook. */
 
-#include "bare.h"
+#include "bare_xdp.h"
 
 SEC("xdp.frags")
 int bare_l2(struct xdp_md *ctx)
 {
-	void *data = (void *)(long)ctx->data;
-	struct bare_backend *b = bare_choose(data, (void *)(long)ctx->data_end);
+	int verdict = bare_to_backend(ctx);
 
-	if (!b)
-		return XDP_PASS;
-	bare_write_macs(data, b);
-	return XDP_TX;
+	return verdict == BARE_SEND ? XDP_TX : verdict;
 }
 
 SEC("xdp.frags")
 int bare_ipip(struct xdp_md *ctx)
 {
-	struct ethhdr *eth = (void *)(long)ctx->data;
-	struct bare_backend *b = bare_choose(eth, (void *)(long)ctx->data_end);
-	__u8 own[ETH_ALEN];
+	int verdict = bare_into_tunnel(ctx);
 
-	if (!b)
-		return XDP_PASS;
-	__builtin_memcpy(own, eth->h_dest, ETH_ALEN);
-	if (bpf_xdp_adjust_head(ctx, -(int)sizeof(struct iphdr)) ||
-	    !bare_write_outer((void *)(long)ctx->data, (void *)(long)ctx->data_end, own, b))
-		return XDP_DROP;
-	return XDP_TX;
+	return verdict == BARE_SEND ? XDP_TX : verdict;
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -3,7 +3,7 @@
 /* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
 /* The source and the sink of a flood, and what is measured beside the balancer. */
 
-#include "../bench/bare.h"
+#include "../bench/bare_xdp.h"
 
 #include "../../bpf/lib/checksum.h"
 
@@ -122,29 +122,17 @@ int forward(struct xdp_md *ctx)
 SEC("xdp")
 int bare_l2(struct xdp_md *ctx)
 {
-	void *data = (void *)(long)ctx->data;
-	struct bare_backend *b = bare_choose(data, (void *)(long)ctx->data_end);
+	int verdict = bare_to_backend(ctx);
 
-	if (!b)
-		return XDP_PASS;
-	bare_write_macs(data, b);
-	return bpf_redirect(egress, 0);
+	return verdict == BARE_SEND ? bpf_redirect(egress, 0) : verdict;
 }
 
 SEC("xdp")
 int bare_ipip(struct xdp_md *ctx)
 {
-	struct ethhdr *eth = (void *)(long)ctx->data;
-	struct bare_backend *b = bare_choose(eth, (void *)(long)ctx->data_end);
-	__u8 own[ETH_ALEN];
+	int verdict = bare_into_tunnel(ctx);
 
-	if (!b)
-		return XDP_PASS;
-	__builtin_memcpy(own, eth->h_dest, ETH_ALEN);
-	if (bpf_xdp_adjust_head(ctx, -(int)sizeof(struct iphdr)) ||
-	    !bare_write_outer((void *)(long)ctx->data, (void *)(long)ctx->data_end, own, b))
-		return XDP_DROP;
-	return bpf_redirect(egress, 0);
+	return verdict == BARE_SEND ? bpf_redirect(egress, 0) : verdict;
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -13,8 +13,8 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"github.com/xlb-io/xlb/internal/bench"
 	"github.com/xlb-io/xlb/internal/testlab"
-	"github.com/xlb-io/xlb/pkg/schedule"
 )
 
 const (
@@ -226,39 +226,11 @@ func (b *bed) close() error {
 	return errors.Join(errs...)
 }
 
-// fillBare writes the maps of bench/bare.h.
+// fillBare writes the maps of the bare table look-up.
 func (b *bed) fillBare() error {
-	var entries []schedule.Entry
+	var backends []bench.BareBackend
 	for i := range uint32(backendCount) {
-		address := addTo(firstBackend, i)
-		value := struct {
-			Address [4]byte
-			MAC     [6]byte
-			_       [6]byte
-		}{Address: address.As4(), MAC: [6]byte(nextMAC(i))}
-		number := i + 1 // 0 is an empty slot
-		if err := b.collection.Maps["backends"].Put(number, value); err != nil {
-			return err
-		}
-		entries = append(entries, schedule.Entry{Key: address.String(), ID: number, Weight: 1})
+		backends = append(backends, bench.BareBackend{Address: addTo(firstBackend, i), MAC: nextMAC(i)})
 	}
-	table, err := schedule.Maglev(entries, tableSize)
-	if err != nil {
-		return err
-	}
-	keys := make([]uint32, len(table))
-	for i := range keys {
-		keys[i] = uint32(i)
-	}
-	if _, err := b.collection.Maps["slots"].BatchUpdate(keys, table, nil); err != nil {
-		return err
-	}
-	key := struct {
-		Address  [4]byte
-		Port     [2]byte
-		Protocol uint8
-		_        uint8
-	}{Address: bareVIP.As4(), Protocol: unix.IPPROTO_TCP}
-	binary.BigEndian.PutUint16(key.Port[:], vipPort)
-	return b.collection.Maps["vips"].Put(key, uint32(0))
+	return bench.FillBare(b.collection.Maps, netip.AddrPortFrom(bareVIP, vipPort), backends)
 }
