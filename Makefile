@@ -29,7 +29,7 @@ demo: build ## a small network in namespaces on this machine, balanced in the ke
 	$(ROOT) build/xlb demo
 
 test: ## everything: format, vet, lint, generated code, unit, packet and end-to-end tests (root)
-	@test/deps go test
+	@test/deps go test compare
 	@$(ROOT) test/run
 
 lint: ## gofmt, go vet, staticcheck

@@ -39,13 +39,18 @@ func dnatWays() []way {
 		{name: "dnat4", vip: at("192.0.2.40:80"), backend: at("10.20.0.11:8080"), service: dnat4},
 		{name: "dnat6", vip: at("[2001:db8::40]:80"), backend: at("[fd10:20::b]:8080"), service: dnat6},
 	} {
-		w.number = w.service*10 + 1
-		w.near, w.clientMAC = clients, mac(10, 2)
-		w.far, w.backendMAC = servers, mac(20, 11)
-		w.client = either(w.vip, "10.10.0.2:40000", "[fd10:10::2]:40000")
-		out = append(out, w)
+		out = append(out, w.throughAndOnOneArm()[0])
 	}
 	return out
+}
+
+// twins are ways of one client, from one port, to one backend through two
+// frontends.
+func twins() (first, second way) {
+	first = dnatWays()[0]
+	second = first
+	second.vip, second.service, second.number = at("192.0.2.41:80"), twin4, twin4*10+1
+	return first, second
 }
 
 // Every form of packet there and back: the client's address and port stay, the
@@ -77,9 +82,7 @@ func TestDNAT(t *testing.T) {
 func TestDNATPortTaken(t *testing.T) {
 	p := newPlane(t, settings(), sizes(), gateway())
 	p.bothHooks(t, func(t *testing.T) {
-		first := dnatWays()[0]
-		second := first
-		second.vip, second.service, second.number = at("192.0.2.41:80"), twin4, twin4*10+1
+		first, second := twins()
 		for _, m := range []mold{segment(testlab.SYN), datagram()} {
 			p.forget(t) // a cell may be two ports'
 			a, b := p.expectRequest(t, first, m, "flow_created"), p.expectRequest(t, second, m, "flow_created")
@@ -136,9 +139,7 @@ func TestDNATFeatureOff(t *testing.T) {
 func TestDNATPortAgain(t *testing.T) {
 	p := newPlane(t, settings(), sizes(), gateway())
 	p.bothHooks(t, func(t *testing.T) {
-		first := dnatWays()[0]
-		second := first
-		second.vip, second.service, second.number = at("192.0.2.41:80"), twin4, twin4*10+1
+		first, second := twins()
 		p.expectRequest(t, first, datagram(), "flow_created")
 		p.age(t, timeouts.UDP+4e9)
 		if nat := p.expectRequest(t, second, datagram(), "flow_created"); nat != first.client {

@@ -45,16 +45,7 @@ func tunnelWays() []way {
 		{name: "6 in 6", vip: at("[2001:db8::31]:80"), backend: at("[fd10:20::b]:80")},
 	} {
 		w.service = uint32(i + 1)
-		w.number = w.service*10 + 1
-		w.far, w.backendMAC = servers, mac(20, 11)
-		through, arm := w, w
-		through.name += " through"
-		through.near, through.clientMAC = clients, mac(10, 2)
-		through.client = either(w.vip, "10.10.0.2:40000", "[fd10:10::2]:40000")
-		arm.name += " on one arm"
-		arm.near, arm.clientMAC = servers, mac(20, 2)
-		arm.client = either(w.vip, "10.20.0.2:40000", "[fd10:20::2]:40000")
-		out = append(out, through, arm)
+		out = append(out, w.throughAndOnOneArm()...)
 	}
 	return out
 }

@@ -27,18 +27,24 @@ func ways() []way {
 		{name: "dsr4", vip: at("192.0.2.20:80"), backend: at("10.20.0.11:80"), service: dsr4},
 		{name: "dsr6", vip: at("[2001:db8::20]:80"), backend: at("[fd10:20::b]:80"), service: dsr6},
 	} {
-		w.number = w.service*10 + 1
-		w.far, w.backendMAC = servers, mac(20, 11)
-		through, arm := w, w
-		through.name += " through"
-		through.near, through.clientMAC = clients, mac(10, 2)
-		through.client = either(w.vip, "10.10.0.2:40000", "[fd10:10::2]:40000")
-		arm.name += " on one arm"
-		arm.near, arm.clientMAC = servers, mac(20, 2)
-		arm.client = either(w.vip, "10.20.0.2:40000", "[fd10:20::2]:40000")
-		out = append(out, through, arm)
+		out = append(out, w.throughAndOnOneArm()...)
 	}
 	return out
+}
+
+// throughAndOnOneArm completes a way with the standard world's client and first
+// backend: on other segments, and on the same.
+func (w way) throughAndOnOneArm() []way {
+	w.number = w.service*10 + 1
+	w.far, w.backendMAC = servers, mac(20, 11)
+	through, arm := w, w
+	through.name += " through"
+	through.near, through.clientMAC = clients, mac(10, 2)
+	through.client = either(w.vip, "10.10.0.2:40000", "[fd10:10::2]:40000")
+	arm.name += " on one arm"
+	arm.near, arm.clientMAC = servers, mac(20, 2)
+	arm.client = either(w.vip, "10.20.0.2:40000", "[fd10:20::2]:40000")
+	return []way{through, arm}
 }
 
 // wayTo is the way through the balancer to a service of the standard world.

@@ -82,8 +82,8 @@ __noinline __u32 flow_find_beyond(void)
 			if (!f->tuple && !meta_writing(READ_ONCE(f->meta)))
 				return 0;
 			if (f->tuple == n->tuple && f->client.half[0] == n->client.half[0] &&
-				 f->client.half[1] == n->client.half[1] &&
-				 f->vip.half[0] == n->vip.half[0] && f->vip.half[1] == n->vip.half[1])
+			    f->client.half[1] == n->client.half[1] &&
+			    f->vip.half[0] == n->vip.half[0] && f->vip.half[1] == n->vip.half[1])
 				return index * FLOW_WAYS + way + 1;
 		}
 	}
@@ -164,8 +164,9 @@ static __always_inline __u32 flow_victim(__u64 hash, __u32 now, bool *live)
 
 /* The address that the i-th try takes a port of; *index is what the record calls
  * it. nat has several; dnat keeps the client's. */
-static __always_inline const struct addr *port_source(struct new_flow *n, const struct service *service,
-						       __u32 i, __u32 *index)
+static __always_inline const struct addr *port_source(struct new_flow *n,
+						      const struct service *service, __u32 i,
+						      __u32 *index)
 {
 	struct source *source;
 
@@ -180,6 +181,12 @@ static __always_inline const struct addr *port_source(struct new_flow *n, const 
 	*index = service->first_source + i;
 	source = bpf_map_lookup_elem(&sources, index);
 	return source ? &source->address : NULL;
+}
+
+/* The port that a flow would like best: dnat keeps the client's if it can. */
+static __always_inline __u32 port_wish(const struct new_flow *n, __u32 index)
+{
+	return index == SOURCE_CLIENT ? bpf_ntohs(n->tuple) : 0;
 }
 
 /* Hash of the first try; and the load of its cell, which is not in the cache:
@@ -198,8 +205,7 @@ static __always_inline void port_foresee(struct new_flow *n)
 	if (!source)
 		return;
 	n->base = port_base(&backend->address, backend->port, source, n->tuple >> 32, n->ipv6);
-	cell = port_cell(port_place(n->base, port_first(mix(n->hash), index == SOURCE_CLIENT ?
-							bpf_ntohs(n->tuple) : 0)));
+	cell = port_cell(port_place(n->base, port_first(mix(n->hash), port_wish(n, index))));
 	if (cell)
 		READ_ONCE(*cell);
 }
@@ -280,8 +286,7 @@ static __always_inline bool port_find(struct new_flow *n, const struct service *
 			return false;
 		taken = port_take(i ? port_base(&backend->address, backend->port, source,
 						n->tuple >> 32, n->ipv6) : n->base,
-				  mix(n->hash),
-				  index == SOURCE_CLIENT ? bpf_ntohs(n->tuple) : 0, n->owner, n->now);
+				  mix(n->hash), port_wish(n, index), n->owner, n->now);
 		if (taken) {
 			n->source = index;
 			n->nat_port = bpf_htons(taken & 0xffff);

@@ -130,8 +130,8 @@ static long port_try(__u32 i, void *unused)
 }
 
 /* Takes a port for owner (a flow's number plus one), the one wished for if it
- * can be had. Returns cell << 16 | port,
- * the port in host order, or 0 if there is none. */
+ * can be had. Returns cell << 16 | port, the port in host order, or 0 if there is
+ * none. */
 static __always_inline __u64 port_take(__u32 base, __u32 start, __u32 wish, __u32 owner,
 					__u32 now)
 {

@@ -188,9 +188,9 @@ static __always_inline enum fate request(const struct packet *p, __u32 service, 
 
 /*
  * Records the flow in new_flow, and completes the target by what was chosen for
- * it. nat, dnat and a new connection can not go on without. Called by the entry and not by
- * those who decided so, because the stack has 512 bytes for a call and its
- * callers; and not static, so that the verifier looks at it once.
+ * it. nat, dnat and a new connection can not go on without. Called by the entry
+ * and not by those who decided so, because the stack has 512 bytes for a call and
+ * its callers; and not static, so that the verifier looks at it once.
  */
 __noinline int flow_record(struct target *t, struct verdict *v)
 {

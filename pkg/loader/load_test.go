@@ -3,6 +3,7 @@ package loader
 import (
 	"testing"
 
+	"github.com/cilium/ebpf"
 	"github.com/vishvananda/netlink"
 
 	"github.com/xlb-io/xlb/pkg/maps"
@@ -18,7 +19,8 @@ func testSettings() model.Settings {
 	}
 }
 
-// The verifier accepts every program.
+// The verifier accepts every program, and is far from its limit of a million
+// instructions, so that the daemon starts at once.
 func TestLoadPrograms(t *testing.T) {
 	set, err := maps.New(maps.SizesOf(testSettings()))
 	if err != nil {
@@ -34,5 +36,18 @@ func TestLoadPrograms(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%+v", err)
 	}
-	probe.Close()
+	defer probe.Close()
+	for name, p := range map[string]*ebpf.Program{
+		"XDP": p.XDP, "generic XDP": p.Generic, "TC": p.TC, "companion": p.Companion, "probe": probe,
+	} {
+		info, err := p.Info()
+		if err != nil {
+			t.Fatal(err)
+		}
+		n, ok := info.VerifiedInstructions()
+		if !ok || n > 100_000 {
+			t.Errorf("%s: %d instructions verified (told: %t), want at most 100,000", name, n, ok)
+		}
+		t.Logf("%s: %d instructions verified", name, n)
+	}
 }
