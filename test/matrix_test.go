@@ -70,25 +70,35 @@ func TestMatrix(t *testing.T) {
 // be answered, and counts the answers by backend.
 func (n *network) sendAll(s service, count int) map[string]int {
 	n.t.Helper()
-	client := must(n.Client.HTTPClient(false, 10*time.Second))(n.t)
 	to := s.frontend(n)
 	var mu sync.Mutex
 	answers := map[string]int{}
 	// Kept open: a port that is used again would be the flow it was before.
-	var open []*testlab.UDPFlow
+	var open []func()
 	defer func() {
-		for _, f := range open {
-			f.Close()
+		for _, end := range open {
+			end()
 		}
 	}()
+	keep := func(end func()) {
+		mu.Lock()
+		defer mu.Unlock()
+		open = append(open, end)
+	}
+	get := func() (string, error) {
+		client, err := n.Client.HTTPClient(true, 10*time.Second)
+		if err != nil {
+			return "", err
+		}
+		keep(client.CloseIdleConnections)
+		return testlab.Get(context.Background(), client, "http://"+to.String()+"/")
+	}
 	ask := func() (name string, err error) {
 		f, err := n.Client.UDPFlow(context.Background(), to)
 		if err != nil {
 			return "", err
 		}
-		mu.Lock()
-		open = append(open, f)
-		mu.Unlock()
+		keep(func() { f.Close() })
 		name, _, err = f.Ask(context.Background(), []byte("ask"), 3, 2*time.Second)
 		return name, err
 	}
@@ -101,7 +111,7 @@ func (n *network) sendAll(s service, count int) map[string]int {
 			if s.protocol == "udp" {
 				name, err = ask()
 			} else {
-				name, err = testlab.Get(context.Background(), client, "http://"+to.String()+"/")
+				name, err = get()
 			}
 			mu.Lock()
 			defer mu.Unlock()

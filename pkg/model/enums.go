@@ -110,6 +110,41 @@ const (
 	ViaVIP
 )
 
+// OnError is what becomes of a new flow whose policy fails: traps, runs out of
+// fuel, answers what is no verdict, or is ejected.
+type OnError uint8
+
+// The modes of failure.
+const (
+	// ErrorContinue fails open: as if the policy had said continue.
+	ErrorContinue OnError = iota + 1
+	// ErrorDrop fails closed.
+	ErrorDrop
+)
+
+// OnOverload is what becomes of a new flow that nobody has time to ask the
+// service's policies about, or that comes while no daemon runs.
+type OnOverload uint8
+
+// The modes of overload.
+const (
+	// OverloadContinue goes on as if there were no policies.
+	OverloadContinue OnOverload = iota + 1
+	// OverloadDrop drops the packet; its sender may try again.
+	OverloadDrop
+)
+
+// PolicyMode is whether a policy's verdicts count.
+type PolicyMode uint8
+
+// The policy modes.
+const (
+	// PolicyEnforce does what the policy says.
+	PolicyEnforce PolicyMode = iota + 1
+	// PolicyShadow counts and reports what it would have done.
+	PolicyShadow
+)
+
 // Health is what is known of a backend's liveness.
 type Health uint8
 
@@ -132,6 +167,9 @@ var (
 	attachNames   = map[AttachMode]string{AttachAuto: "auto", AttachNative: "native", AttachGeneric: "generic", AttachTC: "tc"}
 	nextHopNames  = map[NextHop]string{NextHopFIB: "fib", NextHopGatewayMAC: "gateway-mac"}
 	viaNames      = map[ProbeVia]string{ViaDirect: "direct", ViaVIP: "vip"}
+	errorNames    = map[OnError]string{ErrorContinue: "continue", ErrorDrop: "drop"}
+	overloadNames = map[OnOverload]string{OverloadContinue: "continue", OverloadDrop: "drop"}
+	policyNames   = map[PolicyMode]string{PolicyEnforce: "enforce", PolicyShadow: "shadow"}
 	healthNames   = map[Health]string{HealthUnknown: "unknown", HealthUp: "up", HealthDown: "down"}
 )
 
@@ -142,6 +180,9 @@ func (f FailMode) String() string   { return nameOf(failNames, f) }
 func (a AttachMode) String() string { return nameOf(attachNames, a) }
 func (n NextHop) String() string    { return nameOf(nextHopNames, n) }
 func (v ProbeVia) String() string   { return nameOf(viaNames, v) }
+func (o OnError) String() string    { return nameOf(errorNames, o) }
+func (o OnOverload) String() string { return nameOf(overloadNames, o) }
+func (p PolicyMode) String() string { return nameOf(policyNames, p) }
 func (h Health) String() string     { return nameOf(healthNames, h) }
 
 // MarshalText implements [encoding.TextMarshaler].
@@ -166,6 +207,15 @@ func (n NextHop) MarshalText() ([]byte, error) { return []byte(n.String()), nil 
 func (v ProbeVia) MarshalText() ([]byte, error) { return []byte(v.String()), nil }
 
 // MarshalText implements [encoding.TextMarshaler].
+func (o OnError) MarshalText() ([]byte, error) { return []byte(o.String()), nil }
+
+// MarshalText implements [encoding.TextMarshaler].
+func (o OnOverload) MarshalText() ([]byte, error) { return []byte(o.String()), nil }
+
+// MarshalText implements [encoding.TextMarshaler].
+func (p PolicyMode) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
+
+// MarshalText implements [encoding.TextMarshaler].
 func (h Health) MarshalText() ([]byte, error) { return []byte(h.String()), nil }
 
 // UnmarshalText implements [encoding.TextUnmarshaler].
@@ -188,6 +238,17 @@ func (n *NextHop) UnmarshalText(b []byte) error { return parse(n, nextHopNames, 
 
 // UnmarshalText implements [encoding.TextUnmarshaler].
 func (v *ProbeVia) UnmarshalText(b []byte) error { return parse(v, viaNames, "way of probes", b) }
+
+// UnmarshalText implements [encoding.TextUnmarshaler].
+func (o *OnError) UnmarshalText(b []byte) error { return parse(o, errorNames, "mode of failure", b) }
+
+// UnmarshalText implements [encoding.TextUnmarshaler].
+func (o *OnOverload) UnmarshalText(b []byte) error {
+	return parse(o, overloadNames, "mode of overload", b)
+}
+
+// UnmarshalText implements [encoding.TextUnmarshaler].
+func (p *PolicyMode) UnmarshalText(b []byte) error { return parse(p, policyNames, "policy mode", b) }
 
 // UnmarshalText implements [encoding.TextUnmarshaler].
 func (h *Health) UnmarshalText(b []byte) error { return parse(h, healthNames, "health", b) }

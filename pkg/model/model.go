@@ -10,6 +10,8 @@ import (
 // services.
 type Config struct {
 	Settings Settings
+	// Policies are sorted by name.
+	Policies []Policy
 	Services []Service
 }
 
@@ -49,6 +51,10 @@ type Settings struct {
 	MaxFrontends int
 	MaxBackends  int
 	MaxSources   int
+	// PolicyRate and PolicyRatePerSource are how many new flows a second of each
+	// service with policies are decided by them, of all clients and of one: an
+	// IPv4 address or an IPv6 /64. Beyond that OnOverload holds.
+	PolicyRate, PolicyRatePerSource int
 }
 
 // PortRange is an inclusive range of ports, 1 to 65535.
@@ -74,6 +80,10 @@ type Service struct {
 	Backends []Backend
 	Probe    Probe
 	Timeouts Timeouts
+	// Policies are asked in order about each new flow, until one says more than
+	// continue, and about weights.
+	Policies   []PolicyUse
+	OnOverload OnOverload
 }
 
 // Frontend is a VIP, a protocol and a port.
@@ -96,6 +106,11 @@ type Backend struct {
 	Weight uint16
 	// Zone is a free label shown to the operator, for example a rack.
 	Zone string
+	// Tags are free labels, by which subsets are chosen.
+	Tags Tags
+	// Priority is its tier, 0 to 255: only the lowest with a usable backend
+	// takes new flows.
+	Priority uint8
 	// Drain: no new flows, old ones stay.
 	Drain bool
 }
@@ -123,6 +138,8 @@ const (
 	ProbeTCP   ProbeType = "tcp"
 	ProbeHTTP  ProbeType = "http"
 	ProbeHTTPS ProbeType = "https"
+	// ProbePolicy asks a Wasm policy that speaks the backend's protocol.
+	ProbePolicy ProbeType = "policy"
 )
 
 // Probe is a health check of each backend of a service.
@@ -140,6 +157,8 @@ type Probe struct {
 	Rise, Fall int
 	// HTTP holds for the types http and https.
 	HTTP HTTPProbe
+	// Policy is the name of the policy of type policy.
+	Policy string
 }
 
 // HTTPProbe is the request of an HTTP probe and what is expected of the answer.
@@ -177,6 +196,9 @@ type BackendHealth struct {
 	State Health
 	// Reason is the text of the last failure; it stays until the next success.
 	Reason string
+	// Role is what a probe says the backend is, for example "primary"; empty if
+	// it says nothing.
+	Role string
 	// Since is when State was entered.
 	Since time.Time
 }
