@@ -113,6 +113,8 @@ const (
 	StateUnknown = "unknown"
 	// StateDraining keeps its flows and gets no new ones.
 	StateDraining = "draining"
+	// StateEjected keeps its flows and gets no new ones: a policy said so.
+	StateEjected = "ejected"
 	// StateRetired is no longer configured; it stays until its last flow ends.
 	StateRetired = "retired"
 )
@@ -136,6 +138,12 @@ type Backend struct {
 	Slots int `json:"slots"`
 	// ID is its number in the maps.
 	ID uint32 `json:"id"`
+	// Tags are its labels.
+	Tags []string `json:"tags,omitempty"`
+	// Tier is its priority; the lowest with a usable backend serves.
+	Tier int `json:"tier"`
+	// Role is what its probe says it is, for example "primary".
+	Role string `json:"role,omitempty"`
 	// Since is when the probe's state was entered; nil without a result.
 	Since *time.Time `json:"since,omitempty"`
 	Zone  string     `json:"zone,omitempty"`

@@ -62,6 +62,12 @@ var fileKind = needed(object("file", "The file is a mapping of these keys.",
 		doc: "Room for backends of all services; one address and port that serves several services counts for each.", def: settings.MaxBackends, example: "65536", atStart: true}),
 	of("max_sources", integer(1, 1024), func(f *rawFile) *opt[int] { return &f.maxSources }, about{
 		doc: "Room for `sources`.", def: settings.MaxSources, example: "8", atStart: true}),
+	of("policy_rate", integer(1, 900_000), func(f *rawFile) *opt[int] { return &f.policyRate }, about{
+		doc: "New flows a second, of each service with policies, that these are asked about; `on_overload` says what becomes of the rest. Counted in windows of 67 ms.", def: settings.PolicyRate, example: "50000"}),
+	of("policy_rate_per_source", integer(1, 900_000), func(f *rawFile) *opt[int] { return &f.policySource }, about{
+		doc: "The same of one client, an IPv4 address or an IPv6 /64, so that a flood takes nobody else's turn.", def: settings.PolicyRatePerSource, example: "200"}),
+	of("policies", mapOf(policyNameKind, policyFileKind), func(f *rawFile) *opt[[]named[rawPolicy]] { return &f.policies }, about{
+		doc: "The policies that services can name.", example: "{canary: {path: policies/canary, config: {percent: 5}, subsets: {canary: {tag: canary}}}}"}),
 	of("defaults", object("defaults", "What services inherit. A service's own key wins, key by key, also inside `probe` and `timeouts`.", commonFields(func(d *rawCommon) *rawCommon { return d })...),
 		func(f *rawFile) *opt[rawCommon] { return &f.defaults }, about{doc: "What services inherit.", example: "{fail: closed}"}),
 	of("services", mapOf(nameKind, serviceKind), func(f *rawFile) *opt[[]named[rawService]] { return &f.services }, about{
@@ -96,6 +102,11 @@ func commonFields[T any](inner func(*T) *rawCommon) []field[T] {
 		of("fail", enum(model.FailOpen, model.FailClosed), func(c *rawCommon) *opt[model.FailMode] { return &c.fail }, about{
 			doc: "When no backend is usable: `open` uses them all, for a broken probe must not take a working service down; `closed` drops.",
 			def: model.FailOpen, example: "closed"}),
+		of("policies", listOf(policyUseKind), func(c *rawCommon) *opt[[]opt[rawPolicyUse]] { return &c.policies }, about{
+			doc: "Policies in the order in which they are asked about a new flow, until one says something else than continue; those that weigh are asked about the backends' weights in the same order. Each flow is then recorded, as with `track: always`.", example: "[cidr-filter, {policy: canary, mode: shadow}]"}),
+		of("on_overload", enum(model.OverloadContinue, model.OverloadDrop), func(c *rawCommon) *opt[model.OnOverload] { return &c.onOverload }, about{
+			doc: "What becomes of a new flow that nobody has time to ask the policies about, or while the daemon is away: `continue` goes on without them, `drop` drops the packet.",
+			def: model.OverloadContinue, example: "drop"}),
 		of("probe", probeKind, func(c *rawCommon) *opt[rawProbe] { return &c.probe }, about{
 			doc: "The health check of each backend: a type alone, or a mapping.", defDoc: "`tcp`; for UDP services `none`", example: "{type: http, path: /health}"}),
 		of("timeouts", timeoutsKind, func(c *rawCommon) *opt[rawTimeouts] { return &c.timeouts }, about{
@@ -112,18 +123,22 @@ var backendKind = shorthand(backendAddressKind,
 		of("weight", integer[uint16](0, 65535), func(b *rawBackend) *opt[uint16] { return &b.weight }, about{
 			doc: "Relative share of new flows; with 0 it takes none.", def: 1, example: "3"}),
 		of("zone", zoneKind.kind, func(b *rawBackend) *opt[string] { return &b.zone }, about{
-			doc: "A free label shown to the operator, for example a rack.", example: "rack-2"}),
+			doc: "A label, for example a rack. Policies see it, and subsets can name it.", example: "rack-2"}),
+		of("tags", listOf(tagKind.kind), func(b *rawBackend) *opt[[]opt[string]] { return &b.tags }, about{
+			doc: "Labels. Policies see them, and subsets can name one.", example: "[canary, ssd]"}),
+		of("priority", integer[uint16](0, 255), func(b *rawBackend) *opt[uint16] { return &b.priority }, about{
+			doc: "Its tier: the lowest that has a usable backend takes all new flows, the next one serves when a whole tier is down.", def: 0, example: "1"}),
 		of("drain", boolean, func(b *rawBackend) *opt[bool] { return &b.drain }, about{
 			doc: "No new flows; the old ones stay.", def: false, example: "true"}),
 	),
 	func(a opt[netip.AddrPort]) rawBackend { return rawBackend{address: a} })
 
-var probeTypeKind = enum(model.ProbeNone, model.ProbeTCP, model.ProbeHTTP, model.ProbeHTTPS)
+var probeTypeKind = enum(model.ProbeNone, model.ProbeTCP, model.ProbeHTTP, model.ProbeHTTPS, model.ProbePolicy)
 
 var probeKind = shorthand(probeTypeKind,
 	object("probe", "The long form of a probe. A UDP service is probed only if its own probe names a type, or if its probe has a port.",
 		of("type", probeTypeKind, func(p *rawProbe) *opt[model.ProbeType] { return &p.kind }, about{
-			doc: "`tcp` connects; `http` and `https` send a request and look at the answer; `none` takes every backend as up.", defDoc: "`tcp`; for UDP services `none`", example: "http"}),
+			doc: "`tcp` connects; `http` and `https` send a request and look at the answer; `policy` lets a policy speak over a connection; `none` takes every backend as up.", defDoc: "`tcp`; for UDP services `none`", example: "http"}),
 		of("via", enum(model.ViaDirect, model.ViaVIP), func(p *rawProbe) *opt[model.ProbeVia] { return &p.via }, about{
 			doc: "`direct` probes the backend's own address.\n" +
 				"`vip` probes the first frontend's VIP on the backend, by the way of the traffic: with `l2dsr` the MAC address alone names the backend, with `ipip` and `gue` the outer header does. So a backend without the VIP, or that does not take the headers off, is down. Not with `nat` and `dnat`, where the backend has no VIP. xlb then has a TC program on `lo` and a routing rule; see docs/BACKENDS.md.",
@@ -150,6 +165,8 @@ var probeKind = shorthand(probeTypeKind,
 			doc: "HTTP only: a text that the first 64 KiB of the answer must hold.", defDoc: "any answer", example: "ok"}),
 		of("verify", boolean, func(p *rawProbe) *opt[bool] { return &p.verify }, about{
 			doc: "`https` only: check the certificate's chain and name. Off by default: a probe asks whether the server serves, not who it is.", def: false, example: "true"}),
+		of("policy", policyNameKind.kind, func(p *rawProbe) *opt[string] { return &p.policy }, about{
+			doc: "`policy` only, and required there: one of `policies:`, with a probe hook.", example: "line-probe"}),
 	),
 	func(t opt[model.ProbeType]) rawProbe { return rawProbe{kind: t} })
 

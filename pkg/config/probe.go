@@ -59,7 +59,11 @@ func (w *world) serviceProbe(at place, s *model.Service, own, inherited *opt[raw
 		Rise:     p.rise.or(d.rise).orValue(probe.Rise),
 		Fall:     p.fall.or(d.fall).orValue(probe.Fall),
 	}
-	if kind == model.ProbeTCP {
+	switch kind {
+	case model.ProbeTCP:
+		return result
+	case model.ProbePolicy:
+		result.Policy = w.probePolicy(at, p.policy.or(d.policy), own)
 		return result
 	}
 	result.HTTP = model.HTTPProbe{
@@ -75,6 +79,20 @@ func (w *world) serviceProbe(at place, s *model.Service, own, inherited *opt[raw
 		}
 	}
 	return result
+}
+
+// probePolicy is the policy of a probe of that type.
+func (w *world) probePolicy(at place, name opt[string], own *opt[rawProbe]) string {
+	switch {
+	case name.ok:
+		w.checkPolicyName(name.at, name.v)
+	case !name.given:
+		if own.given {
+			at = own.at
+		}
+		w.fail(at, "probe: type policy needs policy", "the name of one of policies:, for example policy: line-probe")
+	}
+	return name.v
 }
 
 // checkProbeVia refuses the way via the VIP where the backends do not hold it.
@@ -124,17 +142,25 @@ func (r *reader) checkProbeKeys(p *rawProbe, kind model.ProbeType) {
 	case model.ProbeNone:
 		r.refuseKeys(p.keys(), kind)
 	case model.ProbeTCP:
+		r.refuseKeys(append(p.httpKeys(), p.policyKeys()...), kind)
+	case model.ProbePolicy:
 		r.refuseKeys(p.httpKeys(), kind)
 	case model.ProbeHTTP:
 		if p.verify.given {
 			r.fail(p.verify.key, "probe: verify has no effect with type http", "use type: https or remove verify")
 		}
+		r.refuseKeys(p.policyKeys(), kind)
+	case model.ProbeHTTPS:
+		r.refuseKeys(p.policyKeys(), kind)
 	}
 }
 
 func (r *reader) refuseKeys(keys []keyAt, kind model.ProbeType) {
 	for _, k := range keys {
 		hint := "use type: http or remove " + k.name
+		if k.name == "policy" {
+			hint = "use type: policy or remove policy"
+		}
 		if kind == model.ProbeNone {
 			hint = "give another type or remove " + k.name
 		}
@@ -152,8 +178,10 @@ type keyAt struct {
 func (p *rawProbe) keys() []keyAt {
 	return append(given(
 		mark("via", p.via), mark("port", p.port), mark("interval", p.interval), mark("timeout", p.timeout), mark("rise", p.rise), mark("fall", p.fall),
-	), p.httpKeys()...)
+	), append(p.httpKeys(), p.policyKeys()...)...)
 }
+
+func (p *rawProbe) policyKeys() []keyAt { return given(mark("policy", p.policy)) }
 
 func (p *rawProbe) httpKeys() []keyAt {
 	return given(

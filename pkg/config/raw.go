@@ -25,6 +25,9 @@ type (
 		maxFrontends  opt[int]
 		maxBackends   opt[int]
 		maxSources    opt[int]
+		policyRate    opt[int]
+		policySource  opt[int]
+		policies      opt[[]named[rawPolicy]]
 		defaults      opt[rawCommon]
 		services      opt[[]named[rawService]]
 	}
@@ -35,18 +38,22 @@ type (
 	}
 	// rawCommon is what a service can inherit.
 	rawCommon struct {
-		forward  opt[model.Forward]
-		track    opt[model.Track]
-		fail     opt[model.FailMode]
-		probe    opt[rawProbe]
-		timeouts opt[rawTimeouts]
+		forward    opt[model.Forward]
+		track      opt[model.Track]
+		fail       opt[model.FailMode]
+		policies   opt[[]opt[rawPolicyUse]]
+		onOverload opt[model.OnOverload]
+		probe      opt[rawProbe]
+		timeouts   opt[rawTimeouts]
 	}
 	rawBackend struct {
-		address opt[netip.AddrPort]
-		port    opt[uint16]
-		weight  opt[uint16]
-		zone    opt[string]
-		drain   opt[bool]
+		address  opt[netip.AddrPort]
+		port     opt[uint16]
+		weight   opt[uint16]
+		zone     opt[string]
+		tags     opt[[]opt[string]]
+		priority opt[uint16]
+		drain    opt[bool]
 	}
 	rawProbe struct {
 		kind               opt[model.ProbeType]
@@ -57,6 +64,7 @@ type (
 		method, path, host opt[string]
 		status             opt[[]opt[model.StatusRange]]
 		body               opt[string]
+		policy             opt[string]
 		verify             opt[bool]
 	}
 	rawTimeouts struct {
@@ -77,6 +85,7 @@ var (
 		MaxFrontends:  4096,
 		MaxBackends:   16384,
 		MaxSources:    64,
+		PolicyRate:    20000, PolicyRatePerSource: 1000,
 	}
 	timeouts = model.Timeouts{
 		TCPSyn:         30 * time.Second,

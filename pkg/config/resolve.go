@@ -16,12 +16,15 @@ func Default() model.Config { return model.Config{Settings: settings} }
 // file can show.
 func (r *reader) resolve(f *rawFile) *model.Config {
 	cfg := &model.Config{Settings: r.settings(f)}
+	var policyNames []string
+	cfg.Policies, policyNames = r.policies(f)
 	r.checkDefaults(&f.defaults.v)
 	w := &world{
 		reader: r, settings: &cfg.Settings, defaults: &f.defaults.v,
 		sources:       len(f.sources.v) > 0 && !slices.ContainsFunc(f.sources.v, func(o opt[netip.Addr]) bool { return !o.ok }),
 		tunnelSources: len(f.tunnelSources.v) > 0 && !slices.ContainsFunc(f.tunnelSources.v, func(o opt[netip.Prefix]) bool { return !o.ok }),
 		frontends:     map[model.Frontend]place{},
+		policyNames:   policyNames,
 	}
 	for i := range f.services.v {
 		s := &f.services.v[i]
@@ -38,17 +41,19 @@ func (r *reader) resolve(f *rawFile) *model.Config {
 
 func (r *reader) settings(f *rawFile) model.Settings {
 	s := model.Settings{
-		Attach:        f.attach.orValue(settings.Attach),
-		NextHop:       f.nextHop.orValue(settings.NextHop),
-		GatewayMAC:    f.gatewayMAC.v,
-		GUEPort:       f.guePort.orValue(settings.GUEPort),
-		NATPorts:      f.natPorts.orValue(settings.NATPorts),
-		FlowTableSize: powerOfTwo(f.flowTableSize.orValue(settings.FlowTableSize)),
-		TableSize:     f.tableSize.orValue(settings.TableSize),
-		MaxServices:   f.maxServices.orValue(settings.MaxServices),
-		MaxFrontends:  f.maxFrontends.orValue(settings.MaxFrontends),
-		MaxBackends:   f.maxBackends.orValue(settings.MaxBackends),
-		MaxSources:    f.maxSources.orValue(settings.MaxSources),
+		Attach:              f.attach.orValue(settings.Attach),
+		NextHop:             f.nextHop.orValue(settings.NextHop),
+		GatewayMAC:          f.gatewayMAC.v,
+		GUEPort:             f.guePort.orValue(settings.GUEPort),
+		NATPorts:            f.natPorts.orValue(settings.NATPorts),
+		FlowTableSize:       powerOfTwo(f.flowTableSize.orValue(settings.FlowTableSize)),
+		TableSize:           f.tableSize.orValue(settings.TableSize),
+		MaxServices:         f.maxServices.orValue(settings.MaxServices),
+		MaxFrontends:        f.maxFrontends.orValue(settings.MaxFrontends),
+		MaxBackends:         f.maxBackends.orValue(settings.MaxBackends),
+		MaxSources:          f.maxSources.orValue(settings.MaxSources),
+		PolicyRate:          f.policyRate.orValue(settings.PolicyRate),
+		PolicyRatePerSource: f.policySource.orValue(settings.PolicyRatePerSource),
 	}
 	s.Interfaces = unique(r, f.interfaces.v, "interface")
 	if len(f.interfaces.v) == 0 && f.interfaces.at.line > 0 && (f.interfaces.ok || !f.interfaces.given) {

@@ -21,6 +21,8 @@ type world struct {
 	// frontends are those seen so far, and where.
 	frontends map[model.Frontend]place
 	backends  int // of all services so far
+	// policyNames are the keys of `policies:`.
+	policyNames []string
 	// dnat are the backends of dnat services so far.
 	dnat []dnatBackend
 }
@@ -36,6 +38,7 @@ func (w *world) service(name string, at place, raw *rawService) model.Service {
 	}
 	s.Track = raw.common.track.or(w.defaults.track).orValue(model.TrackAuto)
 	w.checkTrack(at, &s, raw)
+	w.servicePolicies(&s, raw)
 	certain := w.serviceFrontends(&s, raw)
 	w.serviceBackends(&s, raw, certain)
 	if len(s.Frontends) > 0 {
@@ -139,9 +142,19 @@ func (w *world) serviceBackends(s *model.Service, raw *rawService, certain bool)
 			w.dnat = append(w.dnat, dnatBackend{model.Frontend{VIP: address.Addr(), Port: address.Port(), Protocol: s.Frontends[0].Protocol}, b.address.at})
 		}
 		s.Backends = append(s.Backends, model.Backend{
-			Address: address, Weight: b.weight.orValue(1), Zone: b.zone.v, Drain: b.drain.v,
+			Address: address, Weight: b.weight.orValue(1), Zone: b.zone.v, Tags: tagsOf(b.tags.v), Priority: uint8(b.priority.v), Drain: b.drain.v,
 		})
 	}
+}
+
+func tagsOf(list []opt[string]) model.Tags {
+	var names []string
+	for _, o := range list {
+		if o.ok {
+			names = append(names, o.v)
+		}
+	}
+	return model.TagsOf(names...)
 }
 
 // checkBackend checks a backend against the frontends of its service, whose

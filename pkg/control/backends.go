@@ -3,6 +3,7 @@ package control
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"net/netip"
 	"slices"
 
@@ -23,11 +24,17 @@ func (in *Input) backendsOf(s model.Service) []model.Backend {
 // addService adds a service, its backends and the wish for its table.
 func (r *round) addService(s model.Service, id uint32, runs map[bool]sourceRun) error {
 	run := sourcesOf(s, runs)
-	r.plan.Contents.Services[id] = maps.Service{
-		Forward: s.Forward, Track: trackOf(s), FirstSource: uint16(run.first), Sources: uint16(run.n), Timeouts: s.Timeouts,
+	entry := maps.Service{
+		Forward: s.Forward, Track: r.trackOf(s), FirstSource: uint16(run.first), Sources: uint16(run.n), Timeouts: s.Timeouts,
 	}
+	if r.Deciding[s.Name] {
+		entry.Policy = s.OnOverload
+		entry.Upcalls, entry.UpcallsPerSource = r.Settings.PolicyRate, r.Settings.PolicyRatePerSource
+	}
+	r.plan.Contents.Services[id] = entry
 	state := ServiceState{
-		Name: s.Name, ID: id, Frontends: s.Frontends, Forward: s.Forward, Track: trackOf(s), Fail: s.Fail, Via: s.Probe.Via,
+		Name: s.Name, ID: id, Frontends: s.Frontends, Forward: s.Forward, Track: entry.Track, Fail: s.Fail, Via: s.Probe.Via,
+		Decides:  r.Deciding[s.Name],
 		NoSource: s.Forward == model.NAT && run.n == 0,
 		tracking: trackingOf(r.plan.Contents.Services[id]), lasts: longestTimeout(s),
 	}
@@ -66,7 +73,16 @@ func (r *round) addService(s model.Service, id uint32, runs map[bool]sourceRun) 
 	return nil
 }
 
-// trackOf is what the data plane records of a service.
+// trackOf is what the data plane records of a service. A policy's decision is
+// kept in the flow's record.
+func (in *Input) trackOf(s model.Service) model.Track {
+	if in.Deciding[s.Name] {
+		return model.TrackAlways
+	}
+	return trackOf(s)
+}
+
+// trackOf is the same without policies.
 func trackOf(s model.Service) model.Track {
 	if s.Forward.RewritesPorts() {
 		return model.TrackAlways
@@ -78,7 +94,9 @@ func trackOf(s model.Service) model.Track {
 func (r *round) backendState(s model.Service, b model.Backend) BackendState {
 	key := probe.Key{Service: s.Name, Backend: b.Address}
 	override, overridden := r.Overrides[key]
-	out := BackendState{Address: b.Address, Weight: b.Weight, Zone: b.Zone, Override: overridden}
+	answer := r.Answers[key]
+	out := BackendState{Address: b.Address, Weight: b.Weight, Zone: b.Zone, Tags: b.Tags, Tier: b.Priority, Override: overridden}
+	answer.weigh(&out)
 	drain, drainReason := b.Drain, "drained by the configuration"
 	if override.Drain != nil {
 		drain, drainReason = *override.Drain, "drained by the operator"
@@ -88,6 +106,7 @@ func (r *round) backendState(s model.Service, b model.Backend) BackendState {
 	}
 	health := r.Health[key]
 	out.State, out.Since, out.Reason, out.Serves = api.StateUnknown, health.Since, health.Reason, true
+	out.Role = health.Role
 	iface, local := r.Local[b.Address.Addr()]
 	switch {
 	case local:
@@ -97,6 +116,8 @@ func (r *round) backendState(s model.Service, b model.Backend) BackendState {
 		out.State, out.Serves = api.StateDown, false
 	case drain:
 		out.State, out.Reason = api.StateDraining, drainReason
+	case answer.Eject:
+		out.State, out.Reason = api.StateEjected, answer.Reason
 	case health.State == model.HealthUp || s.Probe.Type == model.ProbeNone || s.Probe.Type == "":
 		out.State = api.StateUp
 	}
@@ -120,15 +141,30 @@ func weigh(s *ServiceState) {
 			wanted = func(b BackendState) bool { return !b.Local }
 		}
 	}
+	tier := lowestTier(s.Backends, wanted)
 	for i := range s.Backends {
 		b := &s.Backends[i]
 		if s.FailOpen && !b.Local {
 			b.Serves = true
 		}
-		if wanted(*b) {
+		switch {
+		case wanted(*b) && b.Tier == tier:
 			b.Effective = max(b.Weight, 1)
+		case wanted(*b) && b.Reason == "":
+			b.Reason = fmt.Sprintf("stands by: tier %d serves", tier)
 		}
 	}
+}
+
+// lowestTier is the tier that serves: the lowest with a wanted backend.
+func lowestTier(backends []BackendState, wanted func(BackendState) bool) uint8 {
+	lowest := uint8(math.MaxUint8)
+	for _, b := range backends {
+		if wanted(b) {
+			lowest = min(lowest, b.Tier)
+		}
+	}
+	return lowest
 }
 
 // retire keeps those candidates that are no longer configured and may still have flows: replies

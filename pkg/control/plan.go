@@ -21,6 +21,10 @@ type Input struct {
 	Discovered map[string][]model.Backend
 	Health     map[probe.Key]model.BackendHealth
 	Overrides  map[probe.Key]model.Override
+	// Deciding are the services whose policies are asked about new flows.
+	Deciding map[string]bool
+	// Answers are what policies said last about the weights of backends.
+	Answers map[probe.Key]Answer
 	// AutoSources are the sources, at most one of each family, if
 	// Settings.Sources is empty.
 	AutoSources []netip.Addr
@@ -74,6 +78,8 @@ type ServiceState struct {
 	// Track is what is recorded: always with nat and dnat.
 	Track model.Track
 	Fail  model.FailMode
+	// Decides: policies are asked about its new flows.
+	Decides bool
 	// Via is the way of its probes.
 	Via model.ProbeVia
 	// Usable is the number of backends that can take new flows.
@@ -109,7 +115,12 @@ type BackendState struct {
 	// Since is when the probe's state was entered; zero without a result.
 	Since time.Time
 	Zone  string
-	// Weight is the configured or the operator's; Effective the one in the
+	Tags  model.Tags
+	// Role is what its probe says it is.
+	Role string
+	// Tier is its priority, by the configuration or a policy.
+	Tier uint8
+	// Weight is the configured one, a policy's or the operator's; Effective the one in the
 	// table, 0 if not in it, and Slots its part of the table.
 	Weight, Effective uint16
 	Slots             int

@@ -82,7 +82,8 @@ type Service struct {
 	Timeouts Timeouts
 	// Policies are asked in order about each new flow, until one says more than
 	// continue, and about weights.
-	Policies   []PolicyUse
+	Policies []PolicyUse
+	// OnOverload is 0 without policies.
 	OnOverload OnOverload
 }
 

@@ -20,14 +20,15 @@ var errLocal = errors.New("not probed")
 
 // checker performs the check of one target, with nothing kept from one time to
 // the next. It returns nil if the backend passed, and otherwise the reason as
-// an operator reads it. It gives up when ctx ends and leaves no socket open.
+// an operator reads it. The role is what the backend says it is, if the check
+// asks. It gives up when ctx ends and leaves no socket open.
 type checker interface {
-	check(ctx context.Context) error
+	check(ctx context.Context) (role string, err error)
 }
 
 // newChecker returns the check of t, or nil if it needs none. Without dial it
 // dials by the target's way.
-func newChecker(t Target, dial DialFunc) checker {
+func newChecker(t Target, dial DialFunc, ask PolicyFunc) checker {
 	if unprobed(t.Probe) {
 		return nil
 	}
@@ -43,6 +44,8 @@ func newChecker(t Target, dial DialFunc) checker {
 		return tcpCheck{conn}
 	case model.ProbeHTTP, model.ProbeHTTPS:
 		return newHTTPCheck(conn, t.Probe)
+	case model.ProbePolicy:
+		return policyCheck{conn, t.Probe.Policy, ask}
 	default:
 		return failing{fmt.Errorf("unknown probe type %q", t.Probe.Type)}
 	}
@@ -63,4 +66,4 @@ func address(t Target) netip.AddrPort {
 // failing is the check of a probe that cannot work.
 type failing struct{ err error }
 
-func (f failing) check(context.Context) error { return f.err }
+func (f failing) check(context.Context) (string, error) { return "", f.err }

@@ -88,7 +88,9 @@ func (h *httpCheck) request(ctx context.Context) (*http.Request, error) {
 	return req, nil
 }
 
-func (h *httpCheck) check(ctx context.Context) error {
+func (h *httpCheck) check(ctx context.Context) (role string, err error) { return "", h.exchange(ctx) }
+
+func (h *httpCheck) exchange(ctx context.Context) error {
 	conn, done, err := h.connect(ctx)
 	if err != nil {
 		return err

@@ -75,7 +75,7 @@ func TestHTTPSVerify(t *testing.T) {
 	} {
 		tg := httpTarget(srv.Listener.Addr(), model.ProbeHTTPS)
 		tg.Probe.HTTP.Host, tg.Probe.HTTP.Verify = c.host, true
-		check := newChecker(tg, new(net.Dialer).DialContext).(*httpCheck)
+		check := newChecker(tg, new(net.Dialer).DialContext, nil).(*httpCheck)
 		check.tls.RootCAs = c.roots
 		got := ""
 		if err := check.check(t.Context()); err != nil {

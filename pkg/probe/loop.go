@@ -75,9 +75,9 @@ func (r *Runner) start(e *entry, now time.Time) {
 	go func() {
 		defer cancel()
 		begin := time.Now()
-		err := e.check.check(ctx)
+		role, err := e.check.check(ctx)
 		end := time.Now()
-		r.done <- outcome{entry: e, err: err, latency: end.Sub(begin), at: end}
+		r.done <- outcome{entry: e, role: role, err: err, latency: end.Sub(begin), at: end}
 	}()
 }
 
@@ -90,16 +90,18 @@ func (r *Runner) finish(o outcome) {
 	if r.entries[e.target.Key()] != e || r.ctx.Err() != nil {
 		return // removed or cancelled: the outcome says nothing about the backend
 	}
+	before := e.status.Role
 	state, reason := e.status.observe(o.err, e.decided, e.target.Probe, o.at)
 	if !errors.Is(o.err, errLocal) {
 		e.decided = true
-		e.status.Latency, e.status.Checked = o.latency, o.at
+		e.status.Latency, e.status.Checked, e.status.Role = o.latency, o.at, o.role
+		e.status.count(o)
 	}
 	if e.due.Before(o.at) {
 		e.due = o.at // a check that outlasts its interval is not late
 	}
 	r.queue.add(e)
-	if state || reason {
+	if state || reason || e.status.Role != before {
 		r.news = append(r.news, Result{Target: e.target, Health: e.status.BackendHealth, Latency: o.latency, Changed: state})
 	}
 }

@@ -23,6 +23,7 @@ const (
 	phaseSend    phase = "sending the request"
 	phaseHeader  phase = "waiting for the response"
 	phaseBody    phase = "reading the body"
+	phasePolicy  phase = "the policy asks"
 )
 
 // maxReason bounds the text that a backend can put into a reason, in bytes.

@@ -25,7 +25,9 @@ type Options struct {
 	// namespace; nil means a [net.Dialer], with mark and source of the target's
 	// way.
 	Dial DialFunc
-	// OnChange is called when a target's state or reason changed, one call at
+	// Policy performs the checks of type policy; nil fails them.
+	Policy PolicyFunc
+	// OnChange is called when a target's state, reason or role changed, one call at
 	// a time. No check starts or ends before it returns. It may call Apply and
 	// Snapshot, but not Close. A call for a target that Apply just removed or
 	// changed can still be under way when Apply returns.
@@ -71,6 +73,7 @@ type entry struct {
 // outcome is how a check of entry ended.
 type outcome struct {
 	entry   *entry
+	role    string
 	err     error
 	latency time.Duration
 	at      time.Time
@@ -128,7 +131,7 @@ func (r *Runner) Apply(targets []Target) {
 		if sameProbe && old.target.Via == t.Via {
 			continue
 		}
-		e := &entry{target: t, place: -1, check: newChecker(t, r.opts.Dial)}
+		e := &entry{target: t, place: -1, check: newChecker(t, r.opts.Dial, r.opts.Policy)}
 		e.status.Since = now
 		if old != nil {
 			e.status.BackendHealth = old.status.BackendHealth

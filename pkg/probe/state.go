@@ -16,8 +16,25 @@ type Status struct {
 	Streak int
 	// Latency is how long the last check took, up to its failure if it failed.
 	Latency time.Duration
+	// Smoothed is the latency of the checks that passed, each new one an eighth
+	// of it (RFC 6298 §2.3); 0 before the first.
+	Smoothed time.Duration
+	// Failures is how many checks failed.
+	Failures uint64
 	// Checked is when the last check ended; zero before the first.
 	Checked time.Time
+}
+
+// count keeps what is known of many checks.
+func (s *Status) count(o outcome) {
+	switch {
+	case o.err != nil:
+		s.Failures++
+	case s.Smoothed == 0:
+		s.Smoothed = o.latency
+	default:
+		s.Smoothed += (o.latency - s.Smoothed) / 8
+	}
 }
 
 // observe counts the outcome of one check: err is nil or the reason of the

@@ -18,7 +18,7 @@ func run(t *testing.T, tg Target) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), tg.Probe.Timeout)
 	defer cancel()
-	if err := newChecker(tg.normal(), (&net.Dialer{KeepAlive: -1}).DialContext).check(ctx); err != nil {
+	if _, err := newChecker(tg.normal(), (&net.Dialer{KeepAlive: -1}).DialContext, nil).check(ctx); err != nil {
 		return err.Error()
 	}
 	return ""
@@ -131,7 +131,7 @@ func TestOutOfDescriptorsIsNotTheBackendsFault(t *testing.T) {
 	dial := func(context.Context, string, string) (net.Conn, error) {
 		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: &net.OpError{Op: "socket", Err: syscall.EMFILE}}
 	}
-	err := newChecker(target("web", "10.0.0.1:80"), dial).check(t.Context())
+	_, err := newChecker(target("web", "10.0.0.1:80"), dial, nil).check(t.Context())
 	if !errors.Is(err, errLocal) {
 		t.Errorf("%v is blamed on the backend", err)
 	}
@@ -152,7 +152,7 @@ func TestNoneNeedsNoCheck(t *testing.T) {
 	for _, typ := range []model.ProbeType{model.ProbeNone, ""} {
 		tg := target("web", "127.0.0.1:1")
 		tg.Probe.Type = typ
-		if c := newChecker(tg, nil); c != nil {
+		if c := newChecker(tg, nil, nil); c != nil {
 			t.Errorf("type %q has the check %T", typ, c)
 		}
 	}

@@ -44,7 +44,7 @@ func TestViaSocket(t *testing.T) {
 		to := netip.MustParseAddrPort(listener.Addr().String())
 		tg := target("web", b)
 		tg.Via = Via{VIP: to, Source: netip.MustParseAddr(c.source), Mark: 0x786abcde}
-		if err := newChecker(tg.normal(), nil).check(t.Context()); err != nil {
+		if _, err := newChecker(tg.normal(), nil, nil).check(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		if from := <-seen; from != c.source {
@@ -52,7 +52,7 @@ func TestViaSocket(t *testing.T) {
 		}
 
 		tg.Via.VIP = netip.AddrPortFrom(to.Addr(), 1)
-		if err := newChecker(tg.normal(), nil).check(t.Context()); err == nil {
+		if _, err := newChecker(tg.normal(), nil, nil).check(t.Context()); err == nil {
 			t.Error("nobody listens at the frontend's port, and the probe passed")
 		}
 		tg.Probe.Port = to.Port()
@@ -87,7 +87,7 @@ func TestViaForeignSource(t *testing.T) {
 	}
 	tg := target("web", a)
 	tg.Via = Via{VIP: netip.MustParseAddrPort("192.0.2.10:80"), Source: netip.MustParseAddr("192.0.2.77"), Mark: 1}
-	err := newChecker(tg.normal(), nil).check(t.Context())
+	_, err := newChecker(tg.normal(), nil, nil).check(t.Context())
 	if err == nil || !strings.HasPrefix(err.Error(), errLocal.Error()) {
 		t.Errorf("error %v, want %v", err, errLocal)
 	}
@@ -161,7 +161,7 @@ func TestViaHost(t *testing.T) {
 	tg.Probe.Type, tg.Probe.HTTP.Method = model.ProbeHTTP, "GET"
 	tg.Via = Via{VIP: netip.MustParseAddrPort("192.0.2.1:80"), Source: netip.MustParseAddr("192.0.2.2"), Mark: 1}
 	none := func(context.Context, string, string) (net.Conn, error) { return nil, nil }
-	if h := newChecker(tg, none).(*httpCheck).host; h != "192.0.2.1" {
+	if h := newChecker(tg, none, nil).(*httpCheck).host; h != "192.0.2.1" {
 		t.Errorf("Host: %s", h)
 	}
 }
