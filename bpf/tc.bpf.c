@@ -18,7 +18,7 @@ int xlb_tc(struct __sk_buff *ctx)
 	return balance(ctx);
 }
 
-/* At the egress of lo. */
+/* Both at the egress of lo. */
 SEC("tc")
 int xlb_probe(struct __sk_buff *ctx)
 {
@@ -26,6 +26,17 @@ int xlb_probe(struct __sk_buff *ctx)
 		return ctx_pass(ctx);
 	ctx_linearise(ctx);
 	return probe(ctx);
+}
+
+SEC("tc")
+int xlb_inject(struct __sk_buff *ctx)
+{
+	__u32 mark = ctx->mark;
+
+	if ((mark & ~INJECT_INTERFACE) != INJECT_MARK)
+		return ctx_pass(ctx);
+	ctx->mark = 0;
+	return bpf_redirect(mark & INJECT_INTERFACE, BPF_F_INGRESS);
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

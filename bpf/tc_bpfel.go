@@ -18,23 +18,30 @@ import (
 const (
 	TcMapBackendTraffic = "backend_traffic"
 	TcMapBackends       = "backends"
+	TcMapDecisions      = "decisions"
 	TcMapEvents         = "events"
 	TcMapFeatures       = "features"
 	TcMapFlows          = "flows"
+	TcMapHeartbeat      = "heartbeat"
 	TcMapNewFlow        = "new_flow"
 	TcMapNextHops       = "next_hops"
 	TcMapPortSearch     = "port_search"
 	TcMapPorts          = "ports"
 	TcMapReasons        = "reasons"
 	TcMapServiceTraffic = "service_traffic"
+	TcMapServiceUpcalls = "service_upcalls"
 	TcMapServices       = "services"
 	TcMapSettings       = "settings"
+	TcMapSourceUpcalls  = "source_upcalls"
 	TcMapSources        = "sources"
 	TcMapTables         = "tables"
 	TcMapTunnels        = "tunnels"
+	TcMapUpcallPacket   = "upcall_packet"
+	TcMapUpcalls        = "upcalls"
 	TcMapVips4          = "vips4"
 	TcMapVips6          = "vips6"
 	TcMapVlans          = "vlans"
+	TcProgXlbInject     = "xlb_inject"
 	TcProgXlbProbe      = "xlb_probe"
 	TcProgXlbTc         = "xlb_tc"
 	TcVarCompanion      = "companion"
@@ -92,8 +99,9 @@ type TcSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type TcProgramSpecs struct {
-	XlbProbe *ebpf.ProgramSpec `ebpf:"xlb_probe"`
-	XlbTc    *ebpf.ProgramSpec `ebpf:"xlb_tc"`
+	XlbInject *ebpf.ProgramSpec `ebpf:"xlb_inject"`
+	XlbProbe  *ebpf.ProgramSpec `ebpf:"xlb_probe"`
+	XlbTc     *ebpf.ProgramSpec `ebpf:"xlb_tc"`
 }
 
 // TcMapSpecs contains maps before they are loaded into the kernel.
@@ -102,20 +110,26 @@ type TcProgramSpecs struct {
 type TcMapSpecs struct {
 	BackendTraffic *ebpf.MapSpec `ebpf:"backend_traffic"`
 	Backends       *ebpf.MapSpec `ebpf:"backends"`
+	Decisions      *ebpf.MapSpec `ebpf:"decisions"`
 	Events         *ebpf.MapSpec `ebpf:"events"`
 	Features       *ebpf.MapSpec `ebpf:"features"`
 	Flows          *ebpf.MapSpec `ebpf:"flows"`
+	Heartbeat      *ebpf.MapSpec `ebpf:"heartbeat"`
 	NewFlow        *ebpf.MapSpec `ebpf:"new_flow"`
 	NextHops       *ebpf.MapSpec `ebpf:"next_hops"`
 	PortSearch     *ebpf.MapSpec `ebpf:"port_search"`
 	Ports          *ebpf.MapSpec `ebpf:"ports"`
 	Reasons        *ebpf.MapSpec `ebpf:"reasons"`
 	ServiceTraffic *ebpf.MapSpec `ebpf:"service_traffic"`
+	ServiceUpcalls *ebpf.MapSpec `ebpf:"service_upcalls"`
 	Services       *ebpf.MapSpec `ebpf:"services"`
 	Settings       *ebpf.MapSpec `ebpf:"settings"`
+	SourceUpcalls  *ebpf.MapSpec `ebpf:"source_upcalls"`
 	Sources        *ebpf.MapSpec `ebpf:"sources"`
 	Tables         *ebpf.MapSpec `ebpf:"tables"`
 	Tunnels        *ebpf.MapSpec `ebpf:"tunnels"`
+	UpcallPacket   *ebpf.MapSpec `ebpf:"upcall_packet"`
+	Upcalls        *ebpf.MapSpec `ebpf:"upcalls"`
 	Vips4          *ebpf.MapSpec `ebpf:"vips4"`
 	Vips6          *ebpf.MapSpec `ebpf:"vips6"`
 	Vlans          *ebpf.MapSpec `ebpf:"vlans"`
@@ -160,20 +174,26 @@ func (o *TcObjects) Close() error {
 type TcMaps struct {
 	BackendTraffic *ebpf.Map `ebpf:"backend_traffic"`
 	Backends       *ebpf.Map `ebpf:"backends"`
+	Decisions      *ebpf.Map `ebpf:"decisions"`
 	Events         *ebpf.Map `ebpf:"events"`
 	Features       *ebpf.Map `ebpf:"features"`
 	Flows          *ebpf.Map `ebpf:"flows"`
+	Heartbeat      *ebpf.Map `ebpf:"heartbeat"`
 	NewFlow        *ebpf.Map `ebpf:"new_flow"`
 	NextHops       *ebpf.Map `ebpf:"next_hops"`
 	PortSearch     *ebpf.Map `ebpf:"port_search"`
 	Ports          *ebpf.Map `ebpf:"ports"`
 	Reasons        *ebpf.Map `ebpf:"reasons"`
 	ServiceTraffic *ebpf.Map `ebpf:"service_traffic"`
+	ServiceUpcalls *ebpf.Map `ebpf:"service_upcalls"`
 	Services       *ebpf.Map `ebpf:"services"`
 	Settings       *ebpf.Map `ebpf:"settings"`
+	SourceUpcalls  *ebpf.Map `ebpf:"source_upcalls"`
 	Sources        *ebpf.Map `ebpf:"sources"`
 	Tables         *ebpf.Map `ebpf:"tables"`
 	Tunnels        *ebpf.Map `ebpf:"tunnels"`
+	UpcallPacket   *ebpf.Map `ebpf:"upcall_packet"`
+	Upcalls        *ebpf.Map `ebpf:"upcalls"`
 	Vips4          *ebpf.Map `ebpf:"vips4"`
 	Vips6          *ebpf.Map `ebpf:"vips6"`
 	Vlans          *ebpf.Map `ebpf:"vlans"`
@@ -183,20 +203,26 @@ func (m *TcMaps) Close() error {
 	return _TcClose(
 		m.BackendTraffic,
 		m.Backends,
+		m.Decisions,
 		m.Events,
 		m.Features,
 		m.Flows,
+		m.Heartbeat,
 		m.NewFlow,
 		m.NextHops,
 		m.PortSearch,
 		m.Ports,
 		m.Reasons,
 		m.ServiceTraffic,
+		m.ServiceUpcalls,
 		m.Services,
 		m.Settings,
+		m.SourceUpcalls,
 		m.Sources,
 		m.Tables,
 		m.Tunnels,
+		m.UpcallPacket,
+		m.Upcalls,
 		m.Vips4,
 		m.Vips6,
 		m.Vlans,
@@ -224,12 +250,14 @@ type TcVariables struct {
 //
 // It can be passed to LoadTcObjects or ebpf.CollectionSpec.LoadAndAssign.
 type TcPrograms struct {
-	XlbProbe *ebpf.Program `ebpf:"xlb_probe"`
-	XlbTc    *ebpf.Program `ebpf:"xlb_tc"`
+	XlbInject *ebpf.Program `ebpf:"xlb_inject"`
+	XlbProbe  *ebpf.Program `ebpf:"xlb_probe"`
+	XlbTc     *ebpf.Program `ebpf:"xlb_tc"`
 }
 
 func (p *TcPrograms) Close() error {
 	return _TcClose(
+		p.XlbInject,
 		p.XlbProbe,
 		p.XlbTc,
 	)

@@ -3,31 +3,34 @@ package bpf
 // The types that C and Go share, by their names in lib/types.h. Fields that C
 // declares __be16 or __be32 are in network order here too.
 type (
-	Addr      = XdpAddr
-	Backend   = XdpBackend
-	Count     = XdpCount
-	Event     = XdpEvent
-	Flow      = XdpFlow
-	FlowSet   = XdpFlowSet
-	FlowState = XdpFlowState
-	Layout    = XdpLayout
-	NextHop   = XdpNextHop
-	PortLine  = XdpPortLine
-	Reason    = XdpReason
-	Service   = XdpService
-	Source    = XdpSource
-	Timeouts  = XdpTimeouts
-	Traffic   = XdpTraffic
-	Tunnel    = XdpTunnel
-	Vip       = XdpVip
-	Vip4Key   = XdpVip4Key
-	Vip6Key   = XdpVip6Key
-	Vlan      = XdpVlan
+	Addr        = XdpAddr
+	Backend     = XdpBackend
+	Count       = XdpCount
+	Decision    = XdpDecision
+	DecisionKey = XdpDecisionKey
+	Event       = XdpEvent
+	Flow        = XdpFlow
+	FlowSet     = XdpFlowSet
+	FlowState   = XdpFlowState
+	Layout      = XdpLayout
+	NextHop     = XdpNextHop
+	PortLine    = XdpPortLine
+	Reason      = XdpReason
+	Service     = XdpService
+	Source      = XdpSource
+	Timeouts    = XdpTimeouts
+	Traffic     = XdpTraffic
+	Tunnel      = XdpTunnel
+	Upcall      = XdpUpcall
+	Vip         = XdpVip
+	Vip4Key     = XdpVip4Key
+	Vip6Key     = XdpVip6Key
+	Vlan        = XdpVlan
 )
 
 // Numbers of lib/types.h whose enums have no name.
 const (
-	LayoutVersion = 2
+	LayoutVersion = 3
 	FlowWays      = 4
 	PortCells     = 16
 
@@ -40,6 +43,23 @@ const (
 	TrackAuto   = 1
 	TrackAlways = 2
 	TrackNever  = 3
+
+	OverloadContinue = 1
+	OverloadDrop     = 2
+
+	DecisionSend = 1
+	DecisionDrop = 2
+
+	// UpcallFrame is the longest frame that goes to the daemon, UpcallWindow the
+	// bits of nanoseconds for which a service's limits hold.
+	UpcallFrame   = 9216
+	UpcallWindow  = 26
+	UpcallSources = 65536
+
+	// InjectMark marks a packet that comes in again by the interface that the
+	// bits of InjectInterface name.
+	InjectMark      = 0x78700000
+	InjectInterface = 0x000fffff
 
 	// SlotMarked is the bit of a table's present backend that sends the packet
 	// to the flow table.

@@ -33,6 +33,24 @@ type XdpCount struct {
 	Bytes   uint64
 }
 
+type XdpDecision struct {
+	_       structs.HostLayout
+	At      uint64
+	Service uint32
+	Backend uint32
+	Hash    uint32
+	Action  uint8
+	Hashed  uint8
+	Pad     [2]uint8
+}
+
+type XdpDecisionKey struct {
+	_      structs.HostLayout
+	Client XdpAddr
+	Vip    XdpAddr
+	Tuple  uint64
+}
+
 type XdpEvent uint32
 
 const (
@@ -41,7 +59,13 @@ const (
 	XdpEventEVENT_FLOW_MOVED     XdpEvent = 2
 	XdpEventEVENT_FLOW_MIDSTREAM XdpEvent = 3
 	XdpEventEVENT_FLOW_INHERITED XdpEvent = 4
-	XdpEventEVENT_MAX            XdpEvent = 5
+	XdpEventEVENT_UPCALL_RATE    XdpEvent = 5
+	XdpEventEVENT_UPCALL_SOURCE  XdpEvent = 6
+	XdpEventEVENT_UPCALL_RING    XdpEvent = 7
+	XdpEventEVENT_UPCALL_AWAY    XdpEvent = 8
+	XdpEventEVENT_UPCALL_SIZE    XdpEvent = 9
+	XdpEventEVENT_DECIDED        XdpEvent = 10
+	XdpEventEVENT_MAX            XdpEvent = 11
 )
 
 type XdpFlow struct {
@@ -107,6 +131,7 @@ type XdpNewFlow struct {
 	Pad3      uint32
 	_         [4]byte
 	Meta      uint64
+	Decision  XdpDecision
 }
 
 type XdpNextHop struct {
@@ -165,19 +190,23 @@ const (
 	XdpReasonREASON_DROP_NOT_ON_LINK XdpReason = 18
 	XdpReasonREASON_DROP_NO_TUNNEL   XdpReason = 19
 	XdpReasonREASON_DROP_REWRITE     XdpReason = 20
-	XdpReasonREASON_MAX              XdpReason = 21
+	XdpReasonREASON_UPCALL           XdpReason = 21
+	XdpReasonREASON_DROP_POLICY      XdpReason = 22
+	XdpReasonREASON_DROP_OVERLOAD    XdpReason = 23
+	XdpReasonREASON_MAX              XdpReason = 24
 )
 
 type XdpService struct {
-	_           structs.HostLayout
-	Forward     uint8
-	Ipv6        uint8
-	Track       uint8
-	Pad         uint8
-	Sources     uint16
-	FirstSource uint16
-	Timeouts    XdpTimeouts
-	Pad2        uint32
+	_                structs.HostLayout
+	Forward          uint8
+	Ipv6             uint8
+	Track            uint8
+	Policy           uint8
+	Sources          uint16
+	FirstSource      uint16
+	Timeouts         XdpTimeouts
+	Upcalls          uint16
+	UpcallsPerSource uint16
 }
 
 type XdpSource struct {
@@ -212,6 +241,31 @@ type XdpTunnel struct {
 	GuePort uint16
 	Usable  uint8
 	Pad     uint8
+}
+
+type XdpUpcall struct {
+	_            structs.HostLayout
+	Client       XdpAddr
+	Vip          XdpAddr
+	Tuple        uint64
+	Hash         uint64
+	At           uint64
+	Service      uint32
+	Ifindex      uint32
+	Length       uint32
+	L3           uint16
+	L4           uint16
+	VlanTci      uint16
+	VlanProtocol uint16
+	TcpFlags     uint8
+	Xdp          uint8
+	Pad          [2]uint8
+}
+
+type XdpUpcallPacket struct {
+	_      structs.HostLayout
+	Header XdpUpcall
+	Frame  [9216]uint8
 }
 
 type XdpVip struct {
@@ -250,20 +304,26 @@ type XdpVlan struct {
 const (
 	XdpMapBackendTraffic = "backend_traffic"
 	XdpMapBackends       = "backends"
+	XdpMapDecisions      = "decisions"
 	XdpMapEvents         = "events"
 	XdpMapFeatures       = "features"
 	XdpMapFlows          = "flows"
+	XdpMapHeartbeat      = "heartbeat"
 	XdpMapNewFlow        = "new_flow"
 	XdpMapNextHops       = "next_hops"
 	XdpMapPortSearch     = "port_search"
 	XdpMapPorts          = "ports"
 	XdpMapReasons        = "reasons"
 	XdpMapServiceTraffic = "service_traffic"
+	XdpMapServiceUpcalls = "service_upcalls"
 	XdpMapServices       = "services"
 	XdpMapSettings       = "settings"
+	XdpMapSourceUpcalls  = "source_upcalls"
 	XdpMapSources        = "sources"
 	XdpMapTables         = "tables"
 	XdpMapTunnels        = "tunnels"
+	XdpMapUpcallPacket   = "upcall_packet"
+	XdpMapUpcalls        = "upcalls"
 	XdpMapVips4          = "vips4"
 	XdpMapVips6          = "vips6"
 	XdpMapVlans          = "vlans"
@@ -335,20 +395,26 @@ type XdpProgramSpecs struct {
 type XdpMapSpecs struct {
 	BackendTraffic *ebpf.MapSpec `ebpf:"backend_traffic"`
 	Backends       *ebpf.MapSpec `ebpf:"backends"`
+	Decisions      *ebpf.MapSpec `ebpf:"decisions"`
 	Events         *ebpf.MapSpec `ebpf:"events"`
 	Features       *ebpf.MapSpec `ebpf:"features"`
 	Flows          *ebpf.MapSpec `ebpf:"flows"`
+	Heartbeat      *ebpf.MapSpec `ebpf:"heartbeat"`
 	NewFlow        *ebpf.MapSpec `ebpf:"new_flow"`
 	NextHops       *ebpf.MapSpec `ebpf:"next_hops"`
 	PortSearch     *ebpf.MapSpec `ebpf:"port_search"`
 	Ports          *ebpf.MapSpec `ebpf:"ports"`
 	Reasons        *ebpf.MapSpec `ebpf:"reasons"`
 	ServiceTraffic *ebpf.MapSpec `ebpf:"service_traffic"`
+	ServiceUpcalls *ebpf.MapSpec `ebpf:"service_upcalls"`
 	Services       *ebpf.MapSpec `ebpf:"services"`
 	Settings       *ebpf.MapSpec `ebpf:"settings"`
+	SourceUpcalls  *ebpf.MapSpec `ebpf:"source_upcalls"`
 	Sources        *ebpf.MapSpec `ebpf:"sources"`
 	Tables         *ebpf.MapSpec `ebpf:"tables"`
 	Tunnels        *ebpf.MapSpec `ebpf:"tunnels"`
+	UpcallPacket   *ebpf.MapSpec `ebpf:"upcall_packet"`
+	Upcalls        *ebpf.MapSpec `ebpf:"upcalls"`
 	Vips4          *ebpf.MapSpec `ebpf:"vips4"`
 	Vips6          *ebpf.MapSpec `ebpf:"vips6"`
 	Vlans          *ebpf.MapSpec `ebpf:"vlans"`
@@ -396,20 +462,26 @@ func (o *XdpObjects) Close() error {
 type XdpMaps struct {
 	BackendTraffic *ebpf.Map `ebpf:"backend_traffic"`
 	Backends       *ebpf.Map `ebpf:"backends"`
+	Decisions      *ebpf.Map `ebpf:"decisions"`
 	Events         *ebpf.Map `ebpf:"events"`
 	Features       *ebpf.Map `ebpf:"features"`
 	Flows          *ebpf.Map `ebpf:"flows"`
+	Heartbeat      *ebpf.Map `ebpf:"heartbeat"`
 	NewFlow        *ebpf.Map `ebpf:"new_flow"`
 	NextHops       *ebpf.Map `ebpf:"next_hops"`
 	PortSearch     *ebpf.Map `ebpf:"port_search"`
 	Ports          *ebpf.Map `ebpf:"ports"`
 	Reasons        *ebpf.Map `ebpf:"reasons"`
 	ServiceTraffic *ebpf.Map `ebpf:"service_traffic"`
+	ServiceUpcalls *ebpf.Map `ebpf:"service_upcalls"`
 	Services       *ebpf.Map `ebpf:"services"`
 	Settings       *ebpf.Map `ebpf:"settings"`
+	SourceUpcalls  *ebpf.Map `ebpf:"source_upcalls"`
 	Sources        *ebpf.Map `ebpf:"sources"`
 	Tables         *ebpf.Map `ebpf:"tables"`
 	Tunnels        *ebpf.Map `ebpf:"tunnels"`
+	UpcallPacket   *ebpf.Map `ebpf:"upcall_packet"`
+	Upcalls        *ebpf.Map `ebpf:"upcalls"`
 	Vips4          *ebpf.Map `ebpf:"vips4"`
 	Vips6          *ebpf.Map `ebpf:"vips6"`
 	Vlans          *ebpf.Map `ebpf:"vlans"`
@@ -419,20 +491,26 @@ func (m *XdpMaps) Close() error {
 	return _XdpClose(
 		m.BackendTraffic,
 		m.Backends,
+		m.Decisions,
 		m.Events,
 		m.Features,
 		m.Flows,
+		m.Heartbeat,
 		m.NewFlow,
 		m.NextHops,
 		m.PortSearch,
 		m.Ports,
 		m.Reasons,
 		m.ServiceTraffic,
+		m.ServiceUpcalls,
 		m.Services,
 		m.Settings,
+		m.SourceUpcalls,
 		m.Sources,
 		m.Tables,
 		m.Tunnels,
+		m.UpcallPacket,
+		m.Upcalls,
 		m.Vips4,
 		m.Vips6,
 		m.Vlans,

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
 #pragma once
 /*
- * The pipeline: parse, service, slot, flow, next hop, transform, transmit, and
- * one exit at which the verdict is counted.
+ * The pipeline: parse, service, slot, flow, policy, next hop, transform,
+ * transmit, and one exit at which the verdict is counted.
  *
  * Up to transform() nothing in the packet has changed and every doubt passes it
  * to the stack as it came.
@@ -12,6 +12,7 @@
 #include "reply.h"
 #include "request.h"
 #include "service.h"
+#include "upcall.h"
 
 /* What becomes of a packet, by whom it is to and from: an enum fate. Not static,
  * so that the verifier looks at it once and not once for each way through the
@@ -42,6 +43,8 @@ static __always_inline int dispatch(ctx_t *ctx, struct packet *p, struct verdict
 	struct target t = {};
 	int fate = decide(p, &t, v);
 
+	if (fate == FATE_ASK)
+		fate = ask(ctx, p, v);
 	if (fate == FATE_RECORD)
 		fate = flow_record(&t, v);
 	if (fate == FATE_SEND)

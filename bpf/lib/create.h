@@ -34,6 +34,7 @@ struct new_flow {
 	__u8 pad2;
 	__u32 pad3;
 	__u64 meta;  /* before the record was held */
+	struct decision decision; /* action 0: there is none */
 };
 
 struct {

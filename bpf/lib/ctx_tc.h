@@ -8,6 +8,7 @@
 #include "packet.h"
 
 #define CTX_RESOLVES_NEIGHBOURS 1
+#define CTX_XDP 0
 
 /* Ethernet, two tags, IPv6, extensions and TCP fit; what does not is passed. */
 #define LINEAR 256
@@ -46,6 +47,24 @@ static __always_inline __u32 ctx_ingress(ctx_t *ctx)
 {
 	/* The host's own packets came in by no interface. */
 	return probe_ingress ? probe_ingress : ctx->ifindex;
+}
+
+/* Whether it will be cut to several packets on its way out. */
+static __always_inline bool ctx_segmented(ctx_t *ctx)
+{
+	return ctx->gso_size;
+}
+
+static __always_inline int ctx_load(ctx_t *ctx, void *to, __u32 length)
+{
+	return bpf_skb_load_bytes(ctx, 0, to, length);
+}
+
+/* The tag that is beside the frame; protocol 0 if there is none. */
+static __always_inline void ctx_outer_tag(ctx_t *ctx, __u16 *tci, __be16 *protocol)
+{
+	*tci = ctx->vlan_present ? ctx->vlan_tci : 0;
+	*protocol = ctx->vlan_present ? ctx->vlan_proto : 0;
 }
 
 /* The kernel moves the outer tag out of the frame before TC. */

@@ -6,6 +6,7 @@
 #include "packet.h"
 
 #define CTX_RESOLVES_NEIGHBOURS 0
+#define CTX_XDP 1
 
 typedef struct xdp_md ctx_t;
 
@@ -33,6 +34,24 @@ static __always_inline __u32 ctx_first_length(ctx_t *ctx)
 static __always_inline __u32 ctx_ingress(ctx_t *ctx)
 {
 	return ctx->ingress_ifindex;
+}
+
+static __always_inline bool ctx_segmented(ctx_t *ctx)
+{
+	return false;
+}
+
+/* Copies the frame's first bytes, from all its buffers. */
+static __always_inline int ctx_load(ctx_t *ctx, void *to, __u32 length)
+{
+	return bpf_xdp_load_bytes(ctx, 0, to, length);
+}
+
+/* XDP sees all tags in the frame. */
+static __always_inline void ctx_outer_tag(ctx_t *ctx, __u16 *tci, __be16 *protocol)
+{
+	*tci = 0;
+	*protocol = 0;
 }
 
 static __always_inline bool ctx_tagged(ctx_t *ctx, const struct packet *p)

@@ -95,6 +95,44 @@ struct {
 	__type(value, struct next_hop);
 } next_hops SEC(".maps");
 
+/* What the policies decided about flows that are not recorded yet. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, DECISIONS);
+	__type(key, struct decision_key);
+	__type(value, struct decision);
+} decisions SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, UPCALL_RING);
+} upcalls SEC(".maps");
+
+/* When the daemon last said that it takes upcalls, in ns of the coarse monotonic
+ * clock; 0: it does not. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u64);
+} heartbeat SEC(".maps");
+
+/* Upcalls of a service, and of a source to a service by hash: the number of the
+ * window << 32 | how many there were in it. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u64);
+} service_upcalls SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, UPCALL_SOURCES);
+	__type(key, __u32);
+	__type(value, __u64);
+} source_upcalls SEC(".maps");
+
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, REASON_MAX);

@@ -3,6 +3,7 @@
 /* A client's packet to a frontend: which backend, and is the flow recorded? */
 
 #include "create.h"
+#include "decision.h"
 #include "select.h"
 #include "send.h"
 
@@ -112,12 +113,48 @@ static __always_inline void choose(const struct slot *s, const struct packet *p,
 	r->backend = r->backend_id ? backend_get(r->backend_id) : NULL;
 }
 
+/* Whether the packet may begin a flow. Of any other a decision counts only if it
+ * drops: the flow has a backend already. */
+static __always_inline bool begins(const struct packet *p)
+{
+	return p->protocol != IPPROTO_TCP || is_syn(p);
+}
+
+/* Whether the policies have a say. A connection that loses its backend has been
+ * asked about. */
+static __always_inline bool asks(const struct service *s, const struct packet *p,
+				 const struct verdict *v)
+{
+	return s->policy && !is_rst(p) && (begins(p) || !v->moved);
+}
+
+/* The backend for a flow that is not recorded, by the decision or the table. */
+static __always_inline void choose_decided(const struct decision *d, struct slot *s,
+					   const struct packet *p, __u32 service, __u64 hash,
+					   struct route *r, struct verdict *v)
+{
+	bool obeys = d->action == DECISION_SEND && begins(p);
+	struct backend *b;
+
+	if (rewrites(r->service->forward) || r->service->track == TRACK_ALWAYS || r->service->policy)
+		slot_find(service, obeys && d->hashed ? d->hash : hash, s);
+	choose(s, p, service, r, v);
+	if (!obeys || !d->backend)
+		return;
+	b = backend_get(d->backend);
+	if (!backend_serves(b, service))
+		return;
+	r->backend = b;
+	r->backend_id = d->backend;
+	v->inherited = 0;
+}
+
 /* The route of a packet whose flow is, or shall be, recorded; in the latter case
  * what to record is left in new_flow. */
 static __always_inline enum fate tracked(const struct packet *p, struct route *r, struct slot *s,
 					 __u32 service, __u64 hash, struct verdict *v)
 {
-	bool must = rewrites(r->service->forward);
+	bool must = rewrites(r->service->forward), policy;
 	__u32 owner = 0, now = clock_now();
 	struct new_flow *n;
 	__u64 meta = 0;
@@ -129,13 +166,23 @@ static __always_inline enum fate tracked(const struct packet *p, struct route *r
 		v->reason = REASON_DROP_NO_FLOW;
 		return FATE_DROP;
 	}
-	if (must || r->service->track == TRACK_ALWAYS)
-		slot_find(service, hash, s);
-	choose(s, p, service, r, v);
 	n = new_flow_get();
-	if (!r->backend || is_rst(p) || !n)
-		return FATE_SEND;
+	if (!n) {
+		v->reason = REASON_DROP_CONTENDED;
+		return FATE_DROP;
+	}
 	new_flow_name(n, p, hash);
+	n->decision.action = 0;
+	policy = asks(r->service, p, v);
+	if (policy)
+		decision_take(n, service);
+	if (n->decision.action == DECISION_DROP) {
+		v->reason = REASON_DROP_POLICY;
+		return FATE_DROP;
+	}
+	choose_decided(&n->decision, s, p, service, hash, r, v);
+	if (!r->backend || is_rst(p))
+		return FATE_SEND;
 	n->service = service;
 	n->backend = r->backend_id;
 	n->owner = owner;
@@ -148,7 +195,7 @@ static __always_inline enum fate tracked(const struct packet *p, struct route *r
 	n->cell = 0;
 	r->source = SOURCE_CLIENT; /* until there is one */
 	r->nat_port = 0;
-	return FATE_RECORD;
+	return policy && !n->decision.action ? FATE_ASK : FATE_RECORD;
 }
 
 static __always_inline enum fate request(const struct packet *p, __u32 service, struct target *t,
@@ -165,7 +212,7 @@ static __always_inline enum fate request(const struct packet *p, __u32 service, 
 	if (stays(p, r.service->forward, v))
 		return FATE_PASS;
 	v->service = service;
-	records = rewrites(r.service->forward) || r.service->track == TRACK_ALWAYS;
+	records = rewrites(r.service->forward) || r.service->track == TRACK_ALWAYS || r.service->policy;
 	if (!records) {
 		slot_find(service, hash, &s);
 		records = s.marked && r.service->track != TRACK_NEVER;
@@ -208,6 +255,8 @@ __noinline int flow_record(struct target *t, struct verdict *v)
 		failed = flow_commit();
 	v->created = failed < 0;
 	v->begun = v->created;
+	if (v->created && n->decision.action)
+		decision_done(n);
 	/* A SYN goes to the present backend, but what follows would not, if nobody
 	 * knew of it: better that the client sends it again. */
 	if (!must && (failed < 0 || !n->syn))

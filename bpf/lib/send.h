@@ -13,6 +13,7 @@ enum fate {
 	FATE_DROP,    /* the same */
 	FATE_SEND,    /* to the target */
 	FATE_RECORD,  /* and then sent to the target */
+	FATE_ASK,     /* the same, unless the daemon can be asked first */
 };
 
 /* Where a packet goes, and as what. */

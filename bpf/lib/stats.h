@@ -42,7 +42,8 @@ static __always_inline void count_traffic(struct traffic *t, const struct verdic
 }
 
 /* A packet that XDP passed was counted there, unless TC takes it over. A
- * passed packet is nobody's traffic, but a flow made for it stays made. */
+ * passed packet is nobody's traffic, but a flow made for it stays made; and one
+ * that went to the daemon is counted as traffic when it comes back. */
 static __always_inline void count_verdict(const struct verdict *v)
 {
 	bool pass = v->reason >= REASON_PASS_NOT_IP && v->reason < REASON_DROP_NO_BACKEND;
@@ -62,7 +63,7 @@ static __always_inline void count_verdict(const struct verdict *v)
 		if (v->inherited)
 			count_event(EVENT_FLOW_INHERITED);
 	}
-	if (pass && !v->created)
+	if ((pass && !v->created) || v->reason == REASON_UPCALL)
 		return;
 	key = v->service;
 	if (key && (t = bpf_map_lookup_elem(&service_traffic, &key))) {

@@ -9,7 +9,7 @@
 
 #include <linux/types.h>
 
-enum { LAYOUT_VERSION = 2 };
+enum { LAYOUT_VERSION = 3 };
 
 /* An IPv6 address in network order. An IPv4 address is in the last four
  * bytes, the rest zero: like ::a.b.c.d, which is never routed, so that the
@@ -46,6 +46,9 @@ enum reason {
 	REASON_DROP_NOT_ON_LINK,  /* l2dsr backend behind a router */
 	REASON_DROP_NO_TUNNEL,    /* no outer source address of the backend's family */
 	REASON_DROP_REWRITE,      /* the packet could not be changed */
+	REASON_UPCALL,            /* neither passed nor dropped: the daemon has it, and injects it again */
+	REASON_DROP_POLICY,       /* the service's policies said so */
+	REASON_DROP_OVERLOAD,     /* nobody could be asked, and the service drops then */
 	REASON_MAX,
 };
 
@@ -56,6 +59,13 @@ enum event {
 	EVENT_FLOW_MOVED,     /* its backend is down, it got another */
 	EVENT_FLOW_MIDSTREAM, /* created by a TCP packet other than a SYN */
 	EVENT_FLOW_INHERITED, /* unknown, and sent to the backend its slot had before */
+	/* Why a service's policies were not asked about a new flow: */
+	EVENT_UPCALL_RATE,    /* more new flows than the service may ask about */
+	EVENT_UPCALL_SOURCE,  /* more than one source may */
+	EVENT_UPCALL_RING,    /* no room in the ring buffer */
+	EVENT_UPCALL_AWAY,    /* no daemon */
+	EVENT_UPCALL_SIZE,    /* longer than UPCALL_FRAME, or a super-packet */
+	EVENT_DECIDED,        /* a flow was recorded as the policies decided */
 	EVENT_MAX,
 };
 
@@ -64,6 +74,13 @@ enum event {
 enum {
 	PROBE_MARK = 0x78600000,
 	PROBE_BACKEND = 0x000fffff,
+};
+
+/* The mark of a packet that the daemon injects through lo; its lower bits are the
+ * interface that it shall come in by, once more. */
+enum {
+	INJECT_MARK = 0x78700000,
+	INJECT_INTERFACE = 0x000fffff,
 };
 
 enum forward {
@@ -80,6 +97,12 @@ enum track {
 	TRACK_AUTO = 1,   /* those in marked slots of the table */
 	TRACK_ALWAYS = 2,
 	TRACK_NEVER = 3,
+};
+
+/* What becomes of a new flow that nobody can be asked about. */
+enum overload {
+	OVERLOAD_CONTINUE = 1, /* as if the service had no policies */
+	OVERLOAD_DROP = 2,
 };
 
 /* A service's table is one value: table_size backend numbers, the present ones,
@@ -140,11 +163,13 @@ struct service {
 	__u8 forward;  /* enum forward */
 	__u8 ipv6;     /* family of its frontends' nat sources */
 	__u8 track;    /* enum track */
-	__u8 pad;
+	__u8 policy;   /* enum overload if the daemon is asked about each new flow, else 0 */
 	__u16 sources; /* number of nat sources of that family */
 	__u16 first_source;
 	struct timeouts timeouts;
-	__u32 pad2;
+	/* Most new flows that are asked about in 2^UPCALL_WINDOW ns: */
+	__u16 upcalls;
+	__u16 upcalls_per_source; /* an IPv4 address or an IPv6 /64 */
 };
 
 struct backend {
@@ -235,6 +260,62 @@ struct next_hop {
 	__u16 vlan;    /* id to leave with */
 	__be16 vlan_protocol; /* 0: no tag */
 	__u32 pad[3];  /* a cache line */
+};
+
+/*
+ * A new flow of a service with policies: its packet goes to the daemon behind a
+ * header, in one record of the ring buffer. The daemon leaves a decision and
+ * injects the packet again.
+ */
+enum {
+	UPCALL_FRAME = 9216,  /* longest frame */
+	UPCALL_WINDOW = 26,   /* limits hold for this many bits of nanoseconds, 67 ms */
+	UPCALL_SOURCES = 65536, /* cells of which each counts the upcalls of some sources */
+};
+
+struct upcall {
+	struct addr client;
+	struct addr vip;
+	__u64 tuple;
+	__u64 hash;    /* hash_flow(), without a seed */
+	__u64 at;      /* ns of the coarse monotonic clock */
+	__u32 service;
+	__u32 ifindex; /* by which it came in */
+	__u32 length;  /* of the frame that follows */
+	__u16 l3;      /* where its headers begin */
+	__u16 l4;
+	__u16 vlan_tci;       /* TC: of the tag that the kernel took out of the frame */
+	__be16 vlan_protocol; /* 0: there was none */
+	__u8 tcp_flags;
+	__u8 xdp;      /* 0: TC */
+	__u8 pad[2];
+};
+
+/* A decision is taken by the packet that records the flow, or drops all of them
+ * while it lives. */
+struct decision_key {
+	struct addr client;
+	struct addr vip;
+	__u64 tuple;
+};
+
+enum {
+	DECISION_SEND = 1,
+	DECISION_DROP = 2,
+};
+
+/* Nanoseconds of the coarse monotonic clock. */
+#define DECISION_LIFE 5000000000ULL
+#define HEARTBEAT_LIFE 1000000000ULL
+
+struct decision {
+	__u64 at;
+	__u32 service;
+	__u32 backend; /* 0: the table's */
+	__u32 hash;    /* to ask the table with, if hashed */
+	__u8 action;
+	__u8 hashed;
+	__u8 pad[2];
 };
 
 /* Packets and bytes from the Ethernet header on. */

@@ -24,3 +24,9 @@
 
 /* VLAN devices known; the 4094 of one interface fit. */
 #define VLANS 4096
+
+/* Decisions that wait for their packet; each waits for microseconds. */
+#define DECISIONS 65536
+
+/* Bytes of the ring buffer; some ten thousand SYNs. */
+#define UPCALL_RING (2 << 20)

@@ -33,6 +33,8 @@ const (
 	kindTCX = "tcx"
 	// kindProbe is a TC link too, at the egress of lo; see probes.go.
 	kindProbe = "probe"
+	// kindInject is another one; see inject.go.
+	kindInject = "inject"
 )
 
 // attachAll brings every interface to the mode asked for, then leaves the
@@ -101,7 +103,7 @@ func (l *Loader) leaveOthers() error {
 	}
 	for _, n := range names {
 		iface, kind, ok := parsePinName(n)
-		if ok && (kind == kindProbe || slices.Contains(l.options.Settings.Interfaces, iface)) {
+		if ok && (kind == kindProbe || kind == kindInject || slices.Contains(l.options.Settings.Interfaces, iface)) {
 			continue
 		}
 		l.options.Log.Info("leaving interface", "interface", iface)

@@ -94,9 +94,9 @@ func removeFilters() (removed []string, err error) {
 		return nil, fmt.Errorf("list interfaces: %w", err)
 	}
 	for _, iface := range all {
-		for _, at := range []tcHook{tcIngress, tcEgress} {
+		for _, at := range []tcHook{tcIngress, tcEgress, tcInject} {
 			filters, err := netlink.FilterList(iface, at.parent)
-			if err != nil || !slices.ContainsFunc(filters, isOurs) {
+			if err != nil || !slices.ContainsFunc(filters, at.isOurs) {
 				continue
 			}
 			if err := removeFilter(iface, at); err != nil {
@@ -108,7 +108,7 @@ func removeFilters() (removed []string, err error) {
 	return removed, nil
 }
 
-func isOurs(f netlink.Filter) bool {
+func (at tcHook) isOurs(f netlink.Filter) bool {
 	b, ok := f.(*netlink.BpfFilter)
-	return ok && b.Handle == filterHandle && strings.HasPrefix(b.Name, filterName)
+	return ok && b.Handle == at.handle && strings.HasPrefix(b.Name, filterName)
 }

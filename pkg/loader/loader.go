@@ -94,6 +94,10 @@ func (l *Loader) open() error {
 	if err := l.attachAll(programs); err != nil {
 		return err
 	}
+	// An earlier run's, that did not end as it should.
+	if err := l.detachInject(); err != nil {
+		return err
+	}
 	if staged {
 		if err := l.commitMaps(); err != nil {
 			return err

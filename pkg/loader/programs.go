@@ -22,7 +22,8 @@ type Programs struct {
 	// TC works alone; Companion finishes what XDP hands over.
 	TC, Companion *ebpf.Program
 
-	probe *ebpf.Program // see LoadProbe
+	probe  *ebpf.Program // see LoadProbe
+	inject *ebpf.Program // see Injector
 }
 
 // part is one entry: which object it is in and what it is set to.
@@ -39,6 +40,7 @@ type part struct {
 
 var (
 	partProbe     = part{func(p *Programs) **ebpf.Program { return &p.probe }, bpf.LoadTc, "xlb_probe", false, false}
+	partInject    = part{func(p *Programs) **ebpf.Program { return &p.inject }, bpf.LoadTc, "xlb_inject", false, false}
 	partXDP       = part{func(p *Programs) **ebpf.Program { return &p.XDP }, bpf.LoadXdp, "xlb_xdp", false, false}
 	partGeneric   = part{func(p *Programs) **ebpf.Program { return &p.Generic }, bpf.LoadXdp, "xlb_xdp", false, true}
 	partTC        = part{func(p *Programs) **ebpf.Program { return &p.TC }, bpf.LoadTc, "xlb_tc", false, false}
@@ -145,7 +147,7 @@ func boolean(b bool) uint8 {
 // Close closes the descriptors; attached programs stay attached.
 func (p *Programs) Close() error {
 	var errs []error
-	for _, prog := range []*ebpf.Program{p.XDP, p.Generic, p.TC, p.Companion, p.probe} {
+	for _, prog := range []*ebpf.Program{p.XDP, p.Generic, p.TC, p.Companion, p.probe, p.inject} {
 		if prog != nil {
 			errs = append(errs, prog.Close())
 		}

@@ -18,11 +18,15 @@ type tcHook struct {
 	kind   string
 	attach ebpf.AttachType
 	parent uint32
+	// handle tells our filter there from others, and from another of ours.
+	handle uint32
 }
 
 var (
-	tcIngress = tcHook{kindTCX, ebpf.AttachTCXIngress, netlink.HANDLE_MIN_INGRESS}
-	tcEgress  = tcHook{kindProbe, ebpf.AttachTCXEgress, netlink.HANDLE_MIN_EGRESS}
+	tcIngress = tcHook{kindTCX, ebpf.AttachTCXIngress, netlink.HANDLE_MIN_INGRESS, filterHandle}
+	tcEgress  = tcHook{kindProbe, ebpf.AttachTCXEgress, netlink.HANDLE_MIN_EGRESS, filterHandle}
+	// Beside it, for other packets.
+	tcInject = tcHook{kindInject, ebpf.AttachTCXEgress, netlink.HANDLE_MIN_EGRESS, filterHandle + 1}
 )
 
 // attachTC puts a program on the interface and returns what holds it: a tcx link
@@ -63,7 +67,7 @@ func (l *Loader) putTCX(iface netlink.Link, prog *ebpf.Program, at tcHook) error
 	return bpfpin.Pin(made, path)
 }
 
-// The filter that is ours among those of the clsact qdisc.
+// The filters that are ours among those of the clsact qdisc.
 const (
 	filterName     = "xlb"
 	filterHandle   = 0x786c62 // "xlb"
@@ -90,7 +94,7 @@ func filter(iface netlink.Link, fd int, at tcHook) *netlink.BpfFilter {
 	return &netlink.BpfFilter{
 		FilterAttrs: netlink.FilterAttrs{
 			LinkIndex: iface.Attrs().Index, Parent: at.parent,
-			Handle: filterHandle, Protocol: unix.ETH_P_ALL, Priority: filterPriority,
+			Handle: at.handle, Protocol: unix.ETH_P_ALL, Priority: filterPriority,
 		},
 		Fd: fd, Name: filterName, DirectAction: true,
 	}
@@ -105,7 +109,7 @@ func removeFilter(iface netlink.Link, at tcHook) error {
 	}
 	for _, f := range filters {
 		b, ok := f.(*netlink.BpfFilter)
-		if !ok || b.Handle != filterHandle {
+		if !ok || b.Handle != at.handle {
 			continue
 		}
 		if err := netlink.FilterDel(f); err != nil {

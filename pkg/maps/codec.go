@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/binary"
 	"fmt"
+	"math"
 	"net/netip"
 	"time"
 
@@ -91,7 +92,35 @@ func encodeService(s Service) (bpf.Service, error) {
 	if out.Track, ok = tracks[cmp.Or(s.Track, model.TrackAuto)]; !ok {
 		return out, fmt.Errorf("the data plane has no tracking mode %v", s.Track)
 	}
+	if s.Policy == 0 {
+		return out, nil
+	}
+	if out.Policy, ok = overloads[s.Policy]; !ok {
+		return out, fmt.Errorf("the data plane has no mode of overload %v", s.Policy)
+	}
+	out.Upcalls, out.UpcallsPerSource = perWindow(s.Upcalls), perWindow(s.UpcallsPerSource)
 	return out, nil
+}
+
+// A window of a limit.
+const window = time.Duration(1 << bpf.UpcallWindow)
+
+// perWindow is the least count in a window that allows a rate per second.
+func perWindow(rate uint32) uint16 {
+	n := (uint64(rate)*uint64(window) + uint64(time.Second) - 1) / uint64(time.Second)
+	return uint16(min(max(n, 1), math.MaxUint16))
+}
+
+// perSecond is the highest rate that [perWindow] turns into a count.
+func perSecond(count uint16) uint32 {
+	return uint32(uint64(count) * uint64(time.Second) / uint64(window))
+}
+
+// sameService says whether the data plane cannot tell two services apart.
+func sameService(a, b Service) bool {
+	x, errX := encodeService(a)
+	y, errY := encodeService(b)
+	return errX == nil && errY == nil && x == y
 }
 
 var (
@@ -102,9 +131,12 @@ var (
 	tracks = map[model.Track]uint8{
 		model.TrackAuto: bpf.TrackAuto, model.TrackAlways: bpf.TrackAlways, model.TrackNever: bpf.TrackNever,
 	}
+	overloads = map[model.OnOverload]uint8{
+		model.OverloadContinue: bpf.OverloadContinue, model.OverloadDrop: bpf.OverloadDrop,
+	}
 )
 
-// keyOf is the inverse of the two above; the zero value if there is none.
+// keyOf is the inverse of those above; the zero value if there is none.
 func keyOf[K comparable](m map[K]uint8, v uint8) (key K) {
 	for k, x := range m {
 		if x == v {
@@ -125,6 +157,7 @@ func decodeService(s bpf.Service) (Service, bool) {
 			TCPClosed:      seconds(s.Timeouts.TcpClosed),
 			UDP:            seconds(s.Timeouts.Udp),
 		},
+		Policy: keyOf(overloads, s.Policy), Upcalls: perSecond(s.Upcalls), UpcallsPerSource: perSecond(s.UpcallsPerSource),
 	}, s.Forward != 0
 }
 

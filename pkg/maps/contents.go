@@ -57,6 +57,13 @@ type Service struct {
 	// family) that `nat` draws from.
 	FirstSource, Sources uint16
 	Timeouts             model.Timeouts
+	// Policy: the daemon is asked about each new flow, and this is what becomes
+	// of one that it cannot be asked about. Zero: the service has no policies.
+	Policy model.OnOverload
+	// Upcalls and UpcallsPerSource are how many new flows a second the daemon is
+	// asked about, in all and for each IPv4 address or IPv6 /64, 1 to 976562.
+	// The data plane counts in windows of 67 ms, and rounds up.
+	Upcalls, UpcallsPerSource uint32
 }
 
 // Backend is what the data plane knows of a backend.

@@ -29,7 +29,7 @@ type Changes struct {
 func Diff(have, want Contents) Changes {
 	return Changes{
 		VIPs:     diff(have.VIPs, want.VIPs, CompareVIPKeys, equal[VIP]),
-		Services: diff(have.Services, want.Services, cmp.Compare[uint32], equal[Service]),
+		Services: diff(have.Services, want.Services, cmp.Compare[uint32], sameService),
 		Tables:   diff(have.Tables, want.Tables, cmp.Compare[uint32], Table.Equal),
 		Backends: diff(have.Backends, want.Backends, cmp.Compare[uint32], equal[Backend]),
 		Sources:  diff(have.Sources, want.Sources, cmp.Compare[uint32], equal[netip.Addr]),

@@ -57,6 +57,11 @@ var dumpers = map[string]func(*Set) ([]DumpEntry, error){
 	serviceTrafficName: (*Set).dumpServiceTraffic,
 	backendTrafficName: (*Set).dumpBackendTraffic,
 	settingsName:       (*Set).dumpSettings,
+	decisionsName:      (*Set).dumpDecisions,
+	upcallsName:        (*Set).dumpUpcalls,
+	heartbeatName:      (*Set).dumpHeartbeat,
+	serviceUpcallsName: (*Set).dumpServiceUpcalls,
+	sourceUpcallsName:  (*Set).dumpSourceUpcalls,
 }
 
 // Names are the maps that can be dumped, sorted.

@@ -129,11 +129,14 @@ func (s *Set) flowMemory() ([]byte, error) {
 	return memory, nil
 }
 
-// now is the data plane's clock: the coarse monotonic one in ticks.
-func now() uint32 {
+// now is the data plane's clock in ticks.
+func now() uint32 { return uint32(coarse() / tick) }
+
+// coarse is the data plane's clock: the coarse monotonic one.
+func coarse() time.Duration {
 	var ts unix.Timespec
 	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC_COARSE, &ts)
-	return uint32(time.Duration(ts.Nano()) / tick)
+	return time.Duration(ts.Nano())
 }
 
 // age returns how long a flow has been idle, how long it may be, and what

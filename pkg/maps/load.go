@@ -25,6 +25,10 @@ type serviceFields struct {
 	FirstSource uint16            `json:"first_source"`
 	Sources     uint16            `json:"sources"`
 	Timeouts    map[string]string `json:"timeouts"`
+	// Of a service with policies; rates per second.
+	OnOverload       model.OnOverload `json:"on_overload,omitzero"`
+	Upcalls          uint32           `json:"upcalls,omitzero"`
+	UpcallsPerSource uint32           `json:"upcalls_per_source,omitzero"`
 }
 
 // timeoutFields are the configuration's names of a service's timeouts.
@@ -37,7 +41,10 @@ func timeoutFields(t *model.Timeouts) map[string]*time.Duration {
 
 // MarshalJSON implements [json.Marshaler].
 func (s serviceJSON) MarshalJSON() ([]byte, error) {
-	out := serviceFields{s.Forward, s.Track, s.FirstSource, s.Sources, map[string]string{}}
+	out := serviceFields{
+		s.Forward, s.Track, s.FirstSource, s.Sources, map[string]string{},
+		s.Policy, s.Upcalls, s.UpcallsPerSource,
+	}
 	for name, d := range timeoutFields(&s.Timeouts) {
 		out.Timeouts[name] = d.String()
 	}
@@ -50,7 +57,13 @@ func (s *serviceJSON) UnmarshalJSON(b []byte) error {
 	if err := strict(b, &in); err != nil {
 		return err
 	}
-	*s = serviceJSON{Forward: in.Forward, Track: in.Track, FirstSource: in.FirstSource, Sources: in.Sources}
+	if in.OnOverload == 0 && (in.Upcalls != 0 || in.UpcallsPerSource != 0) {
+		return fmt.Errorf("upcalls without on_overload: the service has no policies to ask")
+	}
+	*s = serviceJSON{
+		Forward: in.Forward, Track: in.Track, FirstSource: in.FirstSource, Sources: in.Sources,
+		Policy: in.OnOverload, Upcalls: in.Upcalls, UpcallsPerSource: in.UpcallsPerSource,
+	}
 	for name, d := range timeoutFields(&s.Timeouts) {
 		text, ok := in.Timeouts[name]
 		if !ok {

@@ -33,6 +33,11 @@ const (
 	serviceTrafficName = "service_traffic"
 	backendTrafficName = "backend_traffic"
 	settingsName       = "settings"
+	decisionsName      = "decisions"
+	upcallsName        = "upcalls"
+	heartbeatName      = "heartbeat"
+	serviceUpcallsName = "service_upcalls"
+	sourceUpcallsName  = "source_upcalls"
 )
 
 // ErrIncompatible is returned by [Open] if pinned maps were made for other

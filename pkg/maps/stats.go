@@ -30,7 +30,9 @@ type Traffic struct {
 }
 
 // Reasons returns how often packets left the data plane for each reason. A
-// packet that XDP hands to TC counts as pass_neighbour and under TC's reason.
+// packet that XDP hands to TC counts as pass_neighbour and under TC's reason; one
+// that the daemon was asked about counts as upcall and, when it was injected
+// again, under what became of it.
 func (s *Set) Reasons() ([]NamedCount, error) {
 	out := make([]NamedCount, bpf.XdpReasonREASON_MAX)
 	for i := range out {
@@ -110,6 +112,12 @@ var eventNames = map[bpf.Event]string{
 	bpf.XdpEventEVENT_FLOW_MOVED:     "flow_moved",
 	bpf.XdpEventEVENT_FLOW_MIDSTREAM: "flow_midstream",
 	bpf.XdpEventEVENT_FLOW_INHERITED: "flow_inherited",
+	bpf.XdpEventEVENT_UPCALL_RATE:    "upcall_rate",
+	bpf.XdpEventEVENT_UPCALL_SOURCE:  "upcall_source",
+	bpf.XdpEventEVENT_UPCALL_RING:    "upcall_ring",
+	bpf.XdpEventEVENT_UPCALL_AWAY:    "upcall_away",
+	bpf.XdpEventEVENT_UPCALL_SIZE:    "upcall_size",
+	bpf.XdpEventEVENT_DECIDED:        "decided",
 }
 
 // ReasonName is the name of a verdict's reason, such as "drop_no_backend".
@@ -145,4 +153,7 @@ var reasonNames = map[bpf.Reason]string{
 	bpf.XdpReasonREASON_DROP_NOT_ON_LINK: "drop_not_on_link",
 	bpf.XdpReasonREASON_DROP_NO_TUNNEL:   "drop_no_tunnel",
 	bpf.XdpReasonREASON_DROP_REWRITE:     "drop_rewrite",
+	bpf.XdpReasonREASON_UPCALL:           "upcall",
+	bpf.XdpReasonREASON_DROP_POLICY:      "drop_policy",
+	bpf.XdpReasonREASON_DROP_OVERLOAD:    "drop_overload",
 }
