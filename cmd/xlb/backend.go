@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"strconv"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -168,9 +169,17 @@ func (e *env) backendRow(service string, b api.Backend, tableSize int) []any {
 	if tableSize > 0 {
 		share = fmt.Sprintf("%.1f%%", 100*float64(b.Slots)/float64(tableSize))
 	}
+	state := b.State
+	if b.Role != "" {
+		state += " " + b.Role
+	}
+	reason := b.Reason
+	if b.Shadow != "" {
+		reason = strings.TrimPrefix(reason+"; "+b.Shadow, "; ")
+	}
 	return []any{
-		orDash(service), b.Address, weight, cell{b.State, stateStyle(b.State)}, since,
-		humanCount(uint64(b.Flows)), share, b.Zone, b.Reason,
+		orDash(service), b.Address, weight, cell{state, stateStyle(b.State)}, since,
+		humanCount(uint64(b.Flows)), share, b.Zone, reason,
 	}
 }
 

@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 
 	"github.com/urfave/cli/v2"
 
 	"github.com/xlb-io/xlb/pkg/config"
+	"github.com/xlb-io/xlb/pkg/control"
 	"github.com/xlb-io/xlb/pkg/model"
 )
 
@@ -33,6 +35,8 @@ func (e *env) checkCommand() *cli.Command {
 			cfg, err := e.loadConfig(c.Context, path)
 			result := checkResult{File: path, Valid: err == nil, Errors: []mistake{}}
 			if err == nil {
+				err = e.checkPolicies(c.Context, path, cfg)
+				result.Valid = err == nil
 				result.Services, result.Backends = countBackends(cfg)
 			}
 			if !c.Bool("json") {
@@ -43,8 +47,11 @@ func (e *env) checkCommand() *cli.Command {
 				return nil
 			}
 			var mistakes config.Errors
-			if err != nil && !errors.As(err, &mistakes) {
+			if err != nil && !errors.As(err, &mistakes) && !errors.As(err, new(*control.PolicyError)) {
 				return err
+			}
+			if p, ok := errors.AsType[*control.PolicyError](err); ok {
+				result.Errors = append(result.Errors, mistake{Message: p.Error()})
 			}
 			for _, m := range mistakes {
 				result.Errors = append(result.Errors, mistake{m.Line, m.Column, m.Message, m.Hint})
@@ -91,6 +98,14 @@ func (e *env) loadConfig(ctx context.Context, path string) (*model.Config, error
 		return nil, usagef("%v", err)
 	}
 	return nil, err
+}
+
+// checkPolicies loads what the configuration names, as a daemon would.
+func (e *env) checkPolicies(ctx context.Context, path string, cfg *model.Config) error {
+	if err := control.CheckPolicies(ctx, cfg, slog.New(slog.DiscardHandler)); err != nil {
+		return &control.PolicyError{Err: fmt.Errorf("%s: %w", path, err)}
+	}
+	return nil
 }
 
 func countBackends(cfg *model.Config) (services, backends int) {

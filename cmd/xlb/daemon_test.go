@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"iter"
 	"log/slog"
 	"net/netip"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"github.com/xlb-io/xlb/pkg/api"
+	"github.com/xlb-io/xlb/pkg/policy"
 )
 
 // sample is a daemon with a fixed state behind a real API server. Its verbs
@@ -26,7 +28,9 @@ type sample struct {
 	// refuse is the answer to reload and plan, if not nil.
 	refuse error
 	// planned is the last request for a plan.
-	planned api.PlanRequest
+	planned  api.PlanRequest
+	policies []api.Policy
+	table    string // the last one that was set
 	// step is added to the counters at each look at them.
 	step uint64
 }
@@ -89,6 +93,17 @@ func newSample() *sample {
 		},
 	}
 	return s
+}
+
+func (s *sample) Policies() []api.Policy { return s.policies }
+
+func (s *sample) ReloadPolicy(context.Context, string) error { return s.refuse }
+
+func (s *sample) SetTable(name, table string, entries []policy.TableEntry) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.table = fmt.Sprint(name, " ", table, " ", entries)
+	return s.refuse
 }
 
 // start serves the sample on a socket until the test ends, and makes it the

@@ -12,6 +12,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/xlb-io/xlb/pkg/config"
+	"github.com/xlb-io/xlb/pkg/control"
 )
 
 // The exit statuses that scripts rely on.
@@ -56,6 +57,7 @@ func (e *env) exitStatus(ctx context.Context, err error) int {
 		usage    *usageError
 		mistakes config.Errors
 		wrong    *configError
+		policy   *control.PolicyError
 	)
 	switch {
 	case err == nil:
@@ -72,6 +74,11 @@ func (e *env) exitStatus(ctx context.Context, err error) int {
 		// Editors and people find the place by a line that starts with it.
 		for _, one := range mistakes {
 			fmt.Fprintln(e.stderr, one)
+		}
+		return exitUsage
+	case errors.As(err, &policy):
+		for one := range strings.Lines(err.Error()) {
+			fmt.Fprintf(e.stderr, "xlb: %s\n", strings.TrimRight(one, "\n"))
 		}
 		return exitUsage
 	case errors.As(err, &wrong):

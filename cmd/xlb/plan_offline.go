@@ -35,6 +35,9 @@ func (e *env) planWithoutDaemon(c *cli.Context, path, content string) (planResul
 		return result, err
 	}
 	in := control.Input{Settings: cfg.Settings, Services: cfg.Services, Sizes: maps.SizesOf(cfg.Settings)}
+	if in.Deciding, err = control.Deciding(cfg); err != nil {
+		return result, usagef("%s: %v", path, err)
+	}
 	if in.Overrides, err = control.ReadOverrides(c.Path("state-dir")); err != nil {
 		return result, needsRoot(err)
 	}

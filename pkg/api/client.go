@@ -16,6 +16,8 @@ import (
 	"strconv"
 	"syscall"
 	"time"
+
+	"github.com/xlb-io/xlb/pkg/policy"
 )
 
 // Client talks to a daemon. Its methods may be called at the same time. Errors
@@ -113,6 +115,23 @@ func (c *Client) Plan(ctx context.Context, r PlanRequest) (Plan, error) {
 	var p Plan
 	err := c.post(ctx, "/v1/plan", r, &p)
 	return p, err
+}
+
+// Policies returns the policies in force, sorted by name.
+func (c *Client) Policies(ctx context.Context) ([]Policy, error) {
+	return get[[]Policy](ctx, c, "/v1/policies", nil)
+}
+
+// ReloadPolicy makes the daemon load a policy's bundle again and returns once it is
+// asked. Errors are as those of Reload.
+func (c *Client) ReloadPolicy(ctx context.Context, name string) error {
+	return c.post(ctx, "/v1/policies/"+url.PathEscape(name)+"/reload", nil, nil)
+}
+
+// SetTable replaces what a table of a policy holds. One that is filled from a file
+// is refused.
+func (c *Client) SetTable(ctx context.Context, name, table string, entries []policy.TableEntry) error {
+	return c.post(ctx, "/v1/policies/"+url.PathEscape(name)+"/tables/"+url.PathEscape(table), TableRequest{Entries: entries}, nil)
 }
 
 // Stats returns the counters.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"iter"
 	"net/netip"
+
+	"github.com/xlb-io/xlb/pkg/policy"
 )
 
 // Daemon is what a [Server] shows and steers. Its methods are called from many
@@ -21,6 +23,13 @@ type Daemon interface {
 	Overrides() []Override
 	Reload(ctx context.Context) error
 	Plan(ctx context.Context, r PlanRequest) (Plan, error)
+	// Policies are those in force, sorted by name.
+	Policies() []Policy
+	// ReloadPolicy loads a policy's bundle again, with the configuration file, and
+	// returns once it is asked; if anything is wrong nothing changes.
+	ReloadPolicy(ctx context.Context, name string) error
+	// SetTable replaces what a table of a policy holds that is filled from no file.
+	SetTable(policyName, table string, entries []policy.TableEntry) error
 	Stats(ctx context.Context, f StatsFilter) (Stats, error)
 	// Flows returns the flows that match. They may be read slowly: nothing is
 	// held meanwhile.

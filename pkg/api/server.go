@@ -84,14 +84,17 @@ func (s *Server) shutdown() error {
 func (s *Server) handler() http.Handler {
 	mux := http.NewServeMux()
 	routes := map[string]func(*http.Request) (any, error){
-		"GET /v1/status":             s.status,
-		"GET /v1/services":           s.services,
-		"GET /v1/services/{service}": s.service,
-		"GET /v1/backends":           s.backends,
-		"GET /v1/overrides":          s.overrides,
-		"GET /v1/stats":              s.stats,
-		"POST /v1/reload":            s.reload,
-		"POST /v1/plan":              s.plan,
+		"GET /v1/status":                            s.status,
+		"GET /v1/services":                          s.services,
+		"GET /v1/services/{service}":                s.service,
+		"GET /v1/backends":                          s.backends,
+		"GET /v1/overrides":                         s.overrides,
+		"GET /v1/stats":                             s.stats,
+		"POST /v1/reload":                           s.reload,
+		"POST /v1/plan":                             s.plan,
+		"GET /v1/policies":                          s.policies,
+		"POST /v1/policies/{policy}/reload":         s.reloadPolicy,
+		"POST /v1/policies/{policy}/tables/{table}": s.table,
 		"POST /v1/services/{service}/backends/{address}/{verb}": s.backend,
 	}
 	methods := map[string]string{"/v1/flows": http.MethodGet}
@@ -116,7 +119,7 @@ func (s *Server) handler() http.Handler {
 	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, Errorf(http.StatusNotFound,
-			"no such path %s (there are /v1/status, services, backends, overrides, flows, stats, reload and plan)", r.URL.Path))
+			"no such path %s (there are /v1/status, services, backends, overrides, policies, flows, stats, reload and plan)", r.URL.Path))
 	})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !s.begin() {
@@ -198,6 +201,20 @@ func (s *Server) plan(r *http.Request) (any, error) {
 		return nil, err
 	}
 	return s.daemon.Plan(r.Context(), req)
+}
+
+func (s *Server) policies(*http.Request) (any, error) { return s.daemon.Policies(), nil }
+
+func (s *Server) reloadPolicy(r *http.Request) (any, error) {
+	return struct{}{}, s.daemon.ReloadPolicy(r.Context(), r.PathValue("policy"))
+}
+
+func (s *Server) table(r *http.Request) (any, error) {
+	var req TableRequest
+	if err := decodeBody(r, &req); err != nil {
+		return nil, err
+	}
+	return struct{}{}, s.daemon.SetTable(r.PathValue("policy"), r.PathValue("table"), req.Entries)
 }
 
 func (s *Server) stats(r *http.Request) (any, error) {

@@ -18,6 +18,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/xlb-io/xlb/pkg/policy"
 )
 
 // recorder is a daemon that notes what it is asked.
@@ -75,6 +77,19 @@ func (r *recorder) Reload(ctx context.Context) error {
 
 func (r *recorder) Plan(_ context.Context, p PlanRequest) (Plan, error) {
 	return Plan{Warnings: []string{"w"}}, r.note("plan", p.Path, p.Content)
+}
+
+func (r *recorder) Policies() []Policy {
+	return []Policy{{Name: "canary", Hooks: []policy.Hook{policy.HookFlow}, Uses: []PolicyUse{}}}
+}
+
+func (r *recorder) ReloadPolicy(_ context.Context, name string) error {
+	return r.note("policy reload", name)
+}
+
+func (r *recorder) SetTable(name, table string, entries []policy.TableEntry) error {
+	text, _ := json.Marshal(entries)
+	return r.note("table", name, table, string(text))
 }
 
 func (r *recorder) Stats(_ context.Context, f StatsFilter) (Stats, error) {

@@ -37,6 +37,8 @@ type Status struct {
 	//	service_down:NAME      no backend of the service is usable
 	//	no_source:NAME         nat has no source address of the service's family
 	//	no_tunnel_source:NAME  ipip or gue has no outer source address of a backend's family
+	//	policies_unasked       nobody asks policies about new flows, which follow on_overload
+	//	policy_failing:NAME    a policy failed too often and is not asked for a while
 	//	discovery_failed:NAME  a source of backends fails; its last word holds
 	Reasons []string `json:"reasons"`
 	// Problem is the text behind apply_failed, maps_unreadable, plan_failed
@@ -147,6 +149,8 @@ type Backend struct {
 	// Since is when the probe's state was entered; nil without a result.
 	Since *time.Time `json:"since,omitempty"`
 	Zone  string     `json:"zone,omitempty"`
+	// Shadow is what policies in shadow mode would say of its weight, in words.
+	Shadow string `json:"shadow,omitempty"`
 	// Override: the operator said something on this backend.
 	Override bool `json:"override,omitempty"`
 }

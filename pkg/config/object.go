@@ -90,9 +90,6 @@ func object[T any](name, doc string, fields ...field[T]) kind[T] {
 			for _, e := range entries {
 				f, ok := byKey[e.key]
 				if !ok {
-					f, ok = byKey[strings.ReplaceAll(e.key, "-", "_")]
-				}
-				if !ok {
 					hint := "known: " + strings.Join(known, ", ")
 					if near, ok := nearest(e.key, known); ok {
 						hint = fmt.Sprintf("did you mean %q?", near)
@@ -100,12 +97,8 @@ func object[T any](name, doc string, fields ...field[T]) kind[T] {
 					r.fail(e.at, fmt.Sprintf("unknown key %s in %s", quote(e.key), name), hint)
 					continue
 				}
-				if present[f.key] {
-					r.fail(e.at, fmt.Sprintf("the key %q is given twice", f.key), "once with a hyphen and once with an underscore")
-					continue
-				}
 				r.enter(e)
-				present[f.key] = true
+				present[e.key] = true
 				f.read(r, e.value, &v)
 			}
 			for _, f := range fields {

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -70,6 +71,15 @@ max_services: 2
 max_frontends: 4
 max_backends: 6
 max_sources: 2
+policy_rate: 100
+policy_rate_per_source: 10
+policies:
+  office: {path: /p/office.wasm, on_error: drop, fuel: 7, memory: 2MiB, timeout: 2s, tables: {ours: ours.txt}}
+  canary:
+    path: canary
+    sha256: 0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef
+    config: {percent: 5, names: [a, 1.5, null, true], deep: {x: "1"}}
+    subsets: {canary: {tag: canary}, near: {zone: rack 2, tag: ssd}}
 defaults:
   forward: l2dsr
   track: never
@@ -82,9 +92,11 @@ services:
     forward: nat
     track: always
     fail: open
+    policies: [office, {policy: canary, mode: shadow}]
+    on_overload: drop
     backends:
       - 10.0.0.11:8080
-      - {address: 10.0.0.12, port: 8080, weight: 3, zone: rack 2 é, drain: true}
+      - {address: 10.0.0.12, port: 8080, weight: 3, zone: rack 2 é, drain: true, tags: [ssd, canary, ssd], priority: 1}
       - {address: 10.0.0.13:8081, weight: 0, drain: false}
       - 10.0.0.9
     probe:
@@ -110,14 +122,25 @@ services:
 			TunnelSources: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/28"), netip.MustParsePrefix("2001:db8::1/128")}, GUEPort: 6081,
 			NATPorts: model.PortRange{First: 2000, Last: 3000}, FlowTableSize: 1 << 20, TableSize: 1000003,
 			MaxServices: 2, MaxFrontends: 4, MaxBackends: 6, MaxSources: 2,
+			PolicyRate: 100, PolicyRatePerSource: 10,
 		},
+		Policies: []model.Policy{{
+			Name: "canary", Path: "canary", SHA256: "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
+			Config:  json.RawMessage(`{"deep":{"x":"1"},"names":["a",1.5,null,true],"percent":5}`),
+			Subsets: map[string]model.Subset{"canary": {Tag: "canary"}, "near": {Zone: "rack 2", Tag: "ssd"}}, OnError: model.ErrorContinue,
+		}, {
+			Name: "office", Path: "/p/office.wasm", OnError: model.ErrorDrop, Fuel: 7, Memory: 2 << 20, Timeout: 2 * time.Second,
+			Tables: map[string]string{"ours": "ours.txt"},
+		}},
 		Services: []model.Service{{
 			Name:      "web",
 			Frontends: []model.Frontend{fe(model.TCP, "203.0.113.10:80"), fe(model.TCP, "203.0.113.11:80")},
 			Forward:   model.NAT, Track: model.TrackAlways, Fail: model.FailOpen,
+			Policies:   []model.PolicyUse{{Policy: "office", Mode: model.PolicyEnforce}, {Policy: "canary", Mode: model.PolicyShadow}},
+			OnOverload: model.OverloadDrop,
 			Backends: []model.Backend{
 				be("10.0.0.11:8080"),
-				{Address: netip.MustParseAddrPort("10.0.0.12:8080"), Weight: 3, Zone: "rack 2 é", Drain: true},
+				{Address: netip.MustParseAddrPort("10.0.0.12:8080"), Weight: 3, Zone: "rack 2 é", Drain: true, Tags: "canary,ssd", Priority: 1},
 				{Address: netip.MustParseAddrPort("10.0.0.13:8081")},
 				be("10.0.0.9:80"),
 			},

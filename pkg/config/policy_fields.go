@@ -25,7 +25,7 @@ var policyFileKind = needed(object("policy", "A WebAssembly module that decides 
 	of("path", fileNameKind.kind, func(p *rawPolicy) *opt[string] { return &p.path }, about{
 		doc: "The bundle: its directory, its `policy.yaml`, or a module (`.wasm`) alone.", example: "/etc/xlb/policies/canary", required: true}),
 	of("sha256", sha256Kind.kind, func(p *rawPolicy) *opt[string] { return &p.sha256 }, about{
-		doc: "The module's hash (`sha256sum`). Another module is refused.", defDoc: "any module", example: "`" + strings.Repeat("0", 3) + "…`"}),
+		doc: "The module's hash (`sha256sum`). Another module is refused.", defDoc: "any module", example: strings.Repeat("0123456789abcdef", 4)}),
 	of("config", jsonKind, func(p *rawPolicy) *opt[json.RawMessage] { return &p.config }, about{
 		doc: "What the module is configured by; the manifest's schema and the module check it. A change reaches the running module, which keeps its state.", example: "{percent: 5}"}),
 	of("tables", mapOf(wordKind, fileNameKind.kind), func(p *rawPolicy) *opt[[]named[string]] { return &p.tables }, about{

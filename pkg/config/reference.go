@@ -90,6 +90,12 @@ func heading(g *group) string {
 		return "services: NAME:"
 	case backendKind.groups[0]:
 		return "backends:"
+	case policyFileKind.groups[0]:
+		return "policies: NAME:"
+	case subsetKind.groups[0]:
+		return "policies: NAME: subsets: NAME:"
+	case policyUseKind.groups[0]:
+		return "services: NAME: policies:"
 	}
 	return g.name + ":"
 }

@@ -11,11 +11,15 @@ import (
 
 // TestDeclarations parses every example and every default of the reference.
 func TestDeclarations(t *testing.T) {
+	const known = "policies:\n  cidr-filter: {path: x}\n  canary: {path: x}\n  line-probe: {path: x}\n"
 	frames := map[string]string{
 		"file":     "%s\n",
 		"defaults": "defaults:\n  %s\n",
 		"probe":    "defaults:\n  probe:\n    %s\n",
 		"timeouts": "defaults:\n  timeouts:\n    %s\n",
+		"policy":   "policies:\n  p:\n    %s\n",
+		"subset":   "policies:\n  p:\n    path: x\n    subsets:\n      s:\n        %s\n",
+		"policies": "services:\n  s:\n    frontends: tcp://192.0.2.1:80\n    backends: []\n    policies:\n    - %s\n",
 		"service":  "services:\n  s:\n    %s\n",
 		"backend":  "services:\n  s:\n    frontends: tcp://192.0.2.1:80\n    backends:\n    - %s\n",
 	}
@@ -33,6 +37,19 @@ func TestDeclarations(t *testing.T) {
 				text := fmt.Sprintf(frames[g.name], f.key+": "+example)
 				if g.name == "backend" && f.key != "address" {
 					text += "      address: 10.0.0.1\n"
+				}
+				if g.name == "policy" && f.key != "path" {
+					text += "    path: x\n"
+				}
+				if g.name == "policies" && f.key != "policy" {
+					text += "      policy: canary\n"
+				}
+				switch {
+				case g.name == "policies", f.key == "on_overload", f.key == "policies" && g.name != "file", f.key == "policy":
+					text = known + text
+				}
+				if f.key == "on_overload" {
+					text += map[string]string{"service": "    policies: canary\n"}[g.name]
 				}
 				if g.name == "service" && f.key != "frontends" && f.key != "backends" {
 					text += "    frontends: tcp://192.0.2.1:80\n    backends: []\n"

@@ -14,7 +14,7 @@ func TestServiceErrors(t *testing.T) {
 	for _, c := range []struct{ name, text, want string }{
 		{"a list", "- web\n", "x.yaml:3:1: services: must be a mapping of service name to values, not a list"},
 		{"null service", "  web:\n", "x.yaml:3:3: web: has no value (give one or remove the key)"},
-		{"text service", "  web: tcp://192.0.2.1:80\n", `x.yaml:3:8: web: must be a mapping of keys to values, not "tcp://192.0.2.1:80" (keys: frontends, backends, forward, track, fail, probe, timeouts)`},
+		{"text service", "  web: tcp://192.0.2.1:80\n", `x.yaml:3:8: web: must be a mapping of keys to values, not "tcp://192.0.2.1:80" (keys: frontends, backends, forward, track, fail, policies, on_overload, probe, timeouts)`},
 		{"empty service", "  web: {}\n", lines(
 			"x.yaml:3:8: backends is missing in service (for example backends: [10.0.0.11:8080, 10.0.0.12:8080])",
 			`x.yaml:3:8: frontends is missing in service (for example frontends: [tcp://203.0.113.10:80, "tcp://[2001:db8::10]:80"])`)},
@@ -168,7 +168,7 @@ func TestServiceErrors(t *testing.T) {
 			"x.yaml:16:29: status: 300-200 ends before it starts (write 200-300)",
 			`x.yaml:16:38: status: "ok" is not a range of HTTP status codes (for example 200 or 200-399)`,
 			`x.yaml:17:13: body: "" is not a valid text (1 to 4096 bytes)`,
-			`x.yaml:18:7: unknown key "urls" in probe (known: type, via, port, interval, timeout, rise, fall, method, path, host, status, body, verify)`)},
+			`x.yaml:18:7: unknown key "urls" in probe (known: type, via, port, interval, timeout, rise, fall, method, path, host, status, body, verify, policy)`)},
 		{"tcp probe", lines("  web:", "    frontends: tcp://192.0.2.1:80", "    backends: []", "    probe: {method: GET, path: /, host: a, status: 200, body: ok, verify: true, rise: 1}"), lines(
 			"x.yaml:6:13: probe: method has no effect with type tcp (use type: http or remove method)",
 			"x.yaml:6:26: probe: path has no effect with type tcp (use type: http or remove path)",
@@ -189,7 +189,7 @@ func TestServiceErrors(t *testing.T) {
 		{"http probe", lines("  web:", "    frontends: tcp://192.0.2.1:80", "    backends: []", "    probe: {type: http, verify: true}"),
 			"x.yaml:6:25: probe: verify has no effect with type http (use type: https or remove verify)"},
 		{"probe type", lines("  web:", "    frontends: tcp://192.0.2.1:80", "    backends: []", "    probe: {type: htpp, path: /}"),
-			`x.yaml:6:19: type: unknown value "htpp" (did you mean "http"? known: none, tcp, http, https)`},
+			`x.yaml:6:19: type: unknown value "htpp" (did you mean "http"? known: none, tcp, http, https, policy)`},
 		{"probe null", lines("  web:", "    frontends: tcp://192.0.2.1:80", "    backends: []", "    probe:"),
 			"x.yaml:6:5: probe: has no value (give one or remove the key)"},
 		{"probe timeout", lines("  web:", "    frontends: tcp://192.0.2.1:80", "    backends: []", "    probe: {interval: 1s, timeout: 1500ms}"),
@@ -253,7 +253,7 @@ func TestCrossErrors(t *testing.T) {
 			"x.yaml:4:70: probe: timeout 2s is longer than interval 1s (set timeout to at most 1s, or a longer interval)"},
 		{"inherited probe type that is wrong", lines("interfaces: eth0", "defaults: {probe: {type: htp}}", "services:",
 			"  a: {frontends: tcp://192.0.2.1:80, backends: [], probe: {path: /}}"),
-			`x.yaml:2:26: type: unknown value "htp" (did you mean "http"? known: none, tcp, http, https)`},
+			`x.yaml:2:26: type: unknown value "htp" (did you mean "http"? known: none, tcp, http, https, policy)`},
 		{"inherited timeout that is wrong", lines("interfaces: eth0", "defaults: {probe: {timeout: 2d}}", "services:",
 			"  a: {frontends: tcp://192.0.2.1:80, backends: [], probe: {interval: 500ms}}"),
 			`x.yaml:2:29: timeout: must be a duration, not "2d" (for example 500ms, 2s, 15m or 1h30m)`},

@@ -29,7 +29,7 @@ func (r *round) addService(s model.Service, id uint32, runs map[bool]sourceRun) 
 	}
 	if r.Deciding[s.Name] {
 		entry.Policy = s.OnOverload
-		entry.Upcalls, entry.UpcallsPerSource = r.Settings.PolicyRate, r.Settings.PolicyRatePerSource
+		entry.Upcalls, entry.UpcallsPerSource = uint32(r.Settings.PolicyRate), uint32(r.Settings.PolicyRatePerSource)
 	}
 	r.plan.Contents.Services[id] = entry
 	state := ServiceState{
@@ -94,7 +94,7 @@ func trackOf(s model.Service) model.Track {
 func (r *round) backendState(s model.Service, b model.Backend) BackendState {
 	key := probe.Key{Service: s.Name, Backend: b.Address}
 	override, overridden := r.Overrides[key]
-	answer := r.Answers[key]
+	answer := r.Answers[s.Name][b.Address]
 	out := BackendState{Address: b.Address, Weight: b.Weight, Zone: b.Zone, Tags: b.Tags, Tier: b.Priority, Override: overridden}
 	answer.weigh(&out)
 	drain, drainReason := b.Drain, "drained by the configuration"

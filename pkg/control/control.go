@@ -14,6 +14,7 @@ import (
 	"github.com/xlb-io/xlb/pkg/discovery"
 	"github.com/xlb-io/xlb/pkg/maps"
 	"github.com/xlb-io/xlb/pkg/model"
+	"github.com/xlb-io/xlb/pkg/policy"
 	"github.com/xlb-io/xlb/pkg/probe"
 )
 
@@ -29,6 +30,7 @@ type dataPlane interface {
 	Events() ([]maps.NamedCount, error)
 	ServiceTraffic(id uint32) (maps.Traffic, error)
 	BackendTraffic(id uint32) (maps.Traffic, error)
+	decider
 }
 
 // host is what it needs of the machine; [*loader.Loader] is one.
@@ -77,6 +79,12 @@ type parts struct {
 	interfaces []api.Interface
 	adopted    bool
 	timing     timing
+	// runtime runs the policies, of which first are those of the configuration.
+	runtime *policy.Runtime
+	first   *policyChange
+	// newReader and newInjector begin the answering of new flows.
+	newReader   func() (upcallReader, error)
+	newInjector func() (injector, error)
 	// now is the time for what is decided by sweeps; nil means time.Now.
 	now func() time.Time
 	// source makes the source of a service's backends; nil means the usual one.
@@ -94,6 +102,7 @@ type controller struct {
 	discovery *discovery.Manager
 	prober    *probe.Runner
 	published atomic.Pointer[snapshot]
+	inForce   atomic.Pointer[policySet]
 	reloading sync.Mutex // one reload at a time
 
 	inboxMu sync.Mutex
@@ -119,9 +128,16 @@ type controller struct {
 	targets     map[probe.Key]bool
 	pending     map[probe.Key]time.Time // not probed yet → until when to wait for it
 	retarget    bool
-	ways        map[probe.Key]probe.Via   // of probes via a VIP
-	probedVIPs  map[netip.Addr]bool       // and whether each is the host's own; nil until their routes are set
-	towards     map[netip.Addr]netip.Addr // see returnAddresses
+	ways        map[probe.Key]probe.Via       // of probes via a VIP
+	probedVIPs  map[netip.Addr]bool           // and whether each is the host's own; nil until their routes are set
+	towards     map[netip.Addr]netip.Addr     // see returnAddresses
+	chains      map[string]*policy.Chain      // service → its policies that decide
+	deciding    map[string]bool               // services that have some
+	upcalls     *upcalls                      // nil while nobody asks
+	toWeigh     map[string]bool               // services whose policies are to be asked about weights
+	weighing    map[string]bool               // those that are being asked
+	said        map[string]map[string]answers // service → policy → its last word
+	answers     map[string]answers            // service → all of them together
 	names       map[uint32]string
 	counts      map[uint32]int
 	sweeping    bool
@@ -156,10 +172,15 @@ func newController(p parts, cfg *model.Config) *controller {
 		health: map[probe.Key]model.BackendHealth{}, targets: map[probe.Key]bool{}, pending: map[probe.Key]time.Time{}, retarget: true,
 		names: map[uint32]string{}, retired: map[uint32]time.Time{}, undrawn: map[netip.Addr]time.Time{},
 		idle: map[uint32]bool{}, idleSource: map[netip.Addr]bool{}, problems: map[string]error{},
-		towards: map[netip.Addr]netip.Addr{},
+		towards:  map[netip.Addr]netip.Addr{},
+		weighing: map[string]bool{}, said: map[string]map[string]answers{}, answers: map[string]answers{},
+	}
+	c.inForce.Store(&policySet{})
+	if p.first != nil {
+		c.adoptPolicies(p.first)
 	}
 	c.discovery = discovery.NewManager(discovery.Options{New: p.source, Log: p.log})
-	c.prober = probe.NewRunner(probe.Options{Log: p.log, OnChange: func(r probe.Result) {
+	c.prober = probe.NewRunner(probe.Options{Log: p.log, Policy: c.askProbe, OnChange: func(r probe.Result) {
 		c.post(func() { c.probed(r) })
 	}})
 	c.publish()
@@ -171,6 +192,7 @@ func (c *controller) run(ctx context.Context) {
 	defer func() {
 		c.prober.Close()
 		c.discovery.Close()
+		c.endDecisions()
 		close(c.stopped)
 		c.helpers.Wait()
 	}()
@@ -197,12 +219,14 @@ func (c *controller) run(ctx context.Context) {
 			clear(c.towards)
 		case <-sweep.C:
 			c.startSweep()
+			c.weighAll()
 			c.retryProblems()
 		case <-drift.C:
 			c.startDriftCheck(drift)
 		case <-due.C:
 		}
 		c.takeAll()
+		c.startWeighing()
 		if !c.due() {
 			continue
 		}

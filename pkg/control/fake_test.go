@@ -122,6 +122,10 @@ func (m *memory) BackendTraffic(id uint32) (maps.Traffic, error) {
 	return maps.Traffic{Reply: maps.Count{Packets: uint64(id)}}, nil
 }
 
+func (m *memory) Decide(*maps.Upcall, maps.Decision) error { return m.failing }
+func (m *memory) Heartbeat() error                         { return nil }
+func (m *memory) Away() error                              { return nil }
+
 // machine is a host.
 type machine struct {
 	mu         sync.Mutex

@@ -30,6 +30,7 @@ func (c *controller) found(u discovery.Update) {
 	if !slices.Equal(before, u.Backends) {
 		c.retarget = true
 		c.touch(u.Service)
+		c.weighSoon(u.Service)
 		// A family that comes or goes may need a source address.
 		c.dirty = c.dirty || families(before) != families(u.Backends)
 	}
@@ -106,6 +107,7 @@ func (c *controller) probed(r probe.Result) {
 	}
 	c.health[key] = r.Health
 	c.touch(key.Service)
+	c.weighSoon(key.Service)
 }
 
 // aimProbes makes the prober probe the backends there are.

@@ -24,7 +24,7 @@ type Input struct {
 	// Deciding are the services whose policies are asked about new flows.
 	Deciding map[string]bool
 	// Answers are what policies said last about the weights of backends.
-	Answers map[probe.Key]Answer
+	Answers map[string]answers
 	// AutoSources are the sources, at most one of each family, if
 	// Settings.Sources is empty.
 	AutoSources []netip.Addr
@@ -125,6 +125,8 @@ type BackendState struct {
 	Weight, Effective uint16
 	Slots             int
 	Override, Serves  bool
+	// Shadow is what policies in shadow mode would have said, in words.
+	Shadow string
 	// Local: it is an address of this host, and never used.
 	Local bool
 }

@@ -1,11 +1,11 @@
 package control
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
-	gomaps "maps"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -17,31 +17,69 @@ import (
 // policyCache is where compiled modules are kept, under the state directory.
 func policyCache(stateDir string) string { return filepath.Join(stateDir, "policies") }
 
-// policySet is the policies of a configuration, loaded, by name. Nothing of it is
-// changed; another configuration has another one.
-type policySet map[string]*policy.Policy
+// loadedPolicy is a policy with what the configuration says of it.
+type loadedPolicy struct {
+	*policy.Policy
+	asked model.Policy
+}
+
+// policySet is the policies of a configuration, by name. Nothing of it is changed;
+// another configuration has another one.
+type policySet map[string]loadedPolicy
+
+// Deciding returns the services of a configuration that ask policies about new
+// flows, by what the bundles on disk say of themselves. Nothing is run.
+func Deciding(cfg *model.Config) (map[string]bool, error) {
+	flow := map[string]bool{}
+	for _, spec := range cfg.Policies {
+		b, err := policy.Open(spec.Path)
+		if err != nil {
+			return nil, fmt.Errorf("policy %q: %w", spec.Name, err)
+		}
+		flow[spec.Name] = b.Has(policy.HookFlow)
+	}
+	out := map[string]bool{}
+	for _, s := range cfg.Services {
+		if slices.ContainsFunc(s.Policies, func(u model.PolicyUse) bool { return flow[u.Policy] }) {
+			out[s.Name] = true
+		}
+	}
+	return out, nil
+}
+
+// CheckPolicies loads the policies of a configuration as a daemon would, and lets
+// them go again.
+func CheckPolicies(ctx context.Context, cfg *model.Config, log *slog.Logger) error {
+	if len(cfg.Policies) == 0 {
+		return nil
+	}
+	runtime, err := policy.NewRuntime(ctx, policy.Options{Log: log})
+	if err != nil {
+		return fmt.Errorf("prepare to run policies: %w", err)
+	}
+	change, err := loadPolicies(ctx, runtime, cfg, nil, nil)
+	if err == nil {
+		err = change.abandon(ctx)
+	}
+	return errors.Join(err, runtime.Close(ctx))
+}
 
 // policyChange is the way from one set to the next.
 type policyChange struct {
-	next policySet
-	// fresh are those that were loaded for it; they are closed if it is given up.
+	before, next policySet
+	// fresh are those that were loaded for it.
 	fresh []*policy.Policy
-	// configure are policies that stay and get another configuration.
-	configure map[string]model.Policy
 }
 
-// loadPolicies loads what a configuration names and the set before does not have.
-// Nothing that runs is touched. Each mistake is an error.
-func loadPolicies(ctx context.Context, runtime *policy.Runtime, cfg *model.Config, before policySet) (*policyChange, error) {
-	c := &policyChange{next: policySet{}, configure: map[string]model.Policy{}}
+// loadPolicies loads what a configuration names and the set before does not have,
+// or is told to have anew. Nothing that runs is touched. Each mistake is an error.
+func loadPolicies(ctx context.Context, runtime *policy.Runtime, cfg *model.Config, before policySet, anew map[string]bool) (*policyChange, error) {
+	c := &policyChange{before: before, next: policySet{}}
 	var errs []error
 	for _, spec := range cfg.Policies {
-		p, err := c.load(ctx, runtime, spec, before[spec.Name])
-		if err != nil {
+		if err := c.load(ctx, runtime, spec, anew[spec.Name]); err != nil {
 			errs = append(errs, err)
-			continue
 		}
-		c.next[spec.Name] = p
 	}
 	if len(errs) == 0 {
 		errs = c.next.check(cfg)
@@ -52,32 +90,34 @@ func loadPolicies(ctx context.Context, runtime *policy.Runtime, cfg *model.Confi
 	return c, nil
 }
 
-func (c *policyChange) load(ctx context.Context, runtime *policy.Runtime, spec model.Policy, old *policy.Policy) (*policy.Policy, error) {
+// load adds one policy to the next set: the running one if it can stay.
+func (c *policyChange) load(ctx context.Context, runtime *policy.Runtime, spec model.Policy, anew bool) error {
 	bundle, err := policy.Open(spec.Path)
 	if err != nil {
-		return nil, fmt.Errorf("policy %q: %w", spec.Name, err)
+		return fmt.Errorf("policy %q: %w", spec.Name, err)
 	}
-	if old != nil && old.Bundle().SHA256 == bundle.SHA256 && sameManifest(old.Bundle(), bundle) && sameSpec(old, spec) {
-		return old, nil
+	old, running := c.before[spec.Name]
+	stays := running && !anew && sameBundle(old.Bundle(), bundle) && sameButConfig(old.asked, spec)
+	if stays && bytes.Equal(old.asked.Config, spec.Config) {
+		c.next[spec.Name] = old
+		return nil
 	}
 	fresh, err := runtime.LoadBundle(ctx, bundle, spec)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	c.fresh = append(c.fresh, fresh)
-	if old != nil && old.Bundle().SHA256 == bundle.SHA256 && sameManifest(old.Bundle(), bundle) && sameButConfig(old.Asked(), spec) {
-		// It was loaded to see that it takes the new configuration. The running one
-		// keeps its state.
-		c.configure[spec.Name] = spec
-		return old, nil
+	c.next[spec.Name] = loadedPolicy{fresh, spec}
+	if stays {
+		// It was loaded to see whether it takes the new configuration. The running
+		// one is to keep its state.
+		c.next[spec.Name] = loadedPolicy{old.Policy, spec}
 	}
-	return fresh, nil
+	return nil
 }
 
-func sameManifest(a, b *policy.Bundle) bool { return reflect.DeepEqual(a.Manifest, b.Manifest) }
-
-func sameSpec(old *policy.Policy, spec model.Policy) bool {
-	return reflect.DeepEqual(old.Asked(), spec)
+func sameBundle(a, b *policy.Bundle) bool {
+	return a.SHA256 == b.SHA256 && reflect.DeepEqual(a.Manifest, b.Manifest)
 }
 
 func sameButConfig(a, b model.Policy) bool {
@@ -90,11 +130,14 @@ func (set policySet) check(cfg *model.Config) (errs []error) {
 	for _, s := range cfg.Services {
 		for _, use := range s.Policies {
 			if b := set[use.Policy].Bundle(); !b.Has(policy.HookFlow) && !b.Has(policy.HookWeigh) {
-				errs = append(errs, fmt.Errorf("service %q: policy %q answers neither flow nor weigh (it has %v)", s.Name, use.Policy, b.Hooks))
+				errs = append(errs, fmt.Errorf("service %q: policy %q answers neither flow nor weigh, but %v (use it where its hook is asked)", s.Name, use.Policy, b.Hooks))
 			}
 		}
-		if s.Probe.Type == model.ProbePolicy && !set[s.Probe.Policy].Bundle().Has(policy.HookProbe) {
-			errs = append(errs, fmt.Errorf("service %q: policy %q cannot probe (it answers %v)", s.Name, s.Probe.Policy, set[s.Probe.Policy].Bundle().Hooks))
+		if s.Probe.Type != model.ProbePolicy {
+			continue
+		}
+		if b := set[s.Probe.Policy].Bundle(); !b.Has(policy.HookProbe) {
+			errs = append(errs, fmt.Errorf("service %q: policy %q cannot probe, it answers %v (name one with a probe hook)", s.Name, s.Probe.Policy, b.Hooks))
 		}
 	}
 	return errs
@@ -109,34 +152,63 @@ func (c *policyChange) abandon(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// commit makes the change: policies that stay are configured, those that come
-// inherit from those that they replace. It returns what is to be closed once no
-// chain has it any more.
-func (c *policyChange) commit(ctx context.Context, before policySet, log *slog.Logger) (leaving []*policy.Policy) {
-	for name, spec := range c.configure {
-		if err := before[name].Configure(ctx, spec.Config); err != nil {
-			log.Error("a policy refused the configuration that it took in the trial; it goes on with the old one", "policy", name, "error", err)
-		}
-	}
+// commit makes the change: policies that stay get their configuration and read
+// their tables again, those that come inherit from those that they replace. It
+// returns what is to be closed once no chain has it any more.
+func (c *policyChange) commit(ctx context.Context, log *slog.Logger) (leaving []*policy.Policy) {
 	for name, p := range c.next {
-		if old := before[name]; old != nil && old != p {
-			p.Inherit(old)
+		old, was := c.before[name]
+		switch {
+		case !was:
+		case old.Policy != p.Policy:
+			p.Inherit(old.Policy)
+		default:
+			stay(ctx, old, p.asked.Config, log)
 		}
 	}
-	for _, p := range slices.Concat(slices.Collect(gomaps.Values(before)), c.fresh) {
-		if c.next[p.Name()] != p {
+	for _, p := range c.fresh {
+		if c.next[p.Name()].Policy != p {
 			leaving = append(leaving, p)
+		}
+	}
+	for name, p := range c.before {
+		if c.next[name].Policy != p.Policy {
+			leaving = append(leaving, p.Policy)
 		}
 	}
 	return leaving
 }
 
-// links are the places of a service's chain whose policies answer a hook.
+// stay brings a running policy up to date. What it refuses it took in the trial, or
+// is of a file that changed since; it goes on with what it had.
+func stay(ctx context.Context, p loadedPolicy, config []byte, log *slog.Logger) {
+	if !bytes.Equal(p.asked.Config, config) {
+		if err := p.Configure(ctx, config); err != nil {
+			log.Error("a policy keeps its old configuration", "error", err)
+		}
+	}
+	if err := p.ReloadTables(); err != nil {
+		log.Error("a policy keeps its old tables", "error", err)
+	}
+}
+
+// links are the places in a service's chain of the policies that answer a hook.
 func (set policySet) links(s model.Service, hook policy.Hook) []policy.Link {
 	var out []policy.Link
 	for _, use := range s.Policies {
-		if p := set[use.Policy]; p != nil && p.Bundle().Has(hook) {
-			out = append(out, policy.Link{Policy: p, Mode: use.Mode})
+		if p, ok := set[use.Policy]; ok && p.Bundle().Has(hook) {
+			out = append(out, policy.Link{Policy: p.Policy, Mode: use.Mode})
+		}
+	}
+	return out
+}
+
+// deciding are the services that ask policies about new flows.
+func (set policySet) deciding(services []model.Service) map[string]bool {
+	out := map[string]bool{}
+	for _, s := range services {
+		if len(set.links(s, policy.HookFlow)) > 0 {
+			out[s.Name] = true
 		}
 	}
 	return out

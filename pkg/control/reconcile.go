@@ -19,6 +19,7 @@ const (
 	reasonApply       = "apply_failed"
 	reasonRead        = "maps_unreadable"
 	reasonUnprotected = "vips_unprotected"
+	reasonDecisions   = "policies_unasked"
 )
 
 // reconcile is one round: plan, difference, write, publish. After an error
@@ -72,6 +73,8 @@ func (c *controller) round() (reason string, err error) {
 	if err != nil {
 		return reasonPlan, err
 	}
+	// Whoever the data plane asks must be there when it begins to.
+	c.routeDecisions(u.plan)
 	if changes := u.changes; changes.Len() > 0 {
 		c.writes++
 		if err := c.data.Apply(changes); err != nil {
@@ -90,6 +93,7 @@ func (c *controller) round() (reason string, err error) {
 	}
 	c.protect()
 	c.routeProbes()
+	c.endDecisionsUnless(c.plan)
 	return "", nil
 }
 
@@ -99,6 +103,7 @@ func (c *controller) input(cfg *model.Config, discovered map[string][]model.Back
 		Settings: cfg.Settings, Services: cfg.Services, Discovered: discovered,
 		Health: c.health, Overrides: c.overrides.all(),
 		Local: c.host.LocalAddresses(), Present: c.current, Idle: c.idle, IdleSources: c.idleSource, Sizes: c.data.Sizes(),
+		Deciding: c.deciding, Answers: c.answers,
 		Now: c.clock(), Transitions: c.transitions, Survey: c.surveyed,
 	}
 	for _, a := range auto.nat {
@@ -244,6 +249,10 @@ func (c *controller) retryProblems() {
 		c.routeProbes()
 		c.publish()
 	}
+	if c.problems[reasonDecisions] != nil {
+		c.routeDecisions(c.plan)
+		c.publish()
+	}
 	set := c.cfg.Settings
 	if slices.ContainsFunc(c.plan.Services, func(s ServiceState) bool {
 		return s.NoSource && len(set.Sources) == 0 || s.NoTunnel && len(set.TunnelSources) == 0
@@ -255,7 +264,7 @@ func (c *controller) retryProblems() {
 // problemText joins the problems, sorted by reason.
 func problemText(problems map[string]error) string {
 	var errs []error
-	for _, r := range []string{reasonApply, reasonRead, reasonPlan, reasonUnprotected, reasonProbeRoute} {
+	for _, r := range []string{reasonApply, reasonRead, reasonPlan, reasonUnprotected, reasonProbeRoute, reasonDecisions} {
 		if err := problems[r]; err != nil {
 			errs = append(errs, err)
 		}

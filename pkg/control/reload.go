@@ -21,9 +21,16 @@ import (
 func (c *controller) Reload(ctx context.Context) error {
 	c.reloading.Lock()
 	defer c.reloading.Unlock()
+	return c.reload(ctx, nil)
+}
+
+// reload is Reload; the policies named anew are loaded even if nothing of them
+// changed.
+func (c *controller) reload(ctx context.Context, anew map[string]bool) error {
 	cfg, err := config.Load(c.configPath, config.OnHost(c.host.LocalAddresses()))
+	var policies *policyChange
 	if err == nil {
-		err = c.try(ctx, cfg)
+		policies, err = c.try(ctx, cfg, anew)
 	}
 	if err != nil {
 		if ctx.Err() != nil {
@@ -42,6 +49,7 @@ func (c *controller) Reload(ctx context.Context) error {
 	err = c.submit(ctx, func() error {
 		c.lastReload = api.Reload{At: time.Now(), OK: true}
 		c.adopt(cfg)
+		c.adoptPolicies(policies)
 		return nil
 	})
 	if err == nil {
@@ -55,15 +63,20 @@ func (c *controller) Reload(ctx context.Context) error {
 }
 
 // try refuses a configuration that cannot become the running one.
-func (c *controller) try(ctx context.Context, cfg *model.Config) error {
-	t, err := c.rehearse(ctx, cfg)
+// It returns the way to its policies.
+func (c *controller) try(ctx context.Context, cfg *model.Config, anew map[string]bool) (*policyChange, error) {
+	policies, err := loadPolicies(ctx, c.runtime, cfg, c.policies(), anew)
 	if err != nil {
-		return err
+		return nil, fmt.Errorf("%s: %w", c.configPath, err)
 	}
-	if len(t.restart) > 0 {
-		return fmt.Errorf("%s: %s can be changed only by a restart of the daemon (traffic goes on meanwhile)", c.configPath, strings.Join(t.restart, ", "))
+	t, err := c.rehearse(ctx, cfg, policies.next)
+	if err == nil && len(t.restart) > 0 {
+		err = fmt.Errorf("%s: %s can be changed only by a restart of the daemon (traffic goes on meanwhile)", c.configPath, strings.Join(t.restart, ", "))
 	}
-	return nil
+	if err != nil {
+		return nil, errors.Join(err, policies.abandon(ctx))
+	}
+	return policies, nil
 }
 
 // Plan implements [api.Daemon].
@@ -81,8 +94,12 @@ func (c *controller) Plan(ctx context.Context, req api.PlanRequest) (api.Plan, e
 	if err != nil {
 		return api.Plan{}, unprocessable(err)
 	}
-	r, err := c.rehearse(ctx, cfg)
+	policies, err := loadPolicies(ctx, c.runtime, cfg, c.policies(), nil)
 	if err != nil {
+		return api.Plan{}, unprocessable(fmt.Errorf("%s: %w", name, err))
+	}
+	r, err := c.rehearse(ctx, cfg, policies.next)
+	if err = errors.Join(err, policies.abandon(ctx)); err != nil {
 		return api.Plan{}, unprocessable(err)
 	}
 	out := api.Plan{Changes: []api.PlanChange{}, Restart: r.restart, Warnings: []string{}}
@@ -121,7 +138,7 @@ func (r *rehearsal) words() Words {
 
 // rehearse plans for cfg without writing anything. The work is done beside the
 // reconciler.
-func (c *controller) rehearse(ctx context.Context, cfg *model.Config) (*rehearsal, error) {
+func (c *controller) rehearse(ctx context.Context, cfg *model.Config, policies policySet) (*rehearsal, error) {
 	var in Input
 	var planner *Planner
 	out := &rehearsal{}
@@ -129,6 +146,7 @@ func (c *controller) rehearse(ctx context.Context, cfg *model.Config) (*rehearsa
 		planner = c.planner.Clone()
 		discovered := c.discoveredFor(cfg)
 		in = c.input(cfg, discovered, c.sourcesFor(cfg, discovered, autoSources{}))
+		in.Deciding, in.Answers = policies.deciding(cfg.Services), gomaps.Clone(c.answers)
 		in.Health, in.Present = gomaps.Clone(c.health), c.current.Clone()
 		in.Idle, in.IdleSources = gomaps.Clone(c.idle), gomaps.Clone(c.idleSource)
 		out.now, out.names = c.plan, c.names

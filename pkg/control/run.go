@@ -12,6 +12,7 @@ import (
 	"github.com/xlb-io/xlb/pkg/api"
 	"github.com/xlb-io/xlb/pkg/config"
 	"github.com/xlb-io/xlb/pkg/loader"
+	"github.com/xlb-io/xlb/pkg/policy"
 )
 
 // Options of [Run].
@@ -33,6 +34,14 @@ type Options struct {
 	// Log; nil means [slog.Default].
 	Log *slog.Logger
 }
+
+// PolicyError is a configuration that names a policy which cannot be used.
+type PolicyError struct{ Err error }
+
+func (e *PolicyError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the cause.
+func (e *PolicyError) Unwrap() error { return e.Err }
 
 // DefaultStateDir is where the operator's overrides are kept.
 const DefaultStateDir = "/var/lib/xlb"
@@ -65,6 +74,15 @@ func Run(ctx context.Context, o Options) (err error) {
 	if err != nil {
 		return err
 	}
+	runtime, err := policy.NewRuntime(ctx, policy.Options{CacheDir: policyCache(o.StateDir), Log: o.Log})
+	if err != nil {
+		return fmt.Errorf("prepare to run policies: %w", err)
+	}
+	defer func() { err = errors.Join(err, runtime.Close(context.WithoutCancel(ctx))) }()
+	policies, err := loadPolicies(ctx, runtime, cfg, nil, nil)
+	if err != nil {
+		return &PolicyError{fmt.Errorf("%s: %w", o.ConfigPath, err)}
+	}
 	// First, so that a daemon that is refused here has not put its program in
 	// front of another's.
 	listener, err := api.Listen(o.Socket)
@@ -80,7 +98,10 @@ func Run(ctx context.Context, o Options) (err error) {
 
 	c := newController(parts{
 		data: plane.Maps(), host: plane, overrides: overrides, log: o.Log, version: o.Version, configPath: o.ConfigPath,
-		loaded: loaded, interfaces: interfacesOf(plane, o.Log), adopted: plane.Adopted(), timing: usual,
+		runtime: runtime, first: policies,
+		newReader:   func() (upcallReader, error) { return plane.Maps().Upcalls() },
+		newInjector: func() (injector, error) { return plane.Injector() },
+		loaded:      loaded, interfaces: interfacesOf(plane, o.Log), adopted: plane.Adopted(), timing: usual,
 	}, cfg)
 	return c.serve(ctx, listener, o.Hangup)
 }

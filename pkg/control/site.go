@@ -65,7 +65,7 @@ func (s *site) decision(d policy.Decision, hash uint64) maps.Decision {
 	case policy.ActionSubset:
 		return maps.Decision{Backend: s.choose(d.Subset, hash)}
 	case policy.ActionHash:
-		return maps.Decision{Hash: d.Hash, HasHash: true}
+		return maps.Decision{Hash: &d.Hash}
 	}
 	return maps.Decision{}
 }

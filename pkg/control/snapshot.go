@@ -44,7 +44,7 @@ func (c *controller) publish() {
 			s.pendingTo = to
 		}
 	}
-	s.reasons = slices.Collect(gomaps.Keys(c.problems))
+	s.reasons = append(slices.Collect(gomaps.Keys(c.problems)), c.policyProblems()...)
 	for name := range c.sourceErr {
 		s.reasons = append(s.reasons, "discovery_failed:"+name)
 	}
@@ -151,6 +151,7 @@ func (s *snapshot) backends(one ServiceState) []api.Backend {
 		shown := api.Backend{
 			Address: b.Address, Weight: int(b.Weight), State: b.State, Reason: b.Reason, Flows: s.counts[b.ID],
 			EffectiveWeight: int(b.Effective), Slots: b.Slots, ID: b.ID, Zone: b.Zone, Override: b.Override,
+			Tags: b.Tags.List(), Tier: int(b.Tier), Role: b.Role, Shadow: b.Shadow,
 		}
 		if !b.Since.IsZero() {
 			shown.Since = &b.Since

@@ -78,7 +78,7 @@ func TestHTTPSVerify(t *testing.T) {
 		check := newChecker(tg, new(net.Dialer).DialContext, nil).(*httpCheck)
 		check.tls.RootCAs = c.roots
 		got := ""
-		if err := check.check(t.Context()); err != nil {
+		if _, err := check.check(t.Context()); err != nil {
 			got = err.Error()
 		}
 		if !strings.HasPrefix(got, c.want) || (got == "") != (c.want == "") {
