@@ -21,7 +21,7 @@ func TestPolicyErrors(t *testing.T) {
 		{"sizes", policyFile("  a: {path: x, memory: 5}\n  b: {path: x, memory: 1KiB}\n  c: {path: x, memory: 2GiB}\n  d: {path: x, fuel: 0}\n", "policies: []"), lines(
 			`x.yaml:3:24: memory: must be a text (size), not 5 (if it is meant so, quote it: "5")`,
 			"x.yaml:4:24: memory: 1KiB is no multiple of 64KiB, the size of a WebAssembly page (for example 256KiB or 16MiB)",
-			"x.yaml:5:22: memory: 2GiB is out of range (64KiB to 1GiB)",
+			"x.yaml:5:24: memory: 2GiB is out of range (64KiB to 1GiB)",
 			"x.yaml:6:22: fuel: 0 is out of range (1 to 100000000)")},
 		{"subset", policyFile("  canary: {path: x, subsets: {near: {}}}\n", "policies: []"),
 			`x.yaml:3:31: subset "near" of policy "canary" names neither a tag nor a zone (for example {tag: canary})`},
