@@ -111,9 +111,10 @@ type service struct {
 	name     string
 	protocol string // tcp if empty
 	ipv6     bool
-	port     uint16 // of frontend and backends; httpPort if 0
-	weights  []int  // of the first backends; 0 is given as such, -1 leaves one out
-	more     string // further keys, as in YAML's { }
+	port     uint16   // of frontend and backends; httpPort if 0
+	weights  []int    // of the first backends; 0 is given as such, -1 leaves one out
+	tags     []string // of the first backends; "" is none
+	more     string   // further keys, as in YAML's { }
 }
 
 func (s service) frontend(n *network) netip.AddrPort {
@@ -140,7 +141,11 @@ func (s service) yaml(n *network) string {
 	fmt.Fprintf(&b, "  %s:\n    frontends: \"%s://%s\"\n    backends:\n", s.name, protocol, s.frontend(n))
 	for i, w := range s.weights {
 		if w >= 0 {
-			fmt.Fprintf(&b, "      - {address: \"%s\", weight: %d}\n", s.backend(n, i), w)
+			tags := ""
+			if i < len(s.tags) && s.tags[i] != "" {
+				tags = ", tags: " + s.tags[i]
+			}
+			fmt.Fprintf(&b, "      - {address: \"%s\", weight: %d%s}\n", s.backend(n, i), w, tags)
 		}
 	}
 	for line := range strings.SplitSeq(s.more, "\n") {

@@ -16,6 +16,17 @@ import (
 type Wire struct {
 	file *os.File
 	buf  []byte
+	sent bool // and not what arrives
+}
+
+// SentWire opens a link for the frames that its own host sends on it: from now on
+// they are kept for Next.
+func (n *Namespace) SentWire(link string) (*Wire, error) {
+	w, err := n.Wire(link)
+	if err == nil {
+		w.sent = true
+	}
+	return w, err
 }
 
 // Wire opens a link for frames. What arrives from now on is kept for Next.
@@ -83,14 +94,15 @@ func (w *Wire) Next(ctx context.Context, match func(frame []byte) bool) ([]byte,
 	}
 }
 
-// receive returns nil for a frame that this host sent itself.
+// receive returns nil for a frame that this host sent itself, or, if these are
+// wanted, for any other.
 func (w *Wire) receive(fd int) ([]byte, error) {
 	var oob [256]byte
 	n, oobn, _, from, err := unix.Recvmsg(fd, w.buf, oob[:], 0)
 	if err != nil {
 		return nil, err
 	}
-	if ll, ok := from.(*unix.SockaddrLinklayer); ok && ll.Pkttype == unix.PACKET_OUTGOING {
+	if ll, ok := from.(*unix.SockaddrLinklayer); ok && (ll.Pkttype == unix.PACKET_OUTGOING) != w.sent {
 		return nil, nil
 	}
 	frame := append([]byte(nil), w.buf[:n]...)
