@@ -196,7 +196,7 @@ func (e *env) printPolicies(all []api.Policy) {
 				state = cell{"ejected", red}
 			}
 		}
-		t.add(p.Name, hookNames(p.Hooks), usesText(p.Uses), humanCount(calls), humanCount(failed), humanNano(p99), state, last.LastError)
+		t.add(p.Name, hookNames(p.HookNames), usesText(p.Uses), humanCount(calls), humanCount(failed), humanNano(p99), state, last.LastError)
 	}
 	e.printTable(t, "")
 }
@@ -246,7 +246,7 @@ func (e *env) printPolicy(p api.Policy) {
 	line("used by", "%s", usesText(p.Uses))
 	line("on error", "%s", p.OnError)
 	line("memory", "%s in %s, %s each at most", humanBytes(p.Memory), plural(p.Instances, "instance"), humanBytes(p.MemoryLimit))
-	for _, h := range p.Hooks {
+	for _, h := range p.HookNames {
 		e.printHook(line, h, p)
 	}
 	if p.LogLines+p.LogSuppressed > 0 {

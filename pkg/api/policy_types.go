@@ -9,8 +9,8 @@ type Policy struct {
 	Path        string `json:"path"`
 	Version     string `json:"version,omitempty"`
 	Description string `json:"description,omitempty"`
-	// Hooks are what it answers: "flow", "weigh", "probe".
-	Hooks []policy.Hook `json:"hooks"`
+	// HookNames are what it answers: "flow", "weigh", "probe".
+	HookNames []policy.Hook `json:"hook_names"`
 	// OnError is "continue" or "drop".
 	OnError string `json:"on_error"`
 	// Uses are the services that name it.

@@ -80,7 +80,7 @@ func (r *recorder) Plan(_ context.Context, p PlanRequest) (Plan, error) {
 }
 
 func (r *recorder) Policies() []Policy {
-	return []Policy{{Name: "canary", Hooks: []policy.Hook{policy.HookFlow}, Uses: []PolicyUse{}}}
+	return []Policy{{Name: "canary", HookNames: []policy.Hook{policy.HookFlow}, Uses: []PolicyUse{}}}
 }
 
 func (r *recorder) ReloadPolicy(_ context.Context, name string) error {

@@ -21,7 +21,7 @@ func (c *controller) Policies() []api.Policy {
 		b := p.Bundle()
 		out = append(out, api.Policy{
 			Name: name, Path: b.Path, Version: b.Manifest.Version, Description: b.Manifest.Description,
-			Hooks: b.Hooks, OnError: p.Spec().OnError.String(), Uses: usesOf(cfg, name), Stats: p.Stats(),
+			HookNames: b.Hooks, OnError: p.Spec().OnError.String(), Uses: usesOf(cfg, name), Stats: p.Stats(),
 		})
 	}
 	slices.SortFunc(out, func(a, b api.Policy) int { return cmp.Compare(a.Name, b.Name) })
