@@ -114,7 +114,8 @@ type service struct {
 	port     uint16   // of frontend and backends; httpPort if 0
 	weights  []int    // of the first backends; 0 is given as such, -1 leaves one out
 	tags     []string // of the first backends; "" is none
-	more     string   // further keys, as in YAML's { }
+	zones    []string
+	more     string // further keys, as in YAML's { }
 }
 
 func (s service) frontend(n *network) netip.AddrPort {
@@ -144,6 +145,9 @@ func (s service) yaml(n *network) string {
 			tags := ""
 			if i < len(s.tags) && s.tags[i] != "" {
 				tags = ", tags: " + s.tags[i]
+			}
+			if i < len(s.zones) {
+				tags += ", zone: " + s.zones[i]
 			}
 			fmt.Fprintf(&b, "      - {address: \"%s\", weight: %d%s}\n", s.backend(n, i), w, tags)
 		}

@@ -350,3 +350,55 @@ func TestPolicyOverload(t *testing.T) {
 		t.Errorf("after the restart: answer by %q, %v", name, err)
 	}
 }
+
+// TestPolicyWeighs: a policy moves traffic to another zone when the own one is
+// loaded, and back.
+func TestPolicyWeighs(t *testing.T) {
+	n := newNetwork(t, testlab.TopologyOptions{Shape: testlab.Routed, Backends: 2})
+	for _, b := range n.Backends {
+		must(b.StartTCPEcho(echoPort))(t)
+	}
+	echo := service{name: "echo", port: echoPort, weights: []int{1, 1}, zones: []string{"here", "there"}, more: "probe: none\npolicies: spill"}
+	n.run(n.config(policies(t, "spill", "config: {zone: here, limit: 4}"), echo))
+	standsBy := func(b *api.Backend) bool { return b != nil && b.EffectiveWeight == 0 && b.Tier == 1 }
+	n.awaitBackend(echo, 1, "the other zone stands by", standsBy)
+
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	held := must(n.Client.HoldTCP(ctx, echo.frontend(n), 12, 4))(t)
+	defer held.Close()
+	if got := held.Backends(); len(got) != 1 {
+		t.Errorf("connections of an idle service are with %v", got)
+	}
+	n.awaitBackend(echo, 1, "the other zone serves", func(b *api.Backend) bool { return b != nil && b.EffectiveWeight > 0 && b.Tier == 0 })
+	if text := n.xlb("backend", "ls"); !strings.Contains(text, "there") {
+		t.Errorf("backend ls: %s", text)
+	}
+	if failed, err := held.Echo(ctx); failed > 0 {
+		t.Errorf("%d connections were lost by the change: %v", failed, err)
+	}
+	p := decode[api.Policy](n, "policy", "show", "spill")
+	if h := p.Stats.Hooks[policy.HookWeigh]; h.Calls == 0 || h.Errors != 0 {
+		t.Errorf("weigh: %+v", h)
+	}
+}
+
+// TestPolicyProbes: a policy reads what a server says, and its role from it.
+func TestPolicyProbes(t *testing.T) {
+	n := newNetwork(t, testlab.TopologyOptions{Shape: testlab.Routed, Backends: 2})
+	for _, b := range n.Backends {
+		must(b.StartTCPEcho(echoPort))(t)
+	}
+	echo := service{name: "echo", port: echoPort, weights: []int{1, 1}, more: "probe: {type: policy, policy: line-probe, interval: 200ms, rise: 1, fall: 1}"}
+	config := func(expect string) string {
+		return n.config(policies(t, "line-probe", fmt.Sprintf("config: {steps: [{expect: '%s'}]}", expect)), echo)
+	}
+	n.run(config("^(?P<role>[a-z0-9]+)$"))
+	for i, b := range n.Backends {
+		n.awaitBackend(echo, i, "the role is known", func(one *api.Backend) bool { return one != nil && one.State == api.StateUp && one.Role == b.Name })
+	}
+	n.write(config("^" + n.Backends[0].Name + "$"))
+	n.xlb("reload")
+	n.awaitBackend(echo, 1, "the other one is down", func(b *api.Backend) bool { return b != nil && b.State == api.StateDown && b.Reason != "" })
+	n.awaitBackend(echo, 0, "the named one is up", func(b *api.Backend) bool { return b != nil && b.State == api.StateUp })
+}
