@@ -117,7 +117,7 @@ func (s *sample) start(t *testing.T) *sample {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- api.NewServer(s, slog.New(slog.DiscardHandler)).Serve(ctx, l) }()
+	go func() { done <- api.NewServer(s, slog.New(slog.DiscardHandler), nil).Serve(ctx, l) }()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-done; err != nil {

@@ -18,6 +18,7 @@ import (
 // Server answers requests for a [Daemon].
 type Server struct {
 	daemon  Daemon
+	metrics http.Handler
 	log     *slog.Logger
 	http    http.Server
 	running sync.WaitGroup
@@ -35,9 +36,9 @@ const (
 	shutdownTimeout = 2 * time.Second
 )
 
-// NewServer returns a server of d.
-func NewServer(d Daemon, log *slog.Logger) *Server {
-	s := &Server{daemon: d, log: log}
+// NewServer returns a server of d. Metrics answers at /metrics; nil: nothing does.
+func NewServer(d Daemon, log *slog.Logger, metrics http.Handler) *Server {
+	s := &Server{daemon: d, log: log, metrics: metrics}
 	s.http = http.Server{
 		Handler: s.handler(), ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout,
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
@@ -111,6 +112,10 @@ func (s *Server) handler() http.Handler {
 		})
 	}
 	mux.HandleFunc("GET /v1/flows", s.flows)
+	if s.metrics != nil {
+		mux.Handle("GET /metrics", s.metrics)
+		methods["/metrics"] = http.MethodGet
+	}
 	for path, method := range methods {
 		mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Allow", method)

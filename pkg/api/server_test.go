@@ -120,7 +120,7 @@ func serve(t *testing.T, d Daemon) (*Client, func()) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	over := make(chan error, 1)
-	go func() { over <- NewServer(d, slog.New(slog.DiscardHandler)).Serve(ctx, l) }()
+	go func() { over <- NewServer(d, slog.New(slog.DiscardHandler), nil).Serve(ctx, l) }()
 	c, err := Dial(l.Path())
 	if err != nil {
 		t.Fatal(err)

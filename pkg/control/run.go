@@ -13,6 +13,7 @@ import (
 	"github.com/xlb-io/xlb/pkg/config"
 	"github.com/xlb-io/xlb/pkg/loader"
 	"github.com/xlb-io/xlb/pkg/policy"
+	"github.com/xlb-io/xlb/pkg/telemetry"
 )
 
 // Options of [Run].
@@ -129,7 +130,7 @@ func (c *controller) serve(ctx context.Context, listener *api.Listener, hangup <
 		}
 	})
 	c.log.Info("xlb is running", "version", c.version, "config", c.configPath, "socket", listener.Path(), "adopted", c.adopted)
-	if err := api.NewServer(c, c.log).Serve(ctx, listener); err != nil {
+	if err := api.NewServer(c, c.log, telemetry.Handler(c)).Serve(ctx, listener); err != nil {
 		return fmt.Errorf("serve %s: %w", listener.Path(), err)
 	}
 	c.log.Info("xlb stops; the data plane stays and traffic flows on")

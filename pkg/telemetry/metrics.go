@@ -1,0 +1,142 @@
+package telemetry
+
+import (
+	"context"
+	"net/http"
+	"strconv"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/xlb-io/xlb/pkg/api"
+	"github.com/xlb-io/xlb/pkg/policy"
+)
+
+// source is what metrics are made of; an [api.Daemon] is one.
+type source interface {
+	Stats(ctx context.Context, f api.StatsFilter) (api.Stats, error)
+	Policies() []api.Policy
+}
+
+// Handler answers with the metrics of a daemon, counted anew for each request.
+func Handler(d source) http.Handler {
+	r := prometheus.NewRegistry()
+	r.MustRegister(&collector{d})
+	return promhttp.HandlerFor(r, promhttp.HandlerOpts{})
+}
+
+// collector reads counters that others keep.
+type collector struct{ source }
+
+func describe(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc("xlb_"+name, help, labels, nil)
+}
+
+var (
+	packets       = describe("packets_total", "Packets seen, by how they left the data plane.", "reason")
+	octets        = describe("bytes_total", "Bytes seen, from the Ethernet header on, by how they left the data plane.", "reason")
+	events        = describe("events_total", "Things that happened in the data plane beside the end of a packet.", "event")
+	flows         = describe("service_flows", "Live flows of a service, counted some seconds ago.", "service")
+	flowsCreated  = describe("service_flows_created_total", "New flows of a service.", "service")
+	marked        = describe("service_marked_slots", "Slots of a service's table whose flows are recorded since a change.", "service")
+	traffic       = describe("service_packets_total", "Packets of a service by direction: request, reply, dropped.", "service", "direction")
+	trafficOctets = describe("service_bytes_total", "Bytes of a service by direction: request, reply, dropped.", "service", "direction")
+
+	policyCalls    = describe("policy_calls_total", "Calls of a policy's hook.", "policy", "hook")
+	policyErrors   = describe("policy_errors_total", "Calls of a policy's hook that failed.", "policy", "hook")
+	policySkipped  = describe("policy_skipped_total", "Calls that were not made, because the policy failed too often.", "policy", "hook")
+	policyEjected  = describe("policy_ejected", "1 while a policy is not asked, because it failed too often.", "policy", "hook")
+	policySeconds  = describe("policy_call_seconds", "Time of a call, by quantile.", "policy", "hook", "quantile")
+	policyVerdicts = describe("policy_verdicts_total", "A policy's verdicts about new flows; those in mode shadow have no effect.", "policy", "mode", "action", "reason")
+	policyCounter  = describe("policy_counter_total", "A policy's own counter.", "policy", "counter")
+	policyMemory   = describe("policy_memory_bytes", "Memory of all instances of a policy.", "policy")
+)
+
+// Describe implements [prometheus.Collector].
+func (c *collector) Describe(to chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{
+		packets, octets, events, flows, flowsCreated, marked, traffic, trafficOctets,
+		policyCalls, policyErrors, policySkipped, policyEjected, policySeconds, policyVerdicts, policyCounter, policyMemory,
+	} {
+		to <- d
+	}
+}
+
+// Collect implements [prometheus.Collector].
+func (c *collector) Collect(to chan<- prometheus.Metric) {
+	s, err := c.Stats(context.Background(), api.StatsFilter{NoBackends: true})
+	if err != nil {
+		to <- prometheus.NewInvalidMetric(packets, err)
+		return
+	}
+	for _, n := range s.Reasons {
+		count(to, packets, n.Packets, n.Name)
+		count(to, octets, n.Bytes, n.Name)
+	}
+	for _, n := range s.Events {
+		count(to, events, n.Packets, n.Name)
+	}
+	for _, one := range s.Services {
+		if one.Service != "" { // what is no longer configured has no name to tell it by
+			collectService(to, one)
+		}
+	}
+	for _, p := range c.Policies() {
+		collectPolicy(to, p)
+	}
+}
+
+func collectService(to chan<- prometheus.Metric, s api.ServiceStats) {
+	gauge(to, flows, float64(s.Flows), s.Service)
+	gauge(to, marked, float64(s.MarkedSlots), s.Service)
+	count(to, flowsCreated, s.FlowsCreated, s.Service)
+	for direction, n := range map[string]api.Count{"request": s.Request, "reply": s.Reply, "dropped": s.Dropped} {
+		count(to, traffic, n.Packets, s.Service, direction)
+		count(to, trafficOctets, n.Bytes, s.Service, direction)
+	}
+}
+
+func collectPolicy(to chan<- prometheus.Metric, p api.Policy) {
+	for _, name := range p.HookNames {
+		h, hook := p.Stats.Hooks[name], string(name)
+		count(to, policyCalls, h.Calls, p.Name, hook)
+		count(to, policyErrors, h.Errors, p.Name, hook)
+		count(to, policySkipped, h.Skipped, p.Name, hook)
+		gauge(to, policyEjected, boolean(h.Ejected), p.Name, hook)
+		collectTimes(to, p.Name, hook, h)
+	}
+	for _, v := range p.Verdicts {
+		count(to, policyVerdicts, v.Count, p.Name, v.Mode.String(), v.Action.String(), reason(v))
+	}
+	for name, n := range p.Counters {
+		count(to, policyCounter, n, p.Name, name)
+	}
+	gauge(to, policyMemory, float64(p.Memory), p.Name)
+}
+
+func collectTimes(to chan<- prometheus.Metric, name, hook string, h policy.HookStats) {
+	if h.P50 == 0 {
+		return
+	}
+	gauge(to, policySeconds, h.P50.Seconds(), name, hook, "0.5")
+	gauge(to, policySeconds, h.P99.Seconds(), name, hook, "0.99")
+}
+
+func count(to chan<- prometheus.Metric, d *prometheus.Desc, n uint64, labels ...string) {
+	to <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(n), labels...)
+}
+
+func gauge(to chan<- prometheus.Metric, d *prometheus.Desc, v float64, labels ...string) {
+	to <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+}
+
+func boolean(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// reason is a verdict's reason as a label: its number, which does not change when
+// its text does.
+func reason(v policy.VerdictStats) string { return strconv.Itoa(int(v.Reason)) }

@@ -1,0 +1,89 @@
+package telemetry
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
+
+	"github.com/xlb-io/xlb/pkg/api"
+	"github.com/xlb-io/xlb/pkg/model"
+	"github.com/xlb-io/xlb/pkg/policy"
+)
+
+type sample struct{ err error }
+
+func (s sample) Stats(context.Context, api.StatsFilter) (api.Stats, error) {
+	return api.Stats{
+		Reasons: []api.Counter{{Name: "tx", Count: api.Count{Packets: 3, Bytes: 300}}},
+		Events:  []api.Counter{{Name: "flow_created", Count: api.Count{Packets: 2}}},
+		Services: []api.ServiceStats{
+			{Service: "web", Flows: 5, MarkedSlots: 7, Traffic: api.Traffic{Request: api.Count{Packets: 11, Bytes: 1100}, FlowsCreated: 9}},
+			{ID: 4}, // retired, and its name not known
+		},
+	}, s.err
+}
+
+func (s sample) Policies() []api.Policy {
+	return []api.Policy{{
+		Name: "canary", HookNames: []policy.Hook{policy.HookFlow},
+		Stats: policy.Stats{
+			Hooks:    map[policy.Hook]policy.HookStats{policy.HookFlow: {Calls: 8, Errors: 1, Ejected: true, P50: 20 * time.Nanosecond, P99: time.Microsecond}},
+			Verdicts: []policy.VerdictStats{{Mode: model.PolicyShadow, Action: policy.ActionDrop, Reason: 2, Count: 6}},
+			Counters: map[string]uint64{"seen": 12}, Memory: 65536,
+		},
+	}}
+}
+
+func get(t *testing.T, s source) (int, string) {
+	t.Helper()
+	w := httptest.NewRecorder()
+	Handler(s).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	return w.Code, w.Body.String()
+}
+
+func TestMetrics(t *testing.T) {
+	code, text := get(t, sample{})
+	if code != http.StatusOK {
+		t.Fatalf("status %d: %s", code, text)
+	}
+	for _, want := range []string{
+		`xlb_packets_total{reason="tx"} 3`,
+		`xlb_bytes_total{reason="tx"} 300`,
+		`xlb_events_total{event="flow_created"} 2`,
+		`xlb_service_flows{service="web"} 5`,
+		`xlb_service_packets_total{direction="request",service="web"} 11`,
+		`xlb_service_flows_created_total{service="web"} 9`,
+		`xlb_service_marked_slots{service="web"} 7`,
+		`xlb_policy_calls_total{hook="flow",policy="canary"} 8`,
+		`xlb_policy_errors_total{hook="flow",policy="canary"} 1`,
+		`xlb_policy_ejected{hook="flow",policy="canary"} 1`,
+		`xlb_policy_call_seconds{hook="flow",policy="canary",quantile="0.99"} 1e-06`,
+		`xlb_policy_verdicts_total{action="drop",mode="shadow",policy="canary",reason="2"} 6`,
+		`xlb_policy_counter_total{counter="seen",policy="canary"} 12`,
+		`xlb_policy_memory_bytes{policy="canary"} 65536`,
+	} {
+		if !strings.Contains(text, want+"\n") {
+			t.Errorf("no line %s in\n%s", want, text)
+		}
+	}
+	if strings.Contains(text, `service=""`) {
+		t.Error("a service without a name is there")
+	}
+	problems, err := promlint.New(strings.NewReader(text)).Lint()
+	if err != nil || len(problems) > 0 {
+		t.Errorf("promlint: %v, %v", problems, err)
+	}
+}
+
+func TestMetricsUnreadable(t *testing.T) {
+	code, text := get(t, sample{errors.New("the maps are gone")})
+	if code != http.StatusInternalServerError || !strings.Contains(text, "the maps are gone") {
+		t.Errorf("status %d: %s", code, text)
+	}
+}
