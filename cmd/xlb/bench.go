@@ -37,6 +37,7 @@ func (e *env) benchCommand() *cli.Command {
 			choicesFlag("scenario", "only this `NAME`", bench.Scenarios()),
 			&cli.IntFlag{Name: "rounds", Usage: "measure `N` times, 1 to 1000", Value: usual.Rounds},
 			&cli.IntFlag{Name: "repeat", Usage: "send `N` packets a time, 1000 to 1000000000", Value: usual.Repeat},
+			&cli.BoolFlag{Name: "decisions", Usage: "only what it costs that policies decide: connects, and decisions a second"},
 			&cli.BoolFlag{Name: "quick", Usage: "one round and few packets: does it work at all"},
 			jsonFlag(),
 		},
@@ -104,6 +105,12 @@ func benchOptions(c *cli.Context) (bench.Options, error) {
 		}
 		o.Forwards = append(o.Forwards, f)
 	}
+	chosen := len(o.Hooks)+len(o.Scenarios)+len(o.Forwards) > 0
+	o.Only = c.Bool("decisions")
+	o.Decisions = o.Only || !chosen
+	if o.Only && chosen {
+		return o, usagef("--decisions measures no packets: give it without --hook, --forward and --scenario")
+	}
 	if o.Empty() {
 		asked := slices.Concat(o.Hooks, c.Generic("forward").(*choices).values, o.Scenarios)
 		return o, usagef("nothing to measure: %s do not go together (nat and dnat alone have replies, ipip and gue are measured at xdp only)",
@@ -112,7 +119,27 @@ func benchOptions(c *cli.Context) (bench.Options, error) {
 	return o, nil
 }
 
+func (e *env) printDecisions(list []bench.Decisions) {
+	if len(list) == 0 {
+		return
+	}
+	t := &table{columns: []column{
+		{name: "ATTACH"}, {name: "DECISIONS/s", align: right}, {name: "CONNECT p50 µs", align: right}, {name: "p99", align: right},
+		{name: "ASKED p50 µs", align: right}, {name: "p99", align: right}, {name: "ADDED p50", align: right}, {name: "p99", align: right},
+	}}
+	us := func(v float64) string { return fmt.Sprintf("%.1f", v) }
+	for _, d := range list {
+		t.add(d.Attach, humanCount(uint64(d.PerSecond)), us(d.PlainP50US), us(d.PlainP99US), us(d.AskedP50US), us(d.AskedP99US), us(d.AddedP50US), us(d.AddedP99US))
+	}
+	e.printTable(t, "")
+	e.printf("\n")
+}
+
 func (e *env) printBench(r bench.Report) {
+	e.printDecisions(r.Decisions)
+	if len(r.Results) == 0 {
+		return
+	}
 	t := &table{columns: []column{
 		{name: "HOOK"}, {name: "FORWARD"}, {name: "SCENARIO"}, {name: "MEDIAN ns", align: right},
 		{name: "MIN", align: right}, {name: "MAX", align: right}, {name: "FLOOR", align: right}, {name: "RATIO", align: right},

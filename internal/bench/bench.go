@@ -25,6 +25,10 @@ type Options struct {
 	Hooks     []string
 	Forwards  []model.Forward
 	Scenarios []string
+	// Decisions measures what policies cost beside the packets' nanoseconds: by a
+	// daemon, this program's own `xlb run`, in a network of namespaces. Only: nothing
+	// else is measured.
+	Decisions, Only bool
 	// Round, if not nil, is called as a round (from 1 on) of a hook and
 	// forwarding mode begins, Done with each result as it is there.
 	Round func(hook string, forward model.Forward, round int)
@@ -52,6 +56,8 @@ type Report struct {
 	Kernel  string   `json:"kernel"`
 	CPU     string   `json:"cpu"`
 	Results []Result `json:"results"`
+	// Decisions are by hook, if asked for.
+	Decisions []Decisions `json:"decisions,omitempty"`
 }
 
 // Result is the cost of one packet in nanoseconds, the wrapper's own
@@ -87,9 +93,32 @@ func Run(ctx context.Context, o Options) (r Report, err error) {
 		return r, fmt.Errorf("the benchmark loads BPF programs and makes a network namespace: %w", fs.ErrPermission)
 	}
 	r = Report{Rounds: o.Rounds, Repeat: o.Repeat, Kernel: testlab.Kernel(), CPU: testlab.CPU(), Results: []Result{}}
+	if !o.Only {
+		err = r.packets(ctx, o)
+	}
+	if err == nil && o.Decisions {
+		err = r.decisions(ctx, o)
+	}
+	return r, err
+}
+
+// decisions measures what policies cost, at the fastest hook and at TC.
+func (r *Report) decisions(ctx context.Context, o Options) error {
+	for _, attach := range []string{"native", "tc"} {
+		d, err := decide(ctx, attach, o.Rounds == Quick().Rounds)
+		if err != nil {
+			return err
+		}
+		r.Decisions = append(r.Decisions, d)
+	}
+	return nil
+}
+
+// packets measures the scenarios.
+func (r *Report) packets(ctx context.Context, o Options) (err error) {
 	st, err := newStage(o.FlowTable)
 	if err != nil {
-		return r, fmt.Errorf("set up the benchmark: %w", err)
+		return fmt.Errorf("set up the benchmark: %w", err)
 	}
 	defer func() {
 		if left := st.close(); left != nil {
@@ -120,7 +149,7 @@ func Run(ctx context.Context, o Options) (r Report, err error) {
 	if len(floors) > 0 {
 		r.FloorNS = median(floors)
 	}
-	return r, err
+	return err
 }
 
 // series are those asked for, in the order of the report.
