@@ -84,6 +84,11 @@ func (e *env) printTotals(s api.Stats, all bool) {
 			events.add(v.Name, humanCount(v.Packets))
 		}
 	}
+	for _, v := range s.Upcalls.Counts() {
+		if all || v.Packets > 0 {
+			events.add("upcall_"+v.Name, humanCount(v.Packets))
+		}
+	}
 	e.printSection(events)
 	services := trafficTable("BYTES", column{name: "SERVICE", shrinks: true})
 	for _, v := range s.Services {

@@ -37,6 +37,14 @@ type Upcalls struct {
 	Failed     uint64 `json:"failed"`
 }
 
+// Counts are u by name.
+func (u Upcalls) Counts() []Counter {
+	return []Counter{
+		{Name: "asked", Count: Count{Packets: u.Asked}}, {Name: "overloaded", Count: Count{Packets: u.Overloaded}},
+		{Name: "stale", Count: Count{Packets: u.Stale}}, {Name: "failed", Count: Count{Packets: u.Failed}},
+	}
+}
+
 // TableRequest replaces what a table of a policy holds.
 type TableRequest struct {
 	Entries []policy.TableEntry `json:"entries"`

@@ -295,7 +295,9 @@ type Stats struct {
 	// Reasons count every packet seen once, by how it left the program.
 	Reasons []Counter `json:"reasons"`
 	// Events have no bytes.
-	Events   []Counter      `json:"events"`
+	Events []Counter `json:"events"`
+	// Upcalls count the packets of new flows that the daemon took, since its start.
+	Upcalls  Upcalls        `json:"upcalls"`
 	Services []ServiceStats `json:"services"`
 	Backends []BackendStats `json:"backends"`
 }

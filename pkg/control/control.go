@@ -98,12 +98,13 @@ var errStopped = errors.New("the daemon is shutting down")
 // "state"; the others reach it by post and submit, and read what it published.
 type controller struct {
 	parts
-	since     time.Time
-	discovery *discovery.Manager
-	prober    *probe.Runner
-	published atomic.Pointer[snapshot]
-	inForce   atomic.Pointer[policySet]
-	reloading sync.Mutex // one reload at a time
+	since        time.Time
+	discovery    *discovery.Manager
+	prober       *probe.Runner
+	published    atomic.Pointer[snapshot]
+	inForce      atomic.Pointer[policySet]
+	reloading    sync.Mutex // one reload at a time
+	upcallCounts upcallCounts
 
 	inboxMu sync.Mutex
 	inbox   []func()

@@ -104,7 +104,7 @@ func (c *controller) startDecisions() error {
 		inject.Close()
 		return err
 	}
-	c.upcalls = startUpcalls(c.data, read, inject, monotonic, c.log)
+	c.upcalls = startUpcalls(c.data, read, inject, monotonic, &c.upcallCounts, c.log)
 	return nil
 }
 

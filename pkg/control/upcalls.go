@@ -57,7 +57,7 @@ type upcalls struct {
 	log    *slog.Logger
 	now    func() time.Duration // the clock of [maps.Upcall.At]
 	sites  atomic.Pointer[map[uint32]*site]
-	counts upcallCounts
+	counts *upcallCounts
 	pool   sync.Pool
 
 	queues map[uint32]chan *maps.Upcall // the reader's own
@@ -73,8 +73,8 @@ type upcallCounts struct {
 }
 
 // startUpcalls begins to answer. The caller calls close.
-func startUpcalls(plane decider, read upcallReader, inject injector, now func() time.Duration, log *slog.Logger) *upcalls {
-	u := &upcalls{plane: plane, read: read, inject: inject, now: now, log: log, queues: map[uint32]chan *maps.Upcall{}}
+func startUpcalls(plane decider, read upcallReader, inject injector, now func() time.Duration, counts *upcallCounts, log *slog.Logger) *upcalls {
+	u := &upcalls{plane: plane, read: read, inject: inject, now: now, counts: counts, log: log, queues: map[uint32]chan *maps.Upcall{}}
 	u.pool.New = func() any { return new(maps.Upcall) }
 	u.sites.Store(&map[uint32]*site{})
 	u.ctx, u.stop = context.WithCancel(context.Background())
@@ -213,10 +213,7 @@ func (u *upcalls) complain(what string, err error) {
 	}
 }
 
-// shown are the counts for the status.
-func (u *upcalls) shown() api.Upcalls {
-	return api.Upcalls{
-		Asked: u.counts.asked.Load(), Overloaded: u.counts.overloaded.Load(),
-		Stale: u.counts.stale.Load(), Failed: u.counts.failed.Load(),
-	}
+// shown are the counts as the API shows them.
+func (c *upcallCounts) shown() api.Upcalls {
+	return api.Upcalls{Asked: c.asked.Load(), Overloaded: c.overloaded.Load(), Stale: c.stale.Load(), Failed: c.failed.Load()}
 }

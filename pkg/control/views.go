@@ -73,7 +73,7 @@ func (c *controller) Backends(service string) ([]api.ServiceBackend, error) {
 // Stats implements [api.Daemon].
 func (c *controller) Stats(ctx context.Context, f api.StatsFilter) (api.Stats, error) {
 	s := c.published.Load()
-	out := api.Stats{At: time.Now(), Services: []api.ServiceStats{}, Backends: []api.BackendStats{}}
+	out := api.Stats{At: time.Now(), Upcalls: c.upcallCounts.shown(), Services: []api.ServiceStats{}, Backends: []api.BackendStats{}}
 	if f.Service != "" {
 		if _, err := s.find(f.Service); err != nil {
 			return out, err

@@ -36,6 +36,7 @@ var (
 	packets       = describe("packets_total", "Packets seen, by how they left the data plane.", "reason")
 	octets        = describe("bytes_total", "Bytes seen, from the Ethernet header on, by how they left the data plane.", "reason")
 	events        = describe("events_total", "Things that happened in the data plane beside the end of a packet.", "event")
+	upcalls       = describe("upcalls_total", "Packets of new flows that the daemon took to ask policies about, by what came of them.", "outcome")
 	flows         = describe("service_flows", "Live flows of a service, counted some seconds ago.", "service")
 	flowsCreated  = describe("service_flows_created_total", "New flows of a service.", "service")
 	marked        = describe("service_marked_slots", "Slots of a service's table whose flows are recorded since a change.", "service")
@@ -55,7 +56,7 @@ var (
 // Describe implements [prometheus.Collector].
 func (c *collector) Describe(to chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		packets, octets, events, flows, flowsCreated, marked, traffic, trafficOctets,
+		packets, octets, events, upcalls, flows, flowsCreated, marked, traffic, trafficOctets,
 		policyCalls, policyErrors, policySkipped, policyEjected, policySeconds, policyVerdicts, policyCounter, policyMemory,
 	} {
 		to <- d
@@ -75,6 +76,9 @@ func (c *collector) Collect(to chan<- prometheus.Metric) {
 	}
 	for _, n := range s.Events {
 		count(to, events, n.Packets, n.Name)
+	}
+	for _, n := range s.Upcalls.Counts() {
+		count(to, upcalls, n.Packets, n.Name)
 	}
 	for _, one := range s.Services {
 		if one.Service != "" { // what is no longer configured has no name to tell it by

@@ -22,6 +22,7 @@ func (s sample) Stats(context.Context, api.StatsFilter) (api.Stats, error) {
 	return api.Stats{
 		Reasons: []api.Counter{{Name: "tx", Count: api.Count{Packets: 3, Bytes: 300}}},
 		Events:  []api.Counter{{Name: "flow_created", Count: api.Count{Packets: 2}}},
+		Upcalls: api.Upcalls{Asked: 4},
 		Services: []api.ServiceStats{
 			{Service: "web", Flows: 5, MarkedSlots: 7, Traffic: api.Traffic{Request: api.Count{Packets: 11, Bytes: 1100}, FlowsCreated: 9}},
 			{ID: 4}, // retired, and its name not known
@@ -56,6 +57,7 @@ func TestMetrics(t *testing.T) {
 		`xlb_packets_total{reason="tx"} 3`,
 		`xlb_bytes_total{reason="tx"} 300`,
 		`xlb_events_total{event="flow_created"} 2`,
+		`xlb_upcalls_total{outcome="asked"} 4`,
 		`xlb_service_flows{service="web"} 5`,
 		`xlb_service_packets_total{direction="request",service="web"} 11`,
 		`xlb_service_flows_created_total{service="web"} 9`,
