@@ -52,7 +52,7 @@ static __always_inline bool daemon_away(__u64 now)
 	__u32 zero = 0;
 	__u64 *beat = bpf_map_lookup_elem(&heartbeat, &zero);
 
-	return !beat || !*beat || (__s64)(now - *beat) > (__s64)HEARTBEAT_LIFE;
+	return !beat || !*beat || clock_past(*beat, now, HEARTBEAT_LIFE);
 }
 
 /* -1, or the event that says why there may be no upcall now. */
