@@ -81,6 +81,7 @@ func TestStructuresAgree(t *testing.T) {
 		"flow": bpf.Flow{}, "flow_set": bpf.FlowSet{}, "port_line": bpf.PortLine{}, "next_hop": bpf.NextHop{},
 		"count": bpf.Count{}, "traffic": bpf.Traffic{}, "layout": bpf.Layout{},
 		"tunnel": bpf.Tunnel{}, "vlan": bpf.Vlan{},
+		"upcall": bpf.Upcall{}, "decision_key": bpf.DecisionKey{}, "decision": bpf.Decision{},
 	} {
 		var c *btf.Struct
 		if err := types.TypeByName(name, &c); err != nil {
@@ -103,6 +104,9 @@ func TestStructuresAgree(t *testing.T) {
 			}
 		}
 	}
+	if n := reflect.TypeFor[bpf.Service]().Size(); n != 32 {
+		t.Errorf("a service has %d bytes, not half a cache line", n)
+	}
 	if n := reflect.TypeFor[bpf.Flow]().Size(); n != 64 {
 		t.Errorf("a flow has %d bytes, not a cache line", n)
 	}
@@ -117,6 +121,11 @@ func TestConstantsAgree(t *testing.T) {
 		"FORWARD_NAT": bpf.ForwardNAT, "FORWARD_L2DSR": bpf.ForwardL2DSR, "FORWARD_DNAT": bpf.ForwardDNAT,
 		"FORWARD_IPIP": bpf.ForwardIPIP, "FORWARD_GUE": bpf.ForwardGUE,
 		"TRACK_AUTO": bpf.TrackAuto, "TRACK_ALWAYS": bpf.TrackAlways, "TRACK_NEVER": bpf.TrackNever,
+		"OVERLOAD_CONTINUE": bpf.OverloadContinue, "OVERLOAD_DROP": bpf.OverloadDrop,
+		"DECISION_SEND": bpf.DecisionSend, "DECISION_DROP": bpf.DecisionDrop,
+		"UPCALL_FRAME": bpf.UpcallFrame, "UPCALL_WINDOW": bpf.UpcallWindow,
+		"DECISION_LIFE": bpf.DecisionLife, "HEARTBEAT_LIFE": bpf.HeartbeatLife,
+		"INJECT_MARK": bpf.InjectMark, "INJECT_INTERFACE": bpf.InjectInterface,
 		"VIP_DNAT_BACKEND": bpf.VIPDNATBackend, "FEATURE_DNAT": bpf.FeatureDNAT,
 		"SOURCE_CLIENT": bpf.SourceClient,
 		"PROBE_MARK":    bpf.ProbeMark, "PROBE_BACKEND": bpf.ProbeBackend,

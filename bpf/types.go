@@ -52,9 +52,12 @@ const (
 
 	// UpcallFrame is the longest frame that goes to the daemon, UpcallWindow the
 	// bits of nanoseconds for which a service's limits hold.
-	UpcallFrame   = 9216
-	UpcallWindow  = 26
-	UpcallSources = 65536
+	UpcallFrame  = 9216
+	UpcallWindow = 26
+
+	// In milliseconds.
+	DecisionLife  = 5000
+	HeartbeatLife = 1000
 
 	// InjectMark marks a packet that comes in again by the interface that the
 	// bits of InjectInterface name.

@@ -16,8 +16,7 @@ static __always_inline void decision_take(struct new_flow *n, __u32 service)
 {
 	struct decision *d = bpf_map_lookup_elem(&decisions, n);
 
-	if (d && d->service == service &&
-	    (__s64)(bpf_ktime_get_coarse_ns() - d->at) <= (__s64)DECISION_LIFE)
+	if (d && d->service == service && !clock_past(d->at, bpf_ktime_get_coarse_ns(), DECISION_LIFE))
 		n->decision = *d;
 }
 

@@ -304,12 +304,14 @@ enum {
 	DECISION_DROP = 2,
 };
 
-/* Nanoseconds of the coarse monotonic clock. */
-#define DECISION_LIFE 5000000000ULL
-#define HEARTBEAT_LIFE 1000000000ULL
+/* In milliseconds. */
+enum {
+	DECISION_LIFE = 5000,
+	HEARTBEAT_LIFE = 1000,
+};
 
 struct decision {
-	__u64 at;
+	__u64 at;      /* ns of the coarse monotonic clock */
 	__u32 service;
 	__u32 backend; /* 0: the table's */
 	__u32 hash;    /* to ask the table with, if hashed */

@@ -52,7 +52,7 @@ static __always_inline bool daemon_away(__u64 now)
 	__u32 zero = 0;
 	__u64 *beat = bpf_map_lookup_elem(&heartbeat, &zero);
 
-	return !beat || !*beat || (__s64)(now - *beat) > (__s64)HEARTBEAT_LIFE;
+	return !beat || !*beat || clock_past(*beat, now, HEARTBEAT_LIFE);
 }
 
 /* -1, or the event that says why there may be no upcall now. */
@@ -81,7 +81,12 @@ static __always_inline int upcall_send(ctx_t *ctx, const struct packet *p, const
 	if (daemon_away(now))
 		return EVENT_UPCALL_AWAY;
 	u = bpf_map_lookup_elem(&upcall_packet, &zero);
-	if (!u || ctx_segmented(ctx) || !length || length > UPCALL_FRAME)
+	if (!u || ctx_segmented(ctx) || length > UPCALL_FRAME)
+		return EVENT_UPCALL_SIZE;
+	/* Else the compiler compares length - 1, which tells the verifier nothing
+	 * of length. */
+	barrier_var(length);
+	if (!length)
 		return EVENT_UPCALL_SIZE;
 	why = upcall_limits(n, s, now);
 	if (why >= 0)

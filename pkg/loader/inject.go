@@ -73,7 +73,8 @@ func (i *Injector) open() error {
 }
 
 // Inject makes the packet come in once more, and be what the data plane decides
-// now. An incomplete checksum in its frame is completed.
+// now. An incomplete checksum in its frame is completed. Call it in the network
+// namespace of the interfaces.
 func (i *Injector) Inject(u *maps.Upcall) error {
 	if err := completeChecksum(u); err != nil {
 		return fmt.Errorf("inject packet from %v to %v: %w", u.Source, u.Destination, err)

@@ -29,6 +29,11 @@ type network struct {
 
 func newNetwork(t *testing.T) *network {
 	t.Helper()
+	return newNetworkOf(t, testlab.TopologyOptions{Shape: testlab.Routed, Backends: 2})
+}
+
+func newNetworkOf(t *testing.T, o testlab.TopologyOptions) *network {
+	t.Helper()
 	if os.Getuid() != 0 {
 		t.Skip("network namespaces need root")
 	}
@@ -41,7 +46,7 @@ func newNetwork(t *testing.T) *network {
 			t.Error(err)
 		}
 	})
-	top, err := lab.Topology(testlab.TopologyOptions{Shape: testlab.Routed, Backends: 2})
+	top, err := lab.Topology(o)
 	if err != nil {
 		t.Fatal(err)
 	}

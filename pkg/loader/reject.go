@@ -71,13 +71,8 @@ func resetOf(u *maps.Upcall, segment []byte) []byte {
 	const header, words = 20, 5
 	sequence, ack, flags := binary.BigEndian.Uint32(segment[8:]), uint32(0), uint8(flagRST)
 	if u.TCPFlags&flagACK == 0 {
-		length := len(segment) - int(segment[12]>>4)*4
-		ack, sequence, flags = sequence+uint32(max(length, 0)), 0, flagRST|flagACK
-		for _, f := range []uint8{flagSYN, flagFIN} {
-			if u.TCPFlags&f != 0 {
-				ack++
-			}
-		}
+		sequence, flags = 0, flagRST|flagACK
+		ack = binary.BigEndian.Uint32(segment[4:]) + segmentLength(u, segment)
 	}
 	b := make([]byte, 0, header)
 	b = binary.BigEndian.AppendUint16(b, u.Destination.Port())
@@ -88,6 +83,17 @@ func resetOf(u *maps.Upcall, segment []byte) []byte {
 	to, from := u.Source.Addr().AsSlice(), u.Destination.Addr().AsSlice()
 	putChecksum(b[16:18], sum(pseudoSum(from, to, unix.IPPROTO_TCP, len(b)), b), false)
 	return b
+}
+
+// segmentLength counts SYN and FIN too (RFC 9293 §3.4).
+func segmentLength(u *maps.Upcall, segment []byte) uint32 {
+	length := max(len(segment)-int(segment[12]>>4)*4, 0)
+	for _, f := range []uint8{flagSYN, flagFIN} {
+		if u.TCPFlags&f != 0 {
+			length++
+		}
+	}
+	return uint32(length)
 }
 
 // appendUnreachable appends an ICMP or ICMPv6 packet that quotes p as far as the

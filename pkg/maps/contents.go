@@ -61,8 +61,8 @@ type Service struct {
 	// of one that it cannot be asked about. Zero: the service has no policies.
 	Policy model.OnOverload
 	// Upcalls and UpcallsPerSource are how many new flows a second the daemon is
-	// asked about, in all and for each IPv4 address or IPv6 /64, 1 to 976562.
-	// The data plane counts in windows of 67 ms, and rounds up.
+	// asked about, in all and for each IPv4 address or IPv6 /64. The data plane
+	// counts in windows of 67 ms, rounds up, and knows 14 to 976547.
 	Upcalls, UpcallsPerSource uint32
 }
 

@@ -20,8 +20,8 @@ type Decision struct {
 	Hash *uint32
 }
 
-// How long a decision waits for its packet; see DECISION_LIFE.
-const decisionLife = 5 * time.Second
+// How long a decision waits for its packet.
+const decisionLife = bpf.DecisionLife * time.Millisecond
 
 // Decide leaves a decision for the packet, which must be injected after it. Of a
 // TCP packet that begins no connection only Drop counts.

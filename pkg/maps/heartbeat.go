@@ -3,10 +3,12 @@ package maps
 import (
 	"fmt"
 	"time"
+
+	"github.com/xlb-io/xlb/bpf"
 )
 
-// How long a daemon is there after its heartbeat; see HEARTBEAT_LIFE.
-const heartbeatLife = time.Second
+// How long a daemon is there after its heartbeat.
+const heartbeatLife = bpf.HeartbeatLife * time.Millisecond
 
 // Heartbeat says that the daemon takes upcalls for the next second. Say it a few
 // times a second.

@@ -66,8 +66,10 @@ func sample() maps.Contents {
 			2: {Forward: model.L2DSR, Track: model.TrackNever, Timeouts: model.Timeouts{
 				TCPSyn: 3 * time.Second, TCPEstablished: time.Hour, TCPFin: time.Minute, TCPClosed: time.Second, UDP: 59 * time.Second}},
 			3: {Forward: model.DNAT, Track: model.TrackAlways, Timeouts: minute},
-			4: {Forward: model.IPIP, Track: model.TrackAuto, Timeouts: minute},
-			5: {Forward: model.GUE, Track: model.TrackAlways, Timeouts: minute},
+			4: {Forward: model.IPIP, Track: model.TrackAuto, Timeouts: minute,
+				Policy: model.OverloadContinue, Upcalls: 976547, UpcallsPerSource: 14},
+			5: {Forward: model.GUE, Track: model.TrackAlways, Timeouts: minute,
+				Policy: model.OverloadDrop, Upcalls: 1013, UpcallsPerSource: 29},
 		},
 		Tables: map[uint32]maps.Table{1: table, 2: {Present: make([]uint32, testSizes.Table)}},
 		Backends: map[uint32]maps.Backend{
@@ -117,6 +119,7 @@ func TestApplyErrors(t *testing.T) {
 		"service":    {func(c *maps.Contents) { c.Services[9] = c.Services[1] }, "max_services"},
 		"source":     {func(c *maps.Contents) { c.Sources[4] = c.Sources[1] }, "max_sources"},
 		"table size": {func(c *maps.Contents) { c.Tables[1] = maps.Table{Present: make([]uint32, 13)} }, "251"},
+		"overload":   {func(c *maps.Contents) { c.Services[1] = maps.Service{Forward: model.NAT, Policy: 9} }, "mode of overload"},
 		"forward":    {func(c *maps.Contents) { c.Services[1] = maps.Service{Forward: 9} }, "forwarding mode"},
 		"track":      {func(c *maps.Contents) { c.Services[1] = maps.Service{Forward: model.NAT, Track: 9} }, "tracking mode"},
 		"tunnel": {func(c *maps.Contents) {
@@ -206,6 +209,8 @@ func TestParseDumpErrors(t *testing.T) {
 		{`{"map":"vips","entries":[{"key":{"address":"10.0.0.1","port":80,"protocol":"sctp"},"value":{"service":1}}]}`, "sctp"},
 		{`{"map":"services","entries":[{"key":1,"value":{"forward":"nat","track":"often","timeouts":{}}}]}`, "often"},
 		{`{"map":"services","entries":[{"key":1,"value":{"forward":"nat","timeouts":{"udp":"1ms"}}}]}`, "timeout"},
+		{`{"map":"services","entries":[{"key":1,"value":{"forward":"nat","upcalls":5,"timeouts":{}}}]}`, "no policies"},
+		{`{"map":"services","entries":[{"key":1,"value":{"forward":"nat","on_overload":"wait","timeouts":{}}}]}`, "wait"},
 	} {
 		_, err := maps.ParseDump(strings.NewReader(c.in))
 		if err == nil || !strings.Contains(err.Error(), c.want) {
