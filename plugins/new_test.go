@@ -1,7 +1,6 @@
 package plugins
 
 import (
-	"bytes"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -10,9 +9,13 @@ import (
 	"testing"
 
 	"github.com/goccy/go-yaml"
+
+	"github.com/xlb-io/xlb/pkg/policy"
+	"github.com/xlb-io/xlb/pkg/policy/policytest"
 )
 
-// Every template is built by its own command, from nothing but its files.
+// Every template is built by its own command, from nothing but its files, and
+// answers as its vectors want. Templates of a hook have the same in all languages.
 func TestNew(t *testing.T) {
 	for _, lang := range Languages() {
 		for _, hook := range Hooks() {
@@ -31,11 +34,29 @@ func TestNew(t *testing.T) {
 				}
 				need(t, lang)
 				build(t, dir, m.Build, m.Module)
-				module, err := os.ReadFile(filepath.Join(dir, m.Module))
-				if err != nil || !bytes.HasPrefix(module, []byte("\x00asm\x01\x00\x00\x00")) {
-					t.Errorf("no module: %v", err)
-				}
+				answers(t, dir)
 			})
+		}
+	}
+}
+
+func answers(t *testing.T, dir string) {
+	t.Helper()
+	b, err := policy.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	vectors, err := policytest.Load(filepath.Join(dir, b.Manifest.Tests))
+	if err != nil {
+		t.Fatal(err)
+	}
+	outcomes, err := policytest.Run(t.Context(), b, vectors)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range outcomes {
+		if !o.Passed {
+			t.Errorf("%s: %s\n%s", o.Name, strings.Join(o.Differences, "; "), strings.Join(o.Log, "\n"))
 		}
 	}
 }
