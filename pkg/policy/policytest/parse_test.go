@@ -17,7 +17,7 @@ import (
 const good = `
 # Vectors of all kinds.
 - name: listed
-  config: {default: allow, limit: 3, list: [a, 1.5]}
+  config: {default: allow, limit: 3, list: [a, 1.5, null]}
   tables:
     deny:
       192.0.2.0/24: 1
@@ -87,7 +87,7 @@ func TestParse(t *testing.T) {
 		Limit   int
 		List    []any
 	}
-	if err := json.Unmarshal(v.config, &config); err != nil || config.Default != "allow" || config.Limit != 3 || len(config.List) != 2 {
+	if err := json.Unmarshal(v.config, &config); err != nil || config.Default != "allow" || config.Limit != 3 || len(config.List) != 3 {
 		t.Errorf("config %s: %v", v.config, err)
 	}
 	tables := map[string][]policy.TableEntry{"deny": {{Key: "192.0.2.0/24", Value: "1"}, {Key: "2001:db8::/32", Value: "DE"}, {Key: "64512", Value: "7"}}}
@@ -145,6 +145,10 @@ func TestParseMistakes(t *testing.T) {
 		{"- &a {name: b}", "1:3: anchors, aliases and tags are not read here (write the value out)"},
 		{"- name: a\n  tables: {deny: {2001:db8::/32: 1}}", `2:19: inside [ ] and { }, quote a text that holds a colon ("192.0.2.7:4242")`},
 		{"- name: a\n  flow: {empty: [a:b]}", `2:18: inside [ ] and { }, quote a text that holds a colon ("192.0.2.7:4242")`},
+		{"-", "1:3: a value is missing"},
+		{"- name: a\n  flow:\n  want: {action: drop}", "2:8: a value is missing"},
+		{"- name: a\n  config: ~\n  want: {action: drop}", "2:11: a value is missing"},
+		{"- name: a\n  probe: {script: [~]}\n  want: {action: drop}", "2:20: a value is missing"},
 		{"- nmae: a", `1:3: unknown field "nmae"`},
 		{"- name: a\n  name: b", `2:3: mapping key "name" already defined at [1:3]`},
 		{"- want: {}", "1:3: a vector has no name"},

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -70,7 +71,9 @@ func document(data []byte) (ast.Node, error) {
 	case 0:
 		return nil, errors.New("the file is empty")
 	case 1:
-		return bodies[0].Body, nil
+		empty := nulls{}
+		ast.Walk(&empty, bodies[0].Body)
+		return bodies[0].Body, empty.first
 	}
 	return nil, wrong(bodies[1].Body, "a second document in the file (remove the \"---\" before it)")
 }
@@ -103,6 +106,20 @@ func refuse(tokens token.Tokens) error {
 		}
 	}
 	return nil
+}
+
+// nulls finds a key or an element without a value. Only a configuration may hold
+// null.
+type nulls struct{ first error }
+
+var inConfig = regexp.MustCompile(`^\$\[\d+\]\.(config|validate)\.`)
+
+// Visit implements [ast.Visitor].
+func (v *nulls) Visit(n ast.Node) ast.Visitor {
+	if _, null := n.(*ast.NullNode); null && v.first == nil && !inConfig.MatchString(n.GetPath()) {
+		v.first = wrong(n, "a value is missing")
+	}
+	return v
 }
 
 // splits says whether a colon stands between two plain words without a space.
