@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -74,7 +73,7 @@ func (e *env) policyQuestion(c *cli.Context, b *policy.Bundle) (policyAction, er
 		hook = b.Hooks[0]
 	}
 	if !b.Has(hook) {
-		return nil, usagef("%s does not answer %s (it has: %s)", c.Args().First(), hook, hookNames(b))
+		return nil, usagef("%s does not answer %s (it has: %s)", c.Args().First(), hook, joined(b.Hooks))
 	}
 	for name, of := range map[string]policy.Hook{
 		"source": policy.HookFlow, "vip": policy.HookFlow, "protocol": policy.HookFlow, "flags": policy.HookFlow, "hash": policy.HookFlow,
@@ -91,12 +90,4 @@ func (e *env) policyQuestion(c *cli.Context, b *policy.Bundle) (policyAction, er
 		return e.askProbe(c)
 	}
 	return e.askFlow(c)
-}
-
-func hookNames(b *policy.Bundle) string {
-	var names []string
-	for _, h := range b.Hooks {
-		names = append(names, string(h))
-	}
-	return strings.Join(names, ", ")
 }

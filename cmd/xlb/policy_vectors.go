@@ -1,10 +1,6 @@
 package main
 
 import (
-	"errors"
-	"io/fs"
-	"path/filepath"
-
 	"github.com/urfave/cli/v2"
 
 	"github.com/xlb-io/xlb/pkg/policy/policytest"
@@ -66,14 +62,9 @@ func (e *env) testBundle(c *cli.Context, path string) (r bundleTest, err error) 
 	if b.Manifest.Tests == "" {
 		return r, failf("%s has no test vectors (name their file in the manifest: \"tests: vectors.yaml\")", path)
 	}
-	r = bundleTest{Path: path, Name: b.Manifest.Name, File: filepath.Join(b.Dir(), b.Manifest.Tests)}
-	vectors, err := policytest.Load(r.File)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return r, usagef("%v", err)
-	case errors.As(err, new(*policytest.Error)):
-		return r, &configError{err.Error()}
-	case err != nil:
+	r = bundleTest{Path: path, Name: b.Manifest.Name, File: vectorFile(b)}
+	vectors, err := loadVectors(b)
+	if err != nil {
 		return r, err
 	}
 	r.Vectors, err = policytest.Run(c.Context, b, vectors)

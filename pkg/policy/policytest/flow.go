@@ -176,3 +176,13 @@ func Subset(b *policy.Bundle, n uint32) string {
 	}
 	return fmt.Sprintf("subset %d", n)
 }
+
+// Flows are those that vectors ask about and that do not fail.
+func Flows(vectors []Vector) (flows []policy.FlowInput) {
+	for _, v := range vectors {
+		if q, ok := v.ask.(*flowQuestion); ok && q.want.Error == nil {
+			flows = append(flows, q.in)
+		}
+	}
+	return flows
+}
