@@ -31,7 +31,7 @@ func (e *env) policyBuild() *cli.Command {
 			switch {
 			case errors.As(err, &mistakes):
 				return &configError{mistakes.Error()}
-			case errors.Is(err, policybuild.ErrNoBundle), errors.Is(err, fs.ErrNotExist):
+			case errors.Is(err, fs.ErrNotExist):
 				return usagef("%v", err)
 			case err != nil:
 				return err

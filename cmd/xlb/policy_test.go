@@ -200,8 +200,8 @@ func TestPolicyUsage(t *testing.T) {
 	for _, c := range []struct{ args, want string }{
 		{"policy test", "PATH is missing (usage: xlb policy test [OPTIONS] PATH...)"},
 		{"policy inspect a b", `unexpected argument "b" (usage: xlb policy inspect [OPTIONS] PATH)`},
-		{"policy new x", "--lang is missing (c|go|rust|assemblyscript)"},
-		{"policy new --lang cobol x", `"cobol" is not a valid value for --lang (language of the source: c|go|rust|assemblyscript)`},
+		{"policy new x", "--lang is missing (assemblyscript|c|go|rust)"},
+		{"policy new --lang cobol x", `"cobol" is not a valid value for --lang (language of the source: assemblyscript|c|go|rust)`},
 		{"policy new --lang c --hook x y", `"x" is not a valid value for --hook (what it is asked (default: flow): flow|weigh|probe)`},
 		{"policy new --lang c Up", `"Up" is no name for a policy (1 to 63 of a-z, 0-9, '-', '.', '_')`},
 		{"policy run " + kitBundle, "--source is missing (for example --source 192.0.2.7:4242)"},

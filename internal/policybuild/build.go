@@ -9,9 +9,7 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/xlb-io/xlb/pkg/policy"
@@ -42,7 +40,7 @@ func Build(ctx context.Context, dir string, output io.Writer) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	c, err := commandOf(m)
+	c, err := newCommand(m)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
@@ -50,7 +48,7 @@ func Build(ctx context.Context, dir string, output io.Writer) (*Result, error) {
 	if err := c.run(ctx, dir, output); err != nil {
 		return nil, err
 	}
-	r := &Result{Module: filepath.Join(dir, m.Module), Command: c.argv, Took: time.Since(began)}
+	r := &Result{Module: filepath.Join(dir, m.Module), Command: c.argv(), Took: time.Since(began)}
 	module, err := os.ReadFile(r.Module)
 	if err != nil {
 		return nil, fmt.Errorf("the build did not write the module: %w", err)
@@ -73,35 +71,4 @@ func Build(ctx context.Context, dir string, output io.Writer) (*Result, error) {
 		r.Hooks = append(r.Hooks, string(h))
 	}
 	return r, nil
-}
-
-// command is one that builds a module.
-type command struct {
-	argv []string
-	// env is set besides the environment.
-	env []string
-	// tools are called by argv[0] and must be there too.
-	tools []string
-}
-
-func (c *command) run(ctx context.Context, dir string, output io.Writer) error {
-	tool, err := findTool(ctx, dir, c.argv[0])
-	if err != nil {
-		return err
-	}
-	for _, name := range c.tools {
-		if _, err := findTool(ctx, dir, name); err != nil {
-			return err
-		}
-	}
-	cmd := exec.CommandContext(ctx, tool, c.argv[1:]...)
-	cmd.Dir, cmd.Env = dir, append(os.Environ(), c.env...)
-	cmd.Stdout, cmd.Stderr = output, output
-	if err := cmd.Run(); err != nil {
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		return fmt.Errorf("the build failed: %s: %w", strings.Join(c.argv, " "), err)
-	}
-	return nil
 }

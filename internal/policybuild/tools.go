@@ -13,12 +13,12 @@ import (
 
 // debianPackages are where Debian has the tools that builds call.
 var debianPackages = map[string]string{
-	"clang": "clang", "wasm-ld": "lld", "rustc": "rustc", "go": "golang-go", "node": "nodejs", "npm": "npm", "npx": "npm",
+	"clang": "clang", "wasm-ld": "lld", "go": "golang-go", "npm": "npm", "npx": "npm",
 	"wat2wasm": "wabt", "wasm-opt": "binaryen", "wasm-strip": "wabt", "make": "make",
 }
 
-// findTool returns the path of a program for builds in dir.
-func findTool(ctx context.Context, dir, name string) (string, error) {
+// findTool returns the path of a program that builds call.
+func findTool(ctx context.Context, name string) (string, error) {
 	switch name {
 	case "clang", "wasm-ld":
 		if path := newest(name); path != "" {
@@ -26,8 +26,6 @@ func findTool(ctx context.Context, dir, name string) (string, error) {
 		}
 	case "rustc":
 		return findRustc(ctx)
-	case "asc":
-		return findASC(dir)
 	}
 	if strings.ContainsRune(name, filepath.Separator) {
 		return name, nil
@@ -93,31 +91,6 @@ func findRustc(ctx context.Context) (string, error) {
 			without, rustTarget, rustTarget)
 	}
 	return "", fmt.Errorf("rustc is not installed (Debian packages rustc, libstd-rust-dev-wasm32 and lld)")
-}
-
-// findASC returns AssemblyScript's compiler: npm puts it beside the source, or
-// beside a directory above.
-func findASC(dir string) (string, error) {
-	if _, err := exec.LookPath("node"); err != nil {
-		return "", fmt.Errorf("node is not installed (Debian packages nodejs and npm)")
-	}
-	at, err := filepath.Abs(dir)
-	if err != nil {
-		return "", err
-	}
-	for ; ; at = filepath.Dir(at) {
-		path := filepath.Join(at, "node_modules/.bin/asc")
-		if _, err := exec.LookPath(path); err == nil {
-			return path, nil
-		}
-		if at == filepath.Dir(at) {
-			break
-		}
-	}
-	if path, err := exec.LookPath("asc"); err == nil {
-		return path, nil
-	}
-	return "", fmt.Errorf("AssemblyScript is not installed (run \"npm install\" in %s; Debian package npm)", dir)
 }
 
 // searchPath is the path's directories that are named from the root.
