@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"path/filepath"
+	"regexp"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -35,16 +37,31 @@ func (e *env) policyCommand() *cli.Command {
 // configuration, a file that is not there as wrong usage.
 func openBundle(path string) (*policy.Bundle, error) {
 	b, err := policy.Open(path)
-	var mistakes policy.ManifestErrors
+	return b, bundleError(err)
+}
+
+// manifestMistake is how a mistake in a manifest begins: with its place.
+var manifestMistake = regexp.MustCompile(`^\S+:\d+:\d+: `)
+
+func bundleError(err error) error {
 	switch {
 	case err == nil:
-		return b, nil
-	case errors.As(err, &mistakes):
-		return nil, &configError{mistakes.Error()}
+		return nil
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, usagef("%v", err)
+		return usagef("%v", err)
+	case manifestMistake.MatchString(err.Error()):
+		return &configError{err.Error()}
 	}
-	return nil, err
+	return err
+}
+
+// bundleFile is a file of a bundle, beside its manifest.
+func bundleFile(b *policy.Bundle, name string) string {
+	dir := b.Path
+	if info, err := os.Stat(dir); err == nil && !info.IsDir() {
+		dir = filepath.Dir(dir)
+	}
+	return filepath.Join(dir, name)
 }
 
 // policySpec is an operator's part of a policy, from the command line.

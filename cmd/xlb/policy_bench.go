@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"io/fs"
-	"path/filepath"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -63,7 +62,7 @@ func vectorFlows(b *policy.Bundle) ([]policy.FlowInput, error) {
 
 // loadVectors reads a bundle's test vectors. A mistake counts as wrong configuration.
 func loadVectors(b *policy.Bundle) ([]policytest.Vector, error) {
-	vectors, err := policytest.Load(vectorFile(b))
+	vectors, err := policytest.Load(bundleFile(b, b.Manifest.Tests))
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, usagef("%v", err)
@@ -72,8 +71,6 @@ func loadVectors(b *policy.Bundle) ([]policytest.Vector, error) {
 	}
 	return vectors, err
 }
-
-func vectorFile(b *policy.Bundle) string { return filepath.Join(b.Dir(), b.Manifest.Tests) }
 
 func (e *env) printPolicyBench(r *policybench.Report) {
 	round := func(d time.Duration) time.Duration { return d.Round(d / 1000) }

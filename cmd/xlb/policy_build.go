@@ -1,14 +1,11 @@
 package main
 
 import (
-	"errors"
-	"io/fs"
 	"strings"
 
 	"github.com/urfave/cli/v2"
 
 	"github.com/xlb-io/xlb/internal/policybuild"
-	"github.com/xlb-io/xlb/pkg/policy"
 )
 
 func (e *env) policyBuild() *cli.Command {
@@ -27,14 +24,8 @@ func (e *env) policyBuild() *cli.Command {
 				dir = "."
 			}
 			r, err := policybuild.Build(c.Context, dir, e.stderr)
-			var mistakes policy.ManifestErrors
-			switch {
-			case errors.As(err, &mistakes):
-				return &configError{mistakes.Error()}
-			case errors.Is(err, fs.ErrNotExist):
-				return usagef("%v", err)
-			case err != nil:
-				return err
+			if err != nil {
+				return bundleError(err)
 			}
 			if c.Bool("json") {
 				return e.printJSON(r)

@@ -73,12 +73,8 @@ func inspect(b *policy.Bundle) (*inspection, error) {
 		return nil, err
 	}
 	i.Memory.Start = uint64(m.MemoryPages()) * 65536
-	if i.Memory.Limit = uint64(b.Manifest.Memory); i.Memory.Limit == 0 {
-		i.Memory.Limit = policy.DefaultMemory
-	}
-	if i.Fuel.Limit = b.Manifest.Fuel; i.Fuel.Limit == 0 {
-		i.Fuel.Limit = policy.DefaultFuel
-	}
+	limits := b.Limits()
+	i.Memory.Limit, i.Fuel.Limit = uint64(limits.Memory), limits.Fuel
 	return i, nil
 }
 

@@ -62,7 +62,7 @@ func (e *env) testBundle(c *cli.Context, path string) (r bundleTest, err error) 
 	if b.Manifest.Tests == "" {
 		return r, failf("%s has no test vectors (name their file in the manifest: \"tests: vectors.yaml\")", path)
 	}
-	r = bundleTest{Path: path, Name: b.Manifest.Name, File: vectorFile(b)}
+	r = bundleTest{Path: path, Name: b.Manifest.Name, File: bundleFile(b, b.Manifest.Tests)}
 	vectors, err := loadVectors(b)
 	if err != nil {
 		return r, err

@@ -17,7 +17,7 @@ import (
 // ErrName is that of a name that no policy can have.
 var ErrName = errors.New("is no name for a policy (1 to 63 of a-z, 0-9, '-', '.', '_')")
 
-var names = regexp.MustCompile(`^[a-z0-9._-]{1,63}$`)
+var names = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,62}$`)
 
 // Languages are those with a template.
 func Languages() []string { return plugins.Languages() }

@@ -35,13 +35,13 @@ func (f *rawFlow) UnmarshalYAML(n ast.Node) error {
 }
 
 type flowWant struct {
-	Action   *text[Action, *Action] `yaml:"action"`
-	Reason   *uint16                `yaml:"reason"`
-	Backend  *uint32                `yaml:"backend"`
-	Subset   *string                `yaml:"subset"`
-	Hash     *uint32                `yaml:"hash"`
-	Counters map[string]uint64      `yaml:"counters"`
-	Error    *string                `yaml:"error"`
+	Action   *text[policy.Action, *policy.Action] `yaml:"action"`
+	Reason   *uint16                              `yaml:"reason"`
+	Backend  *uint32                              `yaml:"backend"`
+	Subset   *string                              `yaml:"subset"`
+	Hash     *uint32                              `yaml:"hash"`
+	Counters map[string]uint64                    `yaml:"counters"`
+	Error    *string                              `yaml:"error"`
 }
 
 type flowQuestion struct {
@@ -138,7 +138,7 @@ func (q *flowQuestion) ask(ctx context.Context, s *subject) (differences []strin
 // compare finds in which ways a verdict is not the wanted one.
 func (w *flowWant) compare(b *policy.Bundle, got policy.Verdict) (differences []string) {
 	if w.Action != nil {
-		compare(&differences, "action", Action(got.Action), &w.Action.v)
+		compare(&differences, "action", got.Action, &w.Action.v)
 	}
 	if w.Reason != nil && got.Reason != *w.Reason {
 		differences = append(differences, fmt.Sprintf("reason is %s, want %s", Reason(b, got.Reason), Reason(b, *w.Reason)))

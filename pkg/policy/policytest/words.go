@@ -9,19 +9,6 @@ import (
 	"github.com/xlb-io/xlb/pkg/policy"
 )
 
-// Action is a verdict's action by its name.
-type Action policy.Action
-
-var actionNames = []string{
-	policy.ActionContinue: "continue", policy.ActionDrop: "drop", policy.ActionReject: "reject",
-	policy.ActionBackend: "backend", policy.ActionSubset: "subset", policy.ActionHash: "hash",
-}
-
-// UnmarshalText implements [encoding.TextUnmarshaler].
-func (a *Action) UnmarshalText(b []byte) error { return named(a, actionNames, "action", b) }
-
-func (a Action) String() string { return nameOf(a, actionNames) }
-
 // state is a backend's by its name.
 type state policy.BackendState
 
@@ -29,22 +16,13 @@ var stateNames = []string{
 	policy.StateUnknown: "unknown", policy.StateUp: "up", policy.StateDown: "down", policy.StateDraining: "draining",
 }
 
-func (s *state) UnmarshalText(b []byte) error { return named(s, stateNames, "state", b) }
-
-func nameOf[T ~uint8](v T, names []string) string {
-	if int(v) < len(names) {
-		return names[v]
-	}
-	return fmt.Sprint(uint8(v))
-}
-
-// named sets *v to the place of a text in names.
-func named[T ~uint8](v *T, names []string, what string, text []byte) error {
-	i := slices.Index(names, string(text))
+// UnmarshalText implements [encoding.TextUnmarshaler].
+func (s *state) UnmarshalText(b []byte) error {
+	i := slices.Index(stateNames, string(b))
 	if i < 0 {
-		return fmt.Errorf("unknown %s %q (known: %s)", what, text, strings.Join(names, ", "))
+		return fmt.Errorf("unknown state %q (known: %s)", b, strings.Join(stateNames, ", "))
 	}
-	*v = T(i)
+	*s = state(i)
 	return nil
 }
 
