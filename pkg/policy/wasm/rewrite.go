@@ -2,6 +2,7 @@ package wasm
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 )
 
@@ -110,14 +111,24 @@ func afterCount(section []byte) []byte {
 	return section[r.at:]
 }
 
-// appendNames appends a name section with the functions' names, for stack traces.
+// appendNames appends a name section, for stack traces: the functions' own names,
+// or else those that they are exported by.
 func (m *Module) appendNames(out []byte) []byte {
-	if len(m.names) == 0 {
+	names := map[uint32]string{}
+	for _, e := range m.Exports {
+		if e.Kind == KindFunc {
+			names[e.Index] = e.Name
+		}
+	}
+	for _, n := range m.names {
+		names[n.index] = n.text
+	}
+	if len(names) == 0 {
 		return out
 	}
-	list := appendU32(nil, uint32(len(m.names)))
-	for _, n := range m.names {
-		list = appendBytes(appendU32(list, n.index), []byte(n.text))
+	list := appendU32(nil, uint32(len(names)))
+	for _, index := range slices.Sorted(maps.Keys(names)) {
+		list = appendBytes(appendU32(list, index), []byte(names[index]))
 	}
 	content := appendBytes(nil, []byte("name"))
 	content = appendBytes(append(content, 1), list)
