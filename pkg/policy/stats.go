@@ -1,6 +1,8 @@
 package policy
 
 import (
+	"cmp"
+	"slices"
 	"time"
 
 	"github.com/xlb-io/xlb/pkg/model"
@@ -80,4 +82,106 @@ type TableStats struct {
 }
 
 // Stats returns what the policy did.
-func (p *Policy) Stats() Stats { panic("unfinished") }
+func (p *Policy) Stats() Stats {
+	s := Stats{
+		Policy: p.spec.Name, SHA256: p.bundle.SHA256, Loaded: p.loaded,
+		Hooks:        map[Hook]HookStats{},
+		Verdicts:     p.verdictStats(),
+		EmptySubsets: p.counts.empty.Load(),
+		FuelMost:     p.counts.fuelMost.Load(),
+		Fuel:         p.spec.Fuel,
+		MemoryLimit:  uint64(p.spec.Memory),
+		Restarts:     p.counts.restarts.Load(),
+		Counters:     map[string]uint64{},
+	}
+	for _, h := range p.bundle.Hooks {
+		s.Hooks[h] = p.counts.hook(h).stats(p.rt)
+	}
+	for i, name := range p.bundle.Manifest.Counters {
+		s.Counters[name] = p.counters[i].Load()
+	}
+	for _, t := range p.tables {
+		s.Tables = append(s.Tables, t.stats())
+	}
+	s.LogLines, s.LogSuppressed = p.log.counts()
+	p.mu.Lock()
+	s.Instances = len(p.live)
+	for in := range p.live {
+		s.Memory += in.memory.Load()
+	}
+	p.mu.Unlock()
+	if text := p.configError.Load(); text != nil {
+		s.ConfigError = *text
+	}
+	return s
+}
+
+func (p *Policy) verdictStats() []VerdictStats {
+	m := p.counts.verdicts.Load()
+	if m == nil {
+		return nil
+	}
+	list := make([]VerdictStats, 0, len(*m))
+	for key, n := range *m {
+		list = append(list, VerdictStats{
+			Mode: key.mode, Action: key.action, Reason: key.reason,
+			Text: p.bundle.Manifest.Reasons[key.reason], Count: n.Load(),
+		})
+	}
+	slices.SortFunc(list, func(a, b VerdictStats) int {
+		return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.Mode, b.Mode),
+			cmp.Compare(a.Action, b.Action), cmp.Compare(a.Reason, b.Reason))
+	})
+	return list
+}
+
+func (h *hookCounts) stats(rt *Runtime) HookStats {
+	s := HookStats{
+		Calls: h.calls.Load(), Errors: h.errors.Load(), Skipped: h.skipped.Load(), Ejections: h.ejections.Load(),
+		P50: h.times.quantile(0.5), P99: h.times.quantile(0.99), Max: time.Duration(h.times.most.Load()),
+	}
+	if f := h.last.Load(); f != nil {
+		s.LastError, s.LastErrorAt = f.text, f.at
+	}
+	if until := h.until.Load(); until != 0 {
+		s.Ejected = true
+		s.EjectedUntil = rt.clock().Add(time.Duration(until) - rt.now())
+	}
+	return s
+}
+
+func (t *table) stats() TableStats {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return TableStats{TableSpec: t.spec, Source: t.source, Entries: t.contents.Load().size(), Loaded: t.loaded, Error: t.error}
+}
+
+// Inherit takes over what outlives a reload of the module, from the policy that p
+// replaces: counts, the module's counters, and tables that were set by
+// [Policy.SetTable]. It must be called once, and before p is asked anything; what
+// the old one does later is not counted.
+func (p *Policy) Inherit(old *Policy) {
+	p.counts.add(&old.counts)
+	for i, name := range p.bundle.Manifest.Counters {
+		if j := slices.Index(old.bundle.Manifest.Counters, name); j >= 0 {
+			p.counters[i].Add(old.counters[j].Load())
+		}
+	}
+	for _, t := range p.tables {
+		for _, from := range old.tables {
+			if from.spec.Name == t.spec.Name && from.spec.Kind == t.spec.Kind {
+				t.inherit(from)
+			}
+		}
+	}
+}
+
+// inherit takes what from was set to, unless t has a file.
+func (t *table) inherit(from *table) {
+	from.mu.Lock()
+	defer from.mu.Unlock()
+	if t.source == "" && from.source == fromAPI {
+		t.contents.Store(from.contents.Load())
+		t.source, t.loaded = fromAPI, from.loaded
+	}
+}

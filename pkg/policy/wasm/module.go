@@ -139,3 +139,6 @@ func (m *Module) MemoryPages() uint32 {
 	}
 	return m.memories[0].min
 }
+
+// HasMemory says whether the module has a memory.
+func (m *Module) HasMemory() bool { return len(m.memories) > 0 }

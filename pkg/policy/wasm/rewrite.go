@@ -2,6 +2,7 @@ package wasm
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 )
 
@@ -15,6 +16,9 @@ type Options struct {
 	Fuel int64
 	// MemoryPages is the most that its memory may grow to, in pages of 64 KiB.
 	MemoryPages uint32
+	// Unmetered takes no fuel, to measure what that costs. Such a module may never
+	// end.
+	Unmetered bool
 }
 
 // Rewrite returns the module with fuel, limits and without what runtimes compile
@@ -27,7 +31,7 @@ func (m *Module) Rewrite(o Options) ([]byte, error) {
 	if slices.ContainsFunc(m.Exports, func(e Export) bool { return e.Name == FuelExport }) {
 		return nil, fmt.Errorf("the module exports %q, which is the host's name", FuelExport)
 	}
-	code, err := m.rewriteCode()
+	code, err := m.rewriteCode(o.Unmetered)
 	if err != nil {
 		return nil, err
 	}
@@ -107,27 +111,37 @@ func afterCount(section []byte) []byte {
 	return section[r.at:]
 }
 
-// appendNames appends a name section with the functions' names, for stack traces.
+// appendNames appends a name section, for stack traces: the functions' own names,
+// or else those that they are exported by.
 func (m *Module) appendNames(out []byte) []byte {
-	if len(m.names) == 0 {
+	names := map[uint32]string{}
+	for _, e := range m.Exports {
+		if e.Kind == KindFunc {
+			names[e.Index] = e.Name
+		}
+	}
+	for _, n := range m.names {
+		names[n.index] = n.text
+	}
+	if len(names) == 0 {
 		return out
 	}
-	list := appendU32(nil, uint32(len(m.names)))
-	for _, n := range m.names {
-		list = appendBytes(appendU32(list, n.index), []byte(n.text))
+	list := appendU32(nil, uint32(len(names)))
+	for _, index := range slices.Sorted(maps.Keys(names)) {
+		list = appendBytes(appendU32(list, index), []byte(names[index]))
 	}
 	content := appendBytes(nil, []byte("name"))
 	content = appendBytes(append(content, 1), list)
 	return appendBytes(append(out, sectionCustom), content)
 }
 
-func (m *Module) rewriteCode() ([]byte, error) {
+func (m *Module) rewriteCode(free bool) ([]byte, error) {
 	if m.sections[sectionCode] == nil {
 		return nil, nil
 	}
 	out := appendU32(nil, uint32(len(m.bodies)))
 	for i := range m.bodies {
-		f, err := m.rewriteBody(i)
+		f, err := m.rewriteBody(i, free)
 		if err != nil {
 			return nil, fmt.Errorf("malformed module: function %d: %w", len(m.Imports)+i, err)
 		}
@@ -136,7 +150,7 @@ func (m *Module) rewriteCode() ([]byte, error) {
 	return out, nil
 }
 
-func (m *Module) rewriteBody(i int) ([]byte, error) {
+func (m *Module) rewriteBody(i int, free bool) ([]byte, error) {
 	b := &m.bodies[i]
 	locals := uint32(len(m.types[m.funcs[i]].Params)) + b.count
 	s, err := m.survey(b, locals)
@@ -146,7 +160,7 @@ func (m *Module) rewriteBody(i int) ([]byte, error) {
 	f := appendU32(nil, b.declarations+2)
 	f = append(f, b.locals...)
 	f = append(f, 1, byte(I32), 1, byte(I64))
-	w := &fueler{out: f, fuel: m.globals, size: locals, left: locals + 1}
+	w := &fueler{out: f, fuel: m.globals, size: locals, left: locals + 1, free: free}
 	m.rewriteInstructions(b, s, w)
 	return w.out, nil
 }
