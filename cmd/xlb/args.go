@@ -150,13 +150,20 @@ func environment(f cli.Flag) (string, bool) {
 	return "", false
 }
 
+// repeated ends the ArgsUsage of a command whose last argument may be given
+// several times.
+const repeated = "..."
+
 // argumentName returns the name of the n-th argument (from 0) in an ArgsUsage.
 func argumentName(usage string, n int) string {
 	words := strings.Fields(usage)
+	if len(words) > 0 && strings.HasSuffix(usage, repeated) {
+		n = min(n, len(words)-1)
+	}
 	if n >= len(words) {
 		return ""
 	}
-	return strings.Trim(words[n], "[]")
+	return strings.TrimSuffix(strings.Trim(words[n], "[]"), repeated)
 }
 
 // isFlag tells flags from arguments: "-" is standard input, "-1" a number.
@@ -222,7 +229,7 @@ func takesValue(f cli.Flag) bool {
 }
 
 // checkArguments compares arguments with an ArgsUsage such as
-// "SERVICE ADDRESS [WEIGHT]".
+// "SERVICE ADDRESS [WEIGHT]" or "PATH...", one or more.
 func checkArguments(path []string, usage string, args []string) error {
 	words := strings.Fields(usage)
 	see := fmt.Sprintf("(usage: xlb %s [OPTIONS] %s)", strings.Join(path, " "), usage)
@@ -231,13 +238,15 @@ func checkArguments(path []string, usage string, args []string) error {
 	}
 	for i, w := range words {
 		if i >= len(args) && !strings.HasPrefix(w, "[") {
-			return usagef("%s is missing %s", w, see)
-		}
-		if i < len(args) && args[i] == "" {
-			return usagef("%s is empty %s", strings.Trim(w, "[]"), see)
+			return usagef("%s is missing %s", strings.TrimSuffix(w, repeated), see)
 		}
 	}
-	if len(args) > len(words) {
+	for i, a := range args {
+		if w := argumentName(usage, i); w != "" && a == "" {
+			return usagef("%s is empty %s", w, see)
+		}
+	}
+	if len(args) > len(words) && !strings.HasSuffix(usage, repeated) {
 		return usagef("unexpected argument %q %s", args[len(words)], see)
 	}
 	return nil

@@ -22,7 +22,10 @@ type Manifest struct {
 	SHA256 string `json:"sha256,omitempty"`
 	// Language is c, go, rust or assemblyscript; empty: it does not say.
 	Language string `json:"language,omitempty"`
-	Hooks    []Hook `json:"hooks"`
+	// Build is the command that builds the module in the manifest's directory; "{out}"
+	// stands for the module's file.
+	Build []string `json:"build,omitempty"`
+	Hooks []Hook   `json:"hooks"`
 	// Config is the JSON Schema (draft 2020-12) of the configuration; nil if there
 	// is none.
 	Config   json.RawMessage `json:"config,omitempty"`

@@ -9,6 +9,8 @@ type fueler struct {
 	out []byte
 	// fuel is the index of the global; size (i32) and left (i64) are of locals.
 	fuel, size, left uint32
+	// free: nothing is paid.
+	free bool
 }
 
 func (w *fueler) op(op byte) { w.out = append(w.out, op) }
@@ -19,6 +21,9 @@ func (w *fueler) number(op byte, v int64) { w.out = appendS64(append(w.out, op),
 
 // charge takes cost units.
 func (w *fueler) charge(cost uint32) {
+	if w.free {
+		return
+	}
 	w.with(opGlobalGet, w.fuel)
 	w.number(opI64Const, int64(cost))
 	w.take()
@@ -26,6 +31,9 @@ func (w *fueler) charge(cost uint32) {
 
 // chargeSize takes one unit and a part of the i32 on top of the stack, which stays.
 func (w *fueler) chargeSize(shift int) {
+	if w.free {
+		return
+	}
 	w.with(opLocalTee, w.size)
 	w.with(opGlobalGet, w.fuel)
 	w.with(opLocalGet, w.size)

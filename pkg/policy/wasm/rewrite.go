@@ -16,6 +16,9 @@ type Options struct {
 	Fuel int64
 	// MemoryPages is the most that its memory may grow to, in pages of 64 KiB.
 	MemoryPages uint32
+	// Unmetered takes no fuel, to measure what that costs. Such a module may never
+	// end.
+	Unmetered bool
 }
 
 // Rewrite returns the module with fuel, limits and without what runtimes compile
@@ -28,7 +31,7 @@ func (m *Module) Rewrite(o Options) ([]byte, error) {
 	if slices.ContainsFunc(m.Exports, func(e Export) bool { return e.Name == FuelExport }) {
 		return nil, fmt.Errorf("the module exports %q, which is the host's name", FuelExport)
 	}
-	code, err := m.rewriteCode()
+	code, err := m.rewriteCode(o.Unmetered)
 	if err != nil {
 		return nil, err
 	}
@@ -132,13 +135,13 @@ func (m *Module) appendNames(out []byte) []byte {
 	return appendBytes(append(out, sectionCustom), content)
 }
 
-func (m *Module) rewriteCode() ([]byte, error) {
+func (m *Module) rewriteCode(free bool) ([]byte, error) {
 	if m.sections[sectionCode] == nil {
 		return nil, nil
 	}
 	out := appendU32(nil, uint32(len(m.bodies)))
 	for i := range m.bodies {
-		f, err := m.rewriteBody(i)
+		f, err := m.rewriteBody(i, free)
 		if err != nil {
 			return nil, fmt.Errorf("malformed module: function %d: %w", len(m.Imports)+i, err)
 		}
@@ -147,7 +150,7 @@ func (m *Module) rewriteCode() ([]byte, error) {
 	return out, nil
 }
 
-func (m *Module) rewriteBody(i int) ([]byte, error) {
+func (m *Module) rewriteBody(i int, free bool) ([]byte, error) {
 	b := &m.bodies[i]
 	locals := uint32(len(m.types[m.funcs[i]].Params)) + b.count
 	s, err := m.survey(b, locals)
@@ -157,7 +160,7 @@ func (m *Module) rewriteBody(i int) ([]byte, error) {
 	f := appendU32(nil, b.declarations+2)
 	f = append(f, b.locals...)
 	f = append(f, 1, byte(I32), 1, byte(I64))
-	w := &fueler{out: f, fuel: m.globals, size: locals, left: locals + 1}
+	w := &fueler{out: f, fuel: m.globals, size: locals, left: locals + 1, free: free}
 	m.rewriteInstructions(b, s, w)
 	return w.out, nil
 }

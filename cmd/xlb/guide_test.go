@@ -1,0 +1,79 @@
+package main
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// shellBlock is a block of shell in a guide. One that is marked "sh root" needs a
+// daemon, and is only checked for commands that are there.
+var shellBlock = regexp.MustCompile("(?ms)^```sh( root)?\n(.*?)^```$")
+
+// guideCommands are the shell blocks of a guide: those to run, joined in order, and
+// the lines of those that need a daemon.
+func guideCommands(t *testing.T, path string) (script string, daemon []string) {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range shellBlock.FindAllStringSubmatch(string(text), -1) {
+		if m[1] == "" {
+			script += m[2]
+		} else {
+			daemon = append(daemon, lines(m[2])...)
+		}
+	}
+	return script, daemon
+}
+
+func TestGuideToPolicies(t *testing.T) {
+	needs(t, "bash", "patch", "wasm-ld")
+	needsClang(t)
+	script, _ := guideCommands(t, "../../docs/guides/write-a-policy.md")
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	bin := t.TempDir()
+	if err := os.Symlink(self, filepath.Join(bin, "xlb")); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("bash", "-euo", "pipefail", "-s")
+	cmd.Dir = t.TempDir()
+	cmd.Stdin = strings.NewReader(script)
+	cmd.Env = append(os.Environ(), asCommand+"=1", "PATH="+bin+":"+os.Getenv("PATH"))
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	for _, want := range []string{
+		"\ndrop, reason 1: blocked client\n", "\ncontinue\n", "\nit cannot do that yet\n", "\nblock-list: 7 vectors, 0 failed\n", "\nflow      ",
+	} {
+		if !strings.Contains(string(out), want) {
+			t.Errorf("the guide's commands do not print %q:\n%s", want, out)
+		}
+	}
+}
+
+func TestGuideCommandsAreThere(t *testing.T) {
+	_, daemon := guideCommands(t, "../../docs/guides/write-a-policy.md")
+	if len(daemon) == 0 {
+		t.Fatal("no blocks that need a daemon")
+	}
+	app := (&env{}).app()
+	for _, line := range daemon {
+		words := strings.Fields(line)
+		if len(words) == 0 || words[0] != "xlb" {
+			t.Errorf("%q is no command of xlb", line)
+			continue
+		}
+		if err := parseLine(app, words[1:]).check(app); err != nil {
+			t.Errorf("%s: %v", line, err)
+		}
+	}
+}
