@@ -47,9 +47,10 @@ var (
 	policyErrors   = describe("policy_errors_total", "Calls of a policy's hook that failed.", "policy", "hook")
 	policySkipped  = describe("policy_skipped_total", "Calls that were not made, because the policy failed too often.", "policy", "hook")
 	policyEjected  = describe("policy_ejected", "1 while a policy is not asked, because it failed too often.", "policy", "hook")
-	policySeconds  = describe("policy_call_seconds", "Time of a call, by quantile.", "policy", "hook", "quantile")
+	policyP50      = describe("policy_call_p50_seconds", "Time that half of the calls stay below.", "policy", "hook")
+	policyP99      = describe("policy_call_p99_seconds", "Time that 99 of 100 calls stay below.", "policy", "hook")
 	policyVerdicts = describe("policy_verdicts_total", "A policy's verdicts about new flows; those in mode shadow have no effect.", "policy", "mode", "action", "reason")
-	policyCounter  = describe("policy_counter_total", "A policy's own counter.", "policy", "counter")
+	policyOwn      = describe("policy_own_total", "A policy's own counter.", "policy", "counter")
 	policyMemory   = describe("policy_memory_bytes", "Memory of all instances of a policy.", "policy")
 )
 
@@ -57,7 +58,7 @@ var (
 func (c *collector) Describe(to chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		packets, octets, events, upcalls, flows, flowsCreated, marked, traffic, trafficOctets,
-		policyCalls, policyErrors, policySkipped, policyEjected, policySeconds, policyVerdicts, policyCounter, policyMemory,
+		policyCalls, policyErrors, policySkipped, policyEjected, policyP50, policyP99, policyVerdicts, policyOwn, policyMemory,
 	} {
 		to <- d
 	}
@@ -113,7 +114,7 @@ func collectPolicy(to chan<- prometheus.Metric, p api.Policy) {
 		count(to, policyVerdicts, v.Count, p.Name, v.Mode.String(), v.Action.String(), reason(v))
 	}
 	for name, n := range p.Counters {
-		count(to, policyCounter, n, p.Name, name)
+		count(to, policyOwn, n, p.Name, name)
 	}
 	gauge(to, policyMemory, float64(p.Memory), p.Name)
 }
@@ -122,8 +123,8 @@ func collectTimes(to chan<- prometheus.Metric, name, hook string, h policy.HookS
 	if h.P50 == 0 {
 		return
 	}
-	gauge(to, policySeconds, h.P50.Seconds(), name, hook, "0.5")
-	gauge(to, policySeconds, h.P99.Seconds(), name, hook, "0.99")
+	gauge(to, policyP50, h.P50.Seconds(), name, hook)
+	gauge(to, policyP99, h.P99.Seconds(), name, hook)
 }
 
 func count(to chan<- prometheus.Metric, d *prometheus.Desc, n uint64, labels ...string) {

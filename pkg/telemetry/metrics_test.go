@@ -65,9 +65,9 @@ func TestMetrics(t *testing.T) {
 		`xlb_policy_calls_total{hook="flow",policy="canary"} 8`,
 		`xlb_policy_errors_total{hook="flow",policy="canary"} 1`,
 		`xlb_policy_ejected{hook="flow",policy="canary"} 1`,
-		`xlb_policy_call_seconds{hook="flow",policy="canary",quantile="0.99"} 1e-06`,
+		`xlb_policy_call_p99_seconds{hook="flow",policy="canary"} 1e-06`,
 		`xlb_policy_verdicts_total{action="drop",mode="shadow",policy="canary",reason="2"} 6`,
-		`xlb_policy_counter_total{counter="seen",policy="canary"} 12`,
+		`xlb_policy_own_total{counter="seen",policy="canary"} 12`,
 		`xlb_policy_memory_bytes{policy="canary"} 65536`,
 	} {
 		if !strings.Contains(text, want+"\n") {
