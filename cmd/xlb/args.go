@@ -150,14 +150,18 @@ func environment(f cli.Flag) (string, bool) {
 	return "", false
 }
 
-// repeated ends the ArgsUsage of a command whose last argument may be given
-// several times.
+// repeated ends the name of an argument that may be given several times. It is
+// the last one.
 const repeated = "..."
+
+func isRepeated(usage string) bool {
+	return strings.HasSuffix(strings.TrimSuffix(usage, "]"), repeated)
+}
 
 // argumentName returns the name of the n-th argument (from 0) in an ArgsUsage.
 func argumentName(usage string, n int) string {
 	words := strings.Fields(usage)
-	if len(words) > 0 && strings.HasSuffix(usage, repeated) {
+	if isRepeated(usage) {
 		n = min(n, len(words)-1)
 	}
 	if n >= len(words) {
@@ -229,7 +233,7 @@ func takesValue(f cli.Flag) bool {
 }
 
 // checkArguments compares arguments with an ArgsUsage such as
-// "SERVICE ADDRESS [WEIGHT]" or "PATH...", one or more.
+// "SERVICE ADDRESS [WEIGHT]" or "PATH...", one or more of them.
 func checkArguments(path []string, usage string, args []string) error {
 	words := strings.Fields(usage)
 	see := fmt.Sprintf("(usage: xlb %s [OPTIONS] %s)", strings.Join(path, " "), usage)
@@ -246,7 +250,7 @@ func checkArguments(path []string, usage string, args []string) error {
 			return usagef("%s is empty %s", w, see)
 		}
 	}
-	if len(args) > len(words) && !strings.HasSuffix(usage, repeated) {
+	if len(args) > len(words) && !isRepeated(usage) {
 		return usagef("unexpected argument %q %s", args[len(words)], see)
 	}
 	return nil

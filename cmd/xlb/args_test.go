@@ -92,7 +92,7 @@ func TestCheckArguments(t *testing.T) {
 		{"", "", true}, {"", "a", false},
 		{"A", "", false}, {"A", "a", true}, {"A", "a b", false},
 		{"A [B]", "a", true}, {"A [B]", "a b", true}, {"A [B]", "a b c", false}, {"A [B]", "", false},
-		{"A...", "", false}, {"A...", "a", true}, {"A...", "a b c", true},
+		{"A...", "", false}, {"A...", "a", true}, {"A...", "a b c", true}, {"[A...]", "", true}, {"[A...]", "a b", true}, {"[A]", "a b", false},
 	} {
 		if err := checkArguments([]string{"x"}, c.usage, strings.Fields(c.args)); (err == nil) != c.ok {
 			t.Errorf("arguments %q for %q: %v", c.args, c.usage, err)

@@ -24,13 +24,23 @@ func (e *env) policyCommand() *cli.Command {
 		Usage:   "write, test and measure Wasm policies",
 		Description: "A policy is a WebAssembly module that decides about new flows, weighs backends or probes them.\n" +
 			"A bundle is a directory with the manifest policy.yaml, the module, its source and test vectors.\n" +
-			"Nothing here needs root or a daemon.",
+			"Without PATH the commands take the bundle in the present directory. None of them needs root or\n" +
+			"a daemon.",
 		UsageText: "xlb policy new --lang go deny-list\nxlb policy build deny-list\nxlb policy test deny-list\n" +
 			"xlb policy run deny-list --source 192.0.2.7:4242 --vip 203.0.113.10:80",
 		Subcommands: []*cli.Command{
 			e.policyNew(), e.policyBuild(), e.policyInspect(), e.policyTest(), e.policyBench(), e.policyRun(),
 		},
 	}
+}
+
+// policyPath is the bundle that a command is about: that in the present directory if
+// none is given.
+func policyPath(c *cli.Context) string {
+	if path := c.Args().First(); path != "" {
+		return path
+	}
+	return "."
 }
 
 // openBundle reads the bundle at path. A wrong manifest counts as wrong
@@ -121,7 +131,10 @@ func (e *env) withPolicy(ctx context.Context, b *policy.Bundle, spec model.Polic
 	}
 	defer r.Close(context.WithoutCancel(ctx))
 	p, err := r.LoadBundle(ctx, b, spec)
-	if err != nil {
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case err != nil:
 		return err
 	}
 	defer p.Close(context.WithoutCancel(ctx))

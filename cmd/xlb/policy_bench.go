@@ -20,10 +20,10 @@ func (e *env) policyBench() *cli.Command {
 			"module and to make one more instance (each worker has one), and its memory. It is asked about\n" +
 			"the flows of the bundle's test vectors or, without any, about made-up ones. Takes some seconds.",
 		UsageText: "xlb policy bench deny-list --table deny=deny.txt\nxlb policy bench canary --config @canary.json --json | jq .flow.with_fuel",
-		ArgsUsage: "PATH",
+		ArgsUsage: "[PATH]",
 		Flags:     []cli.Flag{policyConfigFlag(), policyTableFlag(), jsonFlag()},
 		Action: func(c *cli.Context) error {
-			b, err := openBundle(c.Args().First())
+			b, err := openBundle(policyPath(c))
 			if err != nil {
 				return err
 			}
@@ -83,7 +83,8 @@ func (e *env) printPolicyBench(r *policybench.Report) {
 		}
 		e.printf("flows     %d, %s\n", f.Flows, of)
 		e.printf("fuel      %d of %d at most\n", f.FuelMost, f.Fuel)
+		e.printf("instance  %v\n", round(f.Instance))
 	}
+	e.printf("memory    %s an instance\n", humanBytes(r.Memory))
 	e.printf("load      %v, compiled before %v\n", round(r.Load), round(r.LoadCached))
-	e.printf("instance  %v, %s\n", round(r.Instance), humanBytes(r.Memory))
 }

@@ -19,11 +19,7 @@ func (e *env) policyBuild() *cli.Command {
 		ArgsUsage: "[DIR]",
 		Flags:     []cli.Flag{jsonFlag()},
 		Action: func(c *cli.Context) error {
-			dir := c.Args().First()
-			if dir == "" {
-				dir = "."
-			}
-			r, err := policybuild.Build(c.Context, dir, e.stderr)
+			r, err := policybuild.Build(c.Context, policyPath(c), e.stderr)
 			if err != nil {
 				return bundleError(err)
 			}

@@ -20,10 +20,10 @@ func (e *env) policyInspect() *cli.Command {
 			"Memory is what the module starts with and the most it may grow to; fuel is the budget of a call\n" +
 			"and the number of places in the code that take some.",
 		UsageText: "xlb policy inspect deny-list\nxlb policy inspect module.wasm --json | jq .exports",
-		ArgsUsage: "PATH",
+		ArgsUsage: "[PATH]",
 		Flags:     []cli.Flag{jsonFlag()},
 		Action: func(c *cli.Context) error {
-			b, err := openBundle(c.Args().First())
+			b, err := openBundle(policyPath(c))
 			if err != nil {
 				return err
 			}
@@ -73,8 +73,8 @@ func inspect(b *policy.Bundle) (*inspection, error) {
 		return nil, err
 	}
 	i.Memory.Start = uint64(m.MemoryPages()) * 65536
-	limits := b.Limits()
-	i.Memory.Limit, i.Fuel.Limit = uint64(limits.Memory), limits.Fuel
+	fuel, memory := b.Limits()
+	i.Fuel.Limit, i.Memory.Limit = fuel, uint64(memory)
 	return i, nil
 }
 
@@ -93,7 +93,7 @@ func (e *env) printInspection(i *inspection) {
 	line("module", fmt.Sprintf("%s, %s", m.Module, humanBytes(uint64(i.Bytes))))
 	line("sha256", i.SHA256)
 	line("language", m.Language)
-	line("hooks", joined(i.Hooks))
+	line("hooks", listed(i.Hooks))
 	line("memory", fmt.Sprintf("%s at the start, %s at most", humanBytes(i.Memory.Start), humanBytes(i.Memory.Limit)))
 	line("fuel", fmt.Sprintf("%d a call, taken at %s", i.Fuel.Limit, plural(i.Fuel.Points, "place")))
 	var tables, reasons []string
@@ -103,10 +103,10 @@ func (e *env) printInspection(i *inspection) {
 	for _, n := range slices.Sorted(maps.Keys(m.Reasons)) {
 		reasons = append(reasons, fmt.Sprintf("%d %s", n, m.Reasons[n]))
 	}
-	line("tables", joined(tables))
-	line("subsets", joined(m.Subsets))
-	line("counters", joined(m.Counters))
-	line("reasons", joined(reasons))
+	line("tables", listed(tables))
+	line("subsets", listed(m.Subsets))
+	line("counters", listed(m.Counters))
+	line("reasons", listed(reasons))
 	line("tests", m.Tests)
 	e.printf("\n")
 	t := &table{columns: []column{{name: "FUNCTION"}, {name: "TYPE", shrinks: true}}}
@@ -119,7 +119,7 @@ func (e *env) printInspection(i *inspection) {
 	e.printTable(t, "")
 }
 
-func joined[T ~string](list []T) string {
+func listed[T ~string](list []T) string {
 	words := make([]string, len(list))
 	for i, w := range list {
 		words[i] = string(w)

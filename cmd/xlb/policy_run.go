@@ -17,10 +17,10 @@ func (e *env) policyRun() *cli.Command {
 			"about the backends in a file, which are written as in test vectors; with --hook probe it\n" +
 			"connects to the address and has the policy probe it. What the policy logs goes to standard error.",
 		UsageText: "xlb policy run deny-list --source 192.0.2.7:4242 --vip 203.0.113.10:80 --table deny=deny.txt\n" +
-			"xlb policy run canary --source 192.0.2.7:4242 --vip 203.0.113.10:80 --hash 7 --config '{\"percent\":5}'\n" +
+			"xlb policy run canary --source 192.0.2.7:4242 --vip 203.0.113.10:80 --config '{\"percent\":5}'\n" +
 			"xlb policy run least-latency --hook weigh --backends-file backends.yaml\n" +
 			"xlb policy run redis-probe --hook probe --address 10.0.0.11:6379 --json",
-		ArgsUsage: "PATH",
+		ArgsUsage: "[PATH]",
 		Flags: []cli.Flag{
 			policyHookFlag("the question"),
 			&cli.StringFlag{Name: "source", Usage: "the client, `ADDRESS:PORT`"},
@@ -39,7 +39,7 @@ func (e *env) policyRun() *cli.Command {
 			jsonFlag(),
 		},
 		Action: func(c *cli.Context) error {
-			b, err := openBundle(c.Args().First())
+			b, err := openBundle(policyPath(c))
 			if err != nil {
 				return err
 			}
@@ -73,7 +73,7 @@ func (e *env) policyQuestion(c *cli.Context, b *policy.Bundle) (policyAction, er
 		hook = b.Hooks[0]
 	}
 	if !b.Has(hook) {
-		return nil, usagef("%s does not answer %s (it has: %s)", c.Args().First(), hook, joined(b.Hooks))
+		return nil, usagef("%s does not answer %s (it has: %s)", b.Manifest.Name, hook, listed(b.Hooks))
 	}
 	for name, of := range map[string]policy.Hook{
 		"source": policy.HookFlow, "vip": policy.HookFlow, "protocol": policy.HookFlow, "flags": policy.HookFlow, "hash": policy.HookFlow,

@@ -13,8 +13,8 @@ func (e *env) policyTest() *cli.Command {
 		Description: "The manifest names the file of vectors (tests: vectors.yaml): questions with the answers that\n" +
 			"are wanted. Each is asked of an instance of its own. Exit status 1 if an answer is not the\n" +
 			"wanted one, 2 if the file is wrong.",
-		UsageText: "xlb policy test deny-list\nxlb policy test policies/canary policies/geo-fence --json",
-		ArgsUsage: "PATH...",
+		UsageText: "xlb policy test\nxlb policy test policies/canary policies/geo-fence --json",
+		ArgsUsage: "[PATH...]",
 		Flags:     []cli.Flag{jsonFlag()},
 		Action:    e.testPolicies,
 	}
@@ -32,7 +32,11 @@ type bundleTest struct {
 
 func (e *env) testPolicies(c *cli.Context) error {
 	results, failed := []bundleTest{}, 0
-	for _, path := range c.Args().Slice() {
+	paths := c.Args().Slice()
+	if len(paths) == 0 {
+		paths = []string{policyPath(c)}
+	}
+	for _, path := range paths {
 		r, err := e.testBundle(c, path)
 		if err != nil {
 			return err

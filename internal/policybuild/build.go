@@ -51,7 +51,7 @@ func Build(ctx context.Context, dir string, output io.Writer) (*Result, error) {
 	r := &Result{Module: filepath.Join(dir, m.Module), Command: c.argv(), Took: time.Since(began)}
 	module, err := os.ReadFile(r.Module)
 	if err != nil {
-		return nil, fmt.Errorf("the build did not write the module: %w", err)
+		return nil, fmt.Errorf("the build did not write the module: %v", err)
 	}
 	sum := sha256.Sum256(module)
 	r.Bytes, r.SHA256 = len(module), hex.EncodeToString(sum[:])

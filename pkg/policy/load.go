@@ -135,6 +135,7 @@ func (p *Policy) compile(ctx context.Context) error {
 	module, err := p.bundle.decoded.Rewrite(wasm.Options{
 		Fuel:        p.spec.Timeout.Microseconds() * fuelPerMicrosecond,
 		MemoryPages: uint32(p.spec.Memory / page),
+		Unmetered:   p.rt.unmetered,
 	})
 	if err != nil {
 		return err

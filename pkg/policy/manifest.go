@@ -82,6 +82,7 @@ var manifestKeys = map[string]func(m *Manifest, v value){
 	"module":      func(m *Manifest, v value) { m.Module = v.matching(validFile, fileRule) },
 	"sha256":      func(m *Manifest, v value) { m.SHA256 = v.matching(validHash, "64 hexadecimal digits in lower case") },
 	"language":    func(m *Manifest, v value) { m.Language = v.oneOf("c", "go", "rust", "assemblyscript") },
+	"build":       readBuild,
 	"hooks":       readHooks,
 	"config":      func(m *Manifest, v value) { m.Config = v.json() },
 	"tables":      readTables,
@@ -104,7 +105,7 @@ func ParseManifest(name string, data []byte) (*Manifest, error) {
 	r := &manifestReader{file: name}
 	m := &Manifest{}
 	root, ok := r.root(data)
-	if ok {
+	if ok && root.isMapping() {
 		readObject(root, m, manifestKeys)
 		r.require(root, "name", m.Name != "")
 		r.require(root, "abi", m.ABI != 0)
@@ -114,6 +115,15 @@ func ParseManifest(name string, data []byte) (*Manifest, error) {
 		return nil, err
 	}
 	return m, nil
+}
+
+func readBuild(m *Manifest, v value) {
+	for _, word := range v.items(maxNames) {
+		m.Build = append(m.Build, word.text(maxComment))
+	}
+	if len(m.Build) == 0 {
+		v.wrong("a program and its arguments")
+	}
 }
 
 func readHooks(m *Manifest, v value) {

@@ -25,6 +25,9 @@ type Options struct {
 	Log *slog.Logger
 	// Clock is the wall clock that policies are told. nil: time.Now.
 	Clock func() time.Time
+	// Unmetered calls flow without fuel, to measure what that costs: a call may never
+	// end.
+	Unmetered bool
 }
 
 // tellTime is how often policies are configured anew, so that their wall clock,
@@ -39,6 +42,7 @@ type Runtime struct {
 	caches        []wazero.CompilationCache
 	log           *slog.Logger
 	clock         func() time.Time
+	unmetered     bool
 	base          time.Time
 
 	mu       sync.Mutex
@@ -50,7 +54,7 @@ type Runtime struct {
 // NewRuntime returns a runtime without policies.
 func NewRuntime(ctx context.Context, o Options) (*Runtime, error) {
 	r := &Runtime{
-		log: o.Log, clock: o.Clock, base: time.Now(),
+		log: o.Log, clock: o.Clock, unmetered: o.Unmetered, base: time.Now(),
 		policies: map[*Policy]struct{}{}, stop: make(chan struct{}),
 	}
 	if r.log == nil {

@@ -147,6 +147,16 @@ func start(n ast.Node) *token.Token {
 	return n.GetToken()
 }
 
+// isMapping says whether v is a mapping of keys to values; if not, that is a mistake.
+func (v value) isMapping() bool {
+	switch v.node.(type) {
+	case *ast.MappingNode, *ast.MappingValueNode:
+		return true
+	}
+	v.wrong("must be a mapping of keys to values")
+	return false
+}
+
 func (r *manifestReader) require(v value, key string, there bool) {
 	// A key whose value is wrong is told of already.
 	if !there && !slices.ContainsFunc(v.entries(math.MaxInt), func(e entry) bool { return e.name == key }) {

@@ -31,15 +31,17 @@ type Report struct {
 	// LoadCached the same with what was compiled before.
 	Load       time.Duration `json:"load_ns"`
 	LoadCached time.Duration `json:"load_cached_ns"`
-	// Instance is the median time to make one more instance, Memory what it takes.
-	Instance time.Duration `json:"instance_ns"`
-	Memory   uint64        `json:"memory_bytes"`
+	// Memory is that of an instance, in bytes.
+	Memory uint64 `json:"memory_bytes"`
 	// Flow is nil if the policy does not answer it.
 	Flow *Flow `json:"flow,omitempty"`
 }
 
 // Flow is what a call costs.
 type Flow struct {
+	// Instance is the median time to make one more instance, of which each worker has
+	// one.
+	Instance time.Duration `json:"instance_ns"`
 	// Flows were asked about in turn; Given says that the caller gave them.
 	Flows int  `json:"flows"`
 	Given bool `json:"given"`
@@ -80,8 +82,11 @@ func Run(ctx context.Context, b *policy.Bundle, spec model.Policy, flows []polic
 	}
 	defer metered.close(ctx)
 	r.LoadCached = metered.took
-	if err := r.instances(ctx, metered.policy); err != nil || !b.Has(policy.HookFlow) {
-		return r, err
+	if stats := metered.policy.Stats(); stats.Instances > 0 {
+		r.Memory = stats.Memory / uint64(stats.Instances)
+	}
+	if !b.Has(policy.HookFlow) {
+		return r, nil
 	}
 	free, err := load(ctx, b, spec, policy.Options{Unmetered: true})
 	if err != nil {
@@ -108,6 +113,9 @@ func load(ctx context.Context, b *policy.Bundle, spec model.Policy, o policy.Opt
 	p, err := r.LoadBundle(ctx, b, spec)
 	if err != nil {
 		r.Close(context.WithoutCancel(ctx))
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
 		return nil, err
 	}
 	return &subject{r, p, time.Since(began)}, nil
@@ -118,29 +126,28 @@ func (s *subject) close(ctx context.Context) {
 	s.runtime.Close(context.WithoutCancel(ctx))
 }
 
-// instances measures what one more takes.
-func (r *Report) instances(ctx context.Context, p *policy.Policy) error {
+// timeInstance returns the median time to make one more instance.
+func timeInstance(ctx context.Context, p *policy.Policy) (time.Duration, error) {
 	var workers []*policy.Worker
 	defer func() {
 		for _, w := range workers {
 			w.Close(context.WithoutCancel(ctx))
 		}
 	}()
-	before := p.Stats()
 	var times []time.Duration
-	for range rounds {
+	for range rounds + 1 {
 		began := time.Now()
 		w, err := p.NewWorker(ctx)
 		if err != nil {
-			return err
+			return 0, err
 		}
 		times = append(times, time.Since(began))
 		workers = append(workers, w)
 	}
+	// The first one may have been there already, from loading.
+	times = times[1:]
 	slices.Sort(times)
-	r.Instance = times[rounds/2]
-	r.Memory = (p.Stats().Memory - before.Memory) / rounds
-	return nil
+	return times[rounds/2], nil
 }
 
 func measureFlow(ctx context.Context, metered, free *policy.Policy, flows []policy.FlowInput) (*Flow, error) {
@@ -148,6 +155,10 @@ func measureFlow(ctx context.Context, metered, free *policy.Policy, flows []poli
 	if !f.Given {
 		flows = Flows(madeUp)
 		f.Flows = len(flows)
+	}
+	var err error
+	if f.Instance, err = timeInstance(ctx, metered); err != nil {
+		return nil, err
 	}
 	var workers [2]*policy.Worker
 	for i, p := range []*policy.Policy{metered, free} {

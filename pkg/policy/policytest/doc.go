@@ -5,7 +5,7 @@
 // own. Keys that are not listed here are mistakes; so are anchors, aliases and tags.
 //
 //	name: TEXT            what is tested; no two vectors have the same
-//	config: ANY           the policy's configuration; none: it is not configured
+//	config: ANY           the policy's configuration; none: {}
 //	tables:               what its look-up tables hold; absent ones are empty
 //	  NAME: {KEY: VALUE}  written as in a table's file
 //	now: TIME             the wall clock, RFC 3339, at the start; none: the present
@@ -23,7 +23,6 @@
 //	  flags: syn          of TCP: fin, syn, rst, psh, ack, urg, ece, cwr, with commas between
 //	  hash: 0             0 to 2^64-1
 //	  backends: 1         how many take new flows
-//	  empty: [SUBSET]     subsets without a usable backend
 //	weigh:                the backends of a service
 //	  backends:
 //	    - address: ADDRESS:PORT

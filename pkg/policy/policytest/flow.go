@@ -24,7 +24,6 @@ type rawFlow struct {
 	Flags    *text[TCPFlags, *TCPFlags]             `yaml:"flags"`
 	Hash     uint64                                 `yaml:"hash"`
 	Backends *uint32                                `yaml:"backends"`
-	Empty    []string                               `yaml:"empty"`
 }
 
 // UnmarshalYAML implements [yaml.NodeUnmarshaler].
@@ -70,7 +69,6 @@ func (f *rawFlow) question(repeat int, want *rawWant) (question, error) {
 	case q.in.Protocol == model.TCP:
 		q.in.TCPFlags = SYN
 	}
-	q.in.Empty = func(s model.Subset) bool { return slices.Contains(f.Empty, s.Tag) }
 	if err := CheckFlow(q.in); err != nil {
 		return nil, wrong(f.at, "%v", err)
 	}
