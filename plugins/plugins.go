@@ -122,7 +122,7 @@ func (n *newPolicy) template(dir string) error {
 // sdk adds all files below a directory.
 func (n *newPolicy) sdk(dir, to string) error {
 	return fs.WalkDir(files, dir, func(at string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
+		if err != nil || d.IsDir() || strings.HasSuffix(at, "_test.go") {
 			return err
 		}
 		data, err := files.ReadFile(at)
