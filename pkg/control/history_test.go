@@ -148,7 +148,7 @@ func (h *history) settle() {
 	if !h.due() {
 		return
 	}
-	h.network.fail(h.IntN(15) == 0)
+	h.network.fail(h.IntN(10) == 0)
 	h.reconcile()
 	h.network.check()
 }

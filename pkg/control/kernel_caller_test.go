@@ -89,7 +89,9 @@ func (w *kernelWire) newCaller() *caller {
 // begin sends the first packet of a connection.
 func (w *kernelWire) begin(c *caller) {
 	c.talk, c.home, c.writes = talkBegun, netip.AddrPort{}, w.writes
-	w.send(c, testlab.SYN)
+	if to := w.send(c, testlab.SYN); c.protocol == model.TCP && !w.takesFlows(c.service, to) {
+		fatalf(w.t, "a connection to service %d begins with %s, which has no slot", c.service, to)
+	}
 }
 
 // goOn sends another packet of a connection, or begins one with the ports of a
@@ -114,9 +116,9 @@ func (w *kernelWire) goOn(c *caller) {
 }
 
 // send sends a packet, and checks where it goes.
-func (w *kernelWire) send(c *caller, flags testlab.TCPFlags) {
+func (w *kernelWire) send(c *caller, flags testlab.TCPFlags) (to netip.AddrPort) {
 	stays := c.home.IsValid() && w.live(c) && w.homeServes(c)
-	to := w.route(c, flags)
+	to = w.route(c, flags)
 	w.packets++
 	c.at = w.at
 	c.say("%v goes to %v", flags, to)
@@ -145,6 +147,19 @@ func (w *kernelWire) send(c *caller, flags testlab.TCPFlags) {
 	case to != c.home:
 		c.home = netip.AddrPort{} // resets are not recorded
 	}
+	return to
+}
+
+// takesFlows says whether a backend has a slot.
+func (w *kernelWire) takesFlows(service int, backend netip.AddrPort) bool {
+	for _, c := range []maps.Contents{w.before, w.after} {
+		for _, id := range c.Tables[w.number(service, c)].Present {
+			if c.Backends[id].Address == backend { // none is the address of number 0
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func (w *kernelWire) knows(service int, backend netip.AddrPort) bool {

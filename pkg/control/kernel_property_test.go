@@ -11,6 +11,7 @@ import (
 
 	"github.com/xlb-io/xlb/pkg/maps"
 	"github.com/xlb-io/xlb/pkg/model"
+	"github.com/xlb-io/xlb/pkg/probe"
 )
 
 // The idle timeouts in the kernel. A record may be some more than a second older
@@ -55,6 +56,9 @@ func newKernelHistory(t *testing.T, seed uint64, p *kernelPlane) (*history, *ker
 		return backendAddress(service, n, six != (mixed[service]>>(n-1)&1 == 1))
 	}
 	h := &history{Rand: r, t: t, seed: seed, network: w, cfg: cfg, address: address}
+	w.down = func(service int, backend netip.AddrPort) bool {
+		return h.health[probe.Key{Service: cfg.Services[service].Name, Backend: backend}].State == model.HealthDown
+	}
 	return h.begin(), w
 }
 

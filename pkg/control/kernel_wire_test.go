@@ -20,10 +20,12 @@ type kernelWire struct {
 	journal
 	t        *testing.T
 	services []model.Service
-	skipped  time.Duration // what its clock is ahead of the kernel's
-	failing  bool
-	callers  []*caller
-	ports    uint16
+	// down says whether the probes say so.
+	down    func(service int, backend netip.AddrPort) bool
+	skipped time.Duration // what its clock is ahead of the kernel's
+	failing bool
+	callers []*caller
+	ports   uint16
 	// before and after are what the maps hold; they differ during a write.
 	before, after maps.Contents
 	writes        int // that began, and that ended: odd during one
@@ -66,12 +68,16 @@ func (w *kernelWire) Apply(c maps.Changes) error {
 	w.beginWrite(c)
 	done := make(chan error, 1)
 	go func() { done <- w.Set.Apply(c) }()
-	// The kernel takes some milliseconds for a table.
+	// The kernel takes some milliseconds for a table; the rest is quickly done.
 	for range 12 {
+		var pause time.Duration
+		if w.IntN(2) == 0 {
+			pause = time.Duration(w.IntN(2000)) * time.Microsecond
+		}
 		select {
 		case err := <-done:
 			return w.endWrite(err)
-		case <-time.After(time.Duration(w.IntN(1000)) * time.Microsecond):
+		case <-time.After(pause):
 			w.traffic(1)
 		}
 	}
@@ -80,10 +86,10 @@ func (w *kernelWire) Apply(c maps.Changes) error {
 
 // spoilt are the changes with one among them that the maps do not take.
 func (w *kernelWire) spoilt(c maps.Changes) maps.Changes {
-	switch nowhere := uint32(1 << 20); w.IntN(5) {
+	switch nowhere := uint32(1 << 20); w.IntN(6) {
 	case 0:
 		c.Backends = inserted(w.Rand, c.Backends, maps.Change[uint32, maps.Backend]{Key: nowhere, Old: &maps.Backend{}, New: &maps.Backend{}})
-	case 1:
+	case 1, 5:
 		c.Tables = inserted(w.Rand, c.Tables, maps.Change[uint32, maps.Table]{Key: 1, New: &maps.Table{}})
 	case 2:
 		c.Services = inserted(w.Rand, c.Services, maps.Change[uint32, maps.Service]{Key: nowhere, Old: &maps.Service{}, New: &maps.Service{}})
@@ -107,8 +113,11 @@ func (w *kernelWire) beginWrite(c maps.Changes) {
 	for service := range w.services {
 		id := max(w.number(service, w.before), w.number(service, w.after))
 		for _, b := range c.Backends {
-			if b.New == nil && b.Old.Service == id && !b.Old.Serves {
+			switch {
+			case b.New == nil && b.Old.Service == id && !b.Old.Serves:
 				w.forget(service, b.Old.Address)
+			case b.New != nil && b.New.Service == id && !b.New.Serves && (b.Old == nil || b.Old.Serves) && !w.down(service, b.New.Address):
+				fatalf(w.t, "backend %s of service %d is not down and stops serving", b.New.Address, service)
 			}
 		}
 		if w.loose(service) {
