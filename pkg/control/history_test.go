@@ -113,7 +113,7 @@ func (h *history) change() {
 	s := &cfg.Services[at]
 	switch h.IntN(8) {
 	case 0:
-		s.Track = []model.Track{model.TrackAuto, model.TrackAuto, model.TrackAlways, model.TrackNever}[h.IntN(4)]
+		s.Track = []model.Track{model.TrackAuto, model.TrackAuto, model.TrackAlways, model.TrackAlways, model.TrackNever}[h.IntN(5)]
 	case 1:
 		s.Fail = []model.FailMode{model.FailOpen, model.FailClosed}[h.IntN(2)]
 	default:

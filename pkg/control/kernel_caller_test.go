@@ -137,8 +137,8 @@ func (w *kernelWire) send(c *caller, flags testlab.TCPFlags) (to netip.AddrPort)
 		fatalf(w.t, "%s: a connection of service %d, %s to %s, moved from %s to %s:\n%s",
 			w.services[c.service].Forward, c.service, c.from, c.vip, c.home, to, c.story())
 	}
-	if to.IsValid() && !w.knows(c.service, to) {
-		fatalf(w.t, "a packet to service %d goes to %s, which is not its backend", c.service, to)
+	if known, serves := w.knows(c.service, to); to.IsValid() && (!known || !serves && !w.halfway()) {
+		fatalf(w.t, "a packet to service %d goes to %s, which is its backend: %v, and serves: %v:\n%s", c.service, to, known, serves, c.story())
 	}
 	switch {
 	case w.loose(c.service):
@@ -162,16 +162,17 @@ func (w *kernelWire) takesFlows(service int, backend netip.AddrPort) bool {
 	return false
 }
 
-func (w *kernelWire) knows(service int, backend netip.AddrPort) bool {
+// knows says whether a service has a backend, and whether that serves.
+func (w *kernelWire) knows(service int, backend netip.AddrPort) (known, serves bool) {
 	for _, c := range []maps.Contents{w.before, w.after} {
 		id := w.number(service, c)
 		for _, b := range c.Backends {
 			if b.Service == id && b.Address == backend {
-				return true
+				known, serves = true, serves || b.Serves
 			}
 		}
 	}
-	return false
+	return known, serves
 }
 
 // route is where the program sends a packet; invalid if it drops it.

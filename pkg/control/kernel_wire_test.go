@@ -28,7 +28,8 @@ type kernelWire struct {
 	ports   uint16
 	// before and after are what the maps hold; they differ during a write.
 	before, after maps.Contents
-	writes        int // that began, and that ended: odd during one
+	writes        int  // that began, and that ended: odd during one
+	failed        bool // the last of them
 	packets       int
 }
 
@@ -70,6 +71,7 @@ func (w *kernelWire) Apply(c maps.Changes) error {
 	go func() { done <- w.Set.Apply(c) }()
 	// The kernel takes some milliseconds for a table; the rest is quickly done.
 	for range 12 {
+		w.traffic(1)
 		var pause time.Duration
 		if w.IntN(2) == 0 {
 			pause = time.Duration(w.IntN(2000)) * time.Microsecond
@@ -78,7 +80,6 @@ func (w *kernelWire) Apply(c maps.Changes) error {
 		case err := <-done:
 			return w.endWrite(err)
 		case <-time.After(pause):
-			w.traffic(1)
 		}
 	}
 	return w.endWrite(<-done)
@@ -143,7 +144,7 @@ func (w *kernelWire) endWrite(err error) error {
 	if readErr != nil {
 		fatalf(w.t, "%v", readErr)
 	}
-	w.before, w.after = now, now
+	w.before, w.after, w.failed = now, now, err != nil
 	w.writes++
 	return err
 }
@@ -159,6 +160,9 @@ func (w *kernelWire) loose(service int) bool {
 }
 
 func (w *kernelWire) writing() bool { return w.writes%2 == 1 }
+
+// halfway: some of a plan is written.
+func (w *kernelWire) halfway() bool { return w.writing() || w.failed }
 
 // homeServes: a backend whose entry is gone is one that could serve still, or
 // beginWrite would have noted it.

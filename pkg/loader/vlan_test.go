@@ -26,10 +26,11 @@ import (
 // receiving kernel takes the outer tag out of the frame before TC sees it.
 type tagLab struct {
 	*network
-	wires map[string]*testlab.Wire // by the balancer's interface
-	index map[string]uint32
-	maps  *maps.Set
-	hops  *ebpf.Map
+	outside *testlab.Namespace
+	wires   map[string]*testlab.Wire // by the balancer's interface
+	index   map[string]uint32
+	maps    *maps.Set
+	hops    *ebpf.Map
 }
 
 // The interface of the clients, and another.
@@ -92,6 +93,7 @@ func (l *tagLab) lay(lab *testlab.Lab) error {
 	if err != nil {
 		return err
 	}
+	l.outside = outside
 	l.network = &network{
 		&testlab.Topology{Balancer: balancer, Interfaces: []string{near, far}},
 		fmt.Sprintf("%s-%d-tags", loader.DefaultPinDir, os.Getpid()),
