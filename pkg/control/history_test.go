@@ -29,8 +29,9 @@ type network interface {
 	clock() time.Time
 	// pass lets time pass.
 	pass(time.Duration)
-	// fail makes writes fail half-way, or no longer.
+	// fail makes the next writes fail half-way, or not; calm is for good.
 	fail(yes bool)
+	calm()
 	say(format string, args ...any)
 	// story is what was said last.
 	story() string
@@ -221,7 +222,7 @@ func (h *history) play(steps int) (marked int) {
 // quiesce lets everybody fall silent: then all marks go, and all backends that
 // are not configured.
 func (h *history) quiesce() {
-	h.network.fail(false)
+	h.network.calm()
 	for range 6 {
 		h.network.pass(flowTimeout + 2*clockSlack)
 		h.sweep(func() {})

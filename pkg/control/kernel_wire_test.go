@@ -24,6 +24,7 @@ type kernelWire struct {
 	down    func(service int, backend netip.AddrPort) bool
 	skipped time.Duration // what its clock is ahead of the kernel's
 	failing bool
+	calmed  bool
 	callers []*caller
 	ports   uint16
 	// before and after are what the maps hold; they differ during a write.
@@ -45,9 +46,11 @@ func (w *kernelWire) pass(d time.Duration) {
 
 func (w *kernelWire) fail(yes bool) { w.failing = yes }
 
-// check makes everybody speak now and then.
+func (w *kernelWire) calm() { w.failing, w.calmed = false, true }
+
+// check makes everybody speak now and then, and after a write that failed.
 func (w *kernelWire) check() {
-	if w.IntN(4) > 0 {
+	if !w.failed && w.IntN(4) > 0 {
 		return
 	}
 	for _, c := range w.callers {
@@ -63,7 +66,8 @@ func (w *kernelWire) number(service int, c maps.Contents) uint32 {
 
 func (w *kernelWire) Apply(c maps.Changes) error {
 	w.sayChanges(c)
-	if w.failing {
+	// A change of tracking is rare, and needs its order most.
+	if w.failing || !w.calmed && len(c.Services) > 0 && w.IntN(3) == 0 {
 		c = w.spoilt(c)
 	}
 	w.beginWrite(c)

@@ -251,6 +251,8 @@ func (w *wire) fail(yes bool) {
 	}
 }
 
+func (w *wire) calm() { w.fail(false) }
+
 func newWireHistory(t *testing.T, seed uint64) (*history, *wire) {
 	w := &wire{memory: newMemory(), Rand: rand.New(rand.NewPCG(seed, 2)), t: t, time: time.Unix(0, 0), records: map[*connection]*flowRecord{}}
 	w.sizes = maps.Sizes{Services: 4, Backends: 14, Frontends: 16, Sources: 2, Table: 13, Flows: 64}
