@@ -75,10 +75,16 @@ func newTagLab(t *testing.T) *tagLab {
 		t.Cleanup(func() { w.Close() })
 	}
 	t.Cleanup(func() { l.detach(t) })
-	plane := l.open(t, l.settings(model.AttachTC))
-	t.Cleanup(func() { plane.Close() })
-	l.maps = plane.Maps()
-	if l.hops, err = ebpf.LoadPinnedMap(filepath.Join(l.pins, fmt.Sprint("v", bpf.LayoutVersion), "maps", "next_hops"), nil); err != nil {
+	// Without an owner, who would remove VLAN devices that the host does not have.
+	if err := l.open(t, l.settings(model.AttachTC)).Close(); err != nil {
+		t.Fatal(err)
+	}
+	pinned := filepath.Join(l.pins, fmt.Sprint("v", bpf.LayoutVersion), "maps")
+	if l.maps, err = maps.Open(pinned); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.maps.Close() })
+	if l.hops, err = ebpf.LoadPinnedMap(filepath.Join(pinned, "next_hops"), nil); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { l.hops.Close() })
