@@ -24,8 +24,7 @@ func (e *env) policyCommand() *cli.Command {
 		Usage:   "write, test, measure and watch Wasm policies",
 		Description: "A policy is a WebAssembly module that decides about new flows, weighs backends or probes them.\n" +
 			"A bundle is a directory with the manifest policy.yaml, the module, its source and test vectors.\n" +
-			"Without PATH the commands take the bundle in the present directory. ls, show, reload and table
-" +
+			"Without PATH the commands take the bundle in the present directory. ls, show, reload and table\n" +
 			"ask the running daemon; the others need neither it nor root.",
 		UsageText: "xlb policy new --lang go deny-list\nxlb policy build deny-list\nxlb policy test deny-list\n" +
 			"xlb policy run deny-list --source 192.0.2.7:4242 --vip 203.0.113.10:80",
