@@ -31,6 +31,7 @@ type network struct {
 	// dir holds the configuration, the socket, the state and the logs.
 	dir, pins string
 	daemons   []*daemon
+	patience  time.Duration // of eventually
 }
 
 func newNetwork(t *testing.T, o testlab.TopologyOptions) *network {
@@ -57,7 +58,7 @@ func newNetwork(t *testing.T, o testlab.TopologyOptions) *network {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	n := &network{Topology: top, t: t, lab: lab, dir: dir, pins: pinPrefix + filepath.Base(dir)}
+	n := &network{Topology: top, t: t, lab: lab, dir: dir, pins: pinPrefix + filepath.Base(dir), patience: 20 * time.Second}
 	for _, b := range top.Backends {
 		n.http = append(n.http, must(b.StartHTTP(httpPort))(t))
 		n.udp = append(n.udp, must(b.StartUDPEcho(httpPort))(t))
@@ -188,14 +189,14 @@ func (n *network) write(text string) {
 // eventually polls until ok returns nothing to complain about.
 func (n *network) eventually(what string, ok func() (complaint string)) {
 	n.t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(n.patience)
 	for {
 		complaint := ok()
 		if complaint == "" {
 			return
 		}
 		if time.Now().After(deadline) {
-			n.t.Fatalf("%s: not within 20 s: %s", what, complaint)
+			n.t.Fatalf("%s: not within %s: %s", what, n.patience, complaint)
 		}
 		time.Sleep(20 * time.Millisecond)
 	}

@@ -390,6 +390,7 @@ func TestPolicyProbes(t *testing.T) {
 		must(b.StartTCPEcho(echoPort))(t)
 	}
 	echo := service{name: "echo", port: echoPort, weights: []int{1, 1}, more: "probe: {type: policy, policy: line-probe, interval: 200ms, rise: 1, fall: 1}"}
+	n.patience = 2 * time.Minute // the race detector makes the compilation of a Go module long
 	config := func(expect string) string {
 		return n.config(policies(t, "line-probe", fmt.Sprintf("config: {steps: [{expect: '%s'}]}", expect)), echo)
 	}

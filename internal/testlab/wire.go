@@ -23,8 +23,16 @@ type Wire struct {
 // they are kept for Next.
 func (n *Namespace) SentWire(link string) (*Wire, error) {
 	w, err := n.Wire(link)
+	if err != nil {
+		return nil, err
+	}
+	w.sent = true
+	// Whoever looks at what a test sent reads it afterwards.
+	raw, err := w.file.SyscallConn()
 	if err == nil {
-		w.sent = true
+		err = errors.Join(raw.Control(func(fd uintptr) {
+			err = os.NewSyscallError("setsockopt", unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 64<<20))
+		}), err)
 	}
 	return w, err
 }
