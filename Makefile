@@ -16,7 +16,7 @@ COMPARE ?=
 # What `make flood` measures and how it prints it; see `build/flood -help`.
 FLOOD ?=
 
-.PHONY: help build demo test lint generate bench flood compare install clean
+.PHONY: help build demo test lint generate plugins bench flood compare install clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,7 +29,7 @@ demo: build ## a small network in namespaces on this machine, balanced in the ke
 	$(ROOT) build/xlb demo
 
 test: ## everything: format, vet, lint, generated code, unit, packet and end-to-end tests (root)
-	@test/deps go test compare
+	@test/deps go test compare plugins
 	@$(ROOT) test/run
 
 lint: ## gofmt, go vet, staticcheck
@@ -39,6 +39,11 @@ lint: ## gofmt, go vet, staticcheck
 generate: ## compile bpf/ and regenerate what is made from code (clang-19)
 	@test/deps go generate
 	$(GO) generate ./...
+
+plugins: build ## compile the modules of policies/ and check the SDKs (clang-19, rustc, npm)
+	@test/deps go plugins
+	for bundle in policies/*/; do build/xlb policy build "$$bundle" || exit 1; done
+	$(GO) test -count 1 ./plugins/... ./policies/...
 
 bench: build ## nanoseconds per packet (root)
 	$(ROOT) build/xlb bench $(BENCH)

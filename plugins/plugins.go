@@ -38,7 +38,8 @@ var languages = map[string]language{
 	},
 	"c": {
 		sdk: "sdk/c", source: "policy.c", needs: "clang and lld", memory: "1MiB",
-		build: `[clang, --target=wasm32, -std=c11, -O2, -Wall, -Wextra, -ffreestanding, -nostdlib, ` +
+		// Told to the driver, -O2 would run wasm-opt where there is one.
+		build: `[clang, --target=wasm32, -std=c11, -Xclang, -O2, -Wall, -Wextra, -ffreestanding, -nostdlib, ` +
 			`"-Wl,--no-entry,--strip-all,--stack-first,-z,stack-size=16384", -o, "{out}", policy.c]`,
 	},
 	"go": {
@@ -74,43 +75,59 @@ func New(lang, hook, name string) (map[string][]byte, error) {
 	if !slices.Contains(Hooks(), hook) {
 		return nil, fmt.Errorf("there is no template for the hook %q (known: %s)", hook, strings.Join(Hooks(), ", "))
 	}
-	sdk := l.beside
-	if sdk == "" {
-		sdk = "xlb*"
-	}
-	replace := strings.NewReplacer("{{name}}", name, "{{language}}", lang, "{{build}}", l.build, "{{memory}}", l.memory,
-		"{{needs}}", l.needs, "{{source}}", l.source, "{{sdk}}", sdk)
-	out := map[string][]byte{}
-	for _, copied := range []struct{ from, to string }{
-		{"templates/common", ""}, {"templates/common/" + hook, ""},
-		{"templates/" + lang, ""}, {"templates/" + lang + "/" + hook, ""}, {l.sdk, l.beside},
-	} {
-		inTemplate := strings.HasPrefix(copied.from, "templates")
-		err := fs.WalkDir(files, copied.from, func(at string, d fs.DirEntry, err error) error {
-			switch {
-			case err != nil:
-				return err
-			case d.IsDir() && inTemplate && at != copied.from:
-				return fs.SkipDir // of a hook
-			case d.IsDir():
-				return nil
-			}
-			data, err := files.ReadFile(at)
-			if err != nil {
-				return err
-			}
-			text := string(data)
-			if inTemplate {
-				text = replace.Replace(text)
-			}
-			text = strings.ReplaceAll(text, importPath, "example.com/"+name+"/xlb")
-			to := strings.TrimSuffix(strings.TrimPrefix(at, copied.from+"/"), ".tmpl")
-			out[path.Join(copied.to, to)] = []byte(text)
-			return nil
-		})
-		if err != nil {
+	n := newPolicy{files: map[string][]byte{}, importPath: "example.com/" + name + "/xlb", placeholders: l.placeholders(lang, name)}
+	for _, dir := range []string{"common", "common/" + hook, lang, lang + "/" + hook} {
+		if err := n.template("templates/" + dir); err != nil {
 			return nil, err
 		}
 	}
-	return out, nil
+	return n.files, n.sdk(l.sdk, l.beside)
+}
+
+func (l language) placeholders(lang, name string) *strings.Replacer {
+	sdk := l.beside + "/"
+	if l.beside == "" {
+		sdk = "xlb*"
+	}
+	return strings.NewReplacer("{{name}}", name, "{{language}}", lang, "{{build}}", l.build, "{{memory}}", l.memory,
+		"{{needs}}", l.needs, "{{source}}", l.source, "{{sdk}}", sdk)
+}
+
+// newPolicy gathers the files of a policy.
+type newPolicy struct {
+	files        map[string][]byte
+	importPath   string
+	placeholders *strings.Replacer
+}
+
+// template adds the files of a directory, but not of those below.
+func (n *newPolicy) template(dir string) error {
+	list, err := files.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, f := range list {
+		if f.IsDir() {
+			continue
+		}
+		data, err := files.ReadFile(dir + "/" + f.Name())
+		if err != nil {
+			return err
+		}
+		n.files[strings.TrimSuffix(f.Name(), ".tmpl")] = []byte(n.placeholders.Replace(string(data)))
+	}
+	return nil
+}
+
+// sdk adds all files below a directory.
+func (n *newPolicy) sdk(dir, to string) error {
+	return fs.WalkDir(files, dir, func(at string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || strings.HasSuffix(at, "_test.go") {
+			return err
+		}
+		data, err := files.ReadFile(at)
+		text := strings.ReplaceAll(string(data), importPath, n.importPath)
+		n.files[path.Join(to, strings.TrimPrefix(at, dir+"/"))] = []byte(text)
+		return err
+	})
 }

@@ -103,12 +103,12 @@ fn parse(json: &Object) -> Result<Config, &'static str> {
     let times = |value: u64, ns: u64| value * ns;
     Ok(Config {
         slack_ns: times(
-            number("slack-ms", 3, 1, 1_000_000, 1000)
-                .ok_or("slack-ms: milliseconds, 0.001 to 1000")?,
+            number("slack_ms", 3, 1, 1_000_000, 1000)
+                .ok_or("slack_ms: milliseconds, 0.001 to 1000")?,
             1000,
         ),
         interval_ns: times(
-            number("interval-s", 3, 1, 3_600_000, 5000).ok_or("interval-s: seconds, 0.001 to 3600")?,
+            number("interval_s", 3, 1, 3_600_000, 5000).ok_or("interval_s: seconds, 0.001 to 3600")?,
             1_000_000,
         ),
         damping: percent("damping", 1, 30_000).ok_or("damping: percent of the way, 0.001 to 100")?,

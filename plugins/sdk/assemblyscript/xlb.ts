@@ -340,7 +340,7 @@ let buffer: usize = 0;
 let room: u32 = 0;
 
 export function alloc(size: u32): usize {
-  if (size > room) {
+  if (size > room || !buffer) {
     // Twice as much each time: the stub runtime keeps the old ones.
     room = max<u32>(size, max<u32>(room * 2, 1024));
     buffer = heap.alloc(room);

@@ -148,14 +148,21 @@ export function decimal(value: Text, places: i32): i64 {
       continue;
     }
     if (!isDigit(c) || (point && places-- == 0)) return NONE;
-    n = n * 10 + (c - 0x30);
-    if (n > most) return NONE;
+    n = append(n, c - 0x30);
+    if (n < 0) return NONE;
   }
   for (; places > 0; places--) {
-    n *= 10;
-    if (n > most) return NONE;
+    n = append(n, 0);
+    if (n < 0) return NONE;
   }
   return negative ? -n : n;
+}
+
+/** A number with a digit behind it; -1 if that is beyond 10^18. */
+function append(n: i64, digit: i32): i64 {
+  if (n > most / 10) return -1;
+  n = n * 10 + digit;
+  return n > most ? -1 : n;
 }
 
 // ---- the reader ----

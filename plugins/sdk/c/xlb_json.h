@@ -295,6 +295,17 @@ static inline bool xlb_json_bool(struct xlb_json j, bool *value)
 	return true;
 }
 
+#define XLB_JSON_MOST 1000000000000000000
+
+/* Puts a digit behind a number, unless that is then beyond 10^18. */
+static inline bool xlb_json_append(int64_t *n, int digit)
+{
+	if (*n > XLB_JSON_MOST / 10)
+		return false;
+	*n = *n * 10 + digit;
+	return *n <= XLB_JSON_MOST;
+}
+
 /* A number times ten to the power of places, as 12.5 with two places is 1250.
  * False if it is none, has more places or an exponent, or is beyond ±10^18. */
 static inline bool xlb_json_decimal(struct xlb_json j, int places, int64_t *value)
@@ -318,15 +329,12 @@ static inline bool xlb_json_decimal(struct xlb_json j, int places, int64_t *valu
 			return false;
 		if (point && places-- == 0)
 			return false;
-		n = n * 10 + (*j.at - '0');
-		if (n > 1000000000000000000)
+		if (!xlb_json_append(&n, *j.at - '0'))
 			return false;
 	}
-	while (places-- > 0) {
-		n *= 10;
-		if (n > 1000000000000000000)
+	while (places-- > 0)
+		if (!xlb_json_append(&n, 0))
 			return false;
-	}
 	*value = negative ? -n : n;
 	return true;
 }

@@ -15,7 +15,7 @@ type Schedule struct {
 // Parse reads a configuration. Of windows that overlap the last one counts.
 func Parse(text []byte) (*Schedule, error) {
 	raw := struct {
-		Offset    string `json:"utc-offset"`
+		Offset    string `json:"utc_offset"`
 		Otherwise string `json:"otherwise"`
 		Windows   []struct{ Days, From, To, Do string }
 	}{Otherwise: "continue"}
@@ -25,7 +25,7 @@ func Parse(text []byte) (*Schedule, error) {
 	s := new(Schedule)
 	var err error
 	if s.offset, err = parseOffset(raw.Offset); err != nil {
-		return nil, errors.New("utc-offset: " + err.Error())
+		return nil, errors.New("utc_offset: " + err.Error())
 	}
 	otherwise, err := parseAction(raw.Otherwise)
 	if err != nil {

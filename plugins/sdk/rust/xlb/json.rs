@@ -75,27 +75,23 @@ impl<'a> Value<'a> {
     /// A number times ten to the power of places, as 12.5 with two places is 1250.
     /// Nothing if it is none, has more places or an exponent, or is beyond ±10^18.
     pub fn decimal(self, places: u32) -> Option<i64> {
-        let most = 1_000_000_000_000_000_000;
         let digits = self.0.strip_prefix(b"-").unwrap_or(self.0);
-        let (mut n, mut point, mut left) = (0i64, false, places);
+        let (mut n, mut point, mut left) = (0, false, places);
         for &byte in digits {
             match byte {
                 b'.' => {
                     point = true;
                     continue;
                 }
-                b'0'..=b'9' => n = n * 10 + i64::from(byte - b'0'),
+                b'0'..=b'9' => n = append(n, byte - b'0')?,
                 _ => return None,
             }
             if point {
                 left = left.checked_sub(1)?;
             }
-            if n > most {
-                return None;
-            }
         }
         for _ in 0..left {
-            n = n.checked_mul(10).filter(|&n| n <= most)?;
+            n = append(n, 0)?;
         }
         Some(if digits.len() < self.0.len() { -n } else { n })
     }
@@ -124,6 +120,12 @@ impl<'a> Value<'a> {
         }
         false
     }
+}
+
+/// A number with a digit behind it, unless that is beyond 10^18.
+fn append(n: i64, digit: u8) -> Option<i64> {
+    let longer = n.checked_mul(10)?.checked_add(digit.into())?;
+    Some(longer).filter(|&n| n <= 1_000_000_000_000_000_000)
 }
 
 /// The items of an array.
