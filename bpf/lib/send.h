@@ -143,6 +143,9 @@ static __always_inline int send(ctx_t *ctx, struct packet *p, const struct targe
 	unresolved = reason != REASON_TX;
 	if (!hop || (unresolved && !(CTX_RESOLVES_NEIGHBOURS && reason == REASON_PASS_NEIGHBOUR)))
 		return ctx_pass(ctx);
+	/* The kernel resolves for IP, not for what keeps a tag in the frame. */
+	if (unresolved && p->tags && !hop->vlan_protocol && hop->egress == ctx_ingress(ctx))
+		return ctx_pass(ctx);
 	if (t->forward == FORWARD_L2DSR && hop->via_gateway) {
 		v->reason = REASON_DROP_NOT_ON_LINK;
 		return ctx_drop(ctx);

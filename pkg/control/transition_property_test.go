@@ -6,17 +6,12 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/xlb-io/xlb/pkg/maps"
 	"github.com/xlb-io/xlb/pkg/model"
-	"github.com/xlb-io/xlb/pkg/probe"
 )
-
-// The idle timeout of every flow here.
-const flowTimeout = 100 * time.Second
 
 // connection is a client's.
 type connection struct {
@@ -45,31 +40,11 @@ type wire struct {
 	// during is called between the steps of a write.
 	during func()
 	moved  int // flows that could be inherited, for the test's own check
-	log    []string
-}
-
-func (w *wire) say(format string, args ...any) {
-	w.log = append(w.log, fmt.Sprintf("%6.1fs ", w.time.Sub(time.Unix(0, 0)).Seconds())+fmt.Sprintf(format, args...))
+	journal
 }
 
 func (w *wire) Apply(c maps.Changes) error {
-	for _, s := range c.Services {
-		if s.New != nil {
-			w.say("write service %d: track %s", s.Key, s.New.Track)
-		}
-	}
-	for _, b := range c.Backends {
-		if b.New != nil {
-			w.say("write backend %d: %+v", b.Key, *b.New)
-		} else {
-			w.say("delete backend %d", b.Key)
-		}
-	}
-	for _, t := range c.Tables {
-		if t.New != nil {
-			w.say("write table %d: %v", t.Key, *t.New)
-		}
-	}
+	w.sayChanges(c)
 	w.applies++
 	broken := -1
 	if w.failing != nil {
@@ -262,139 +237,38 @@ func (w *wire) Strays(tables map[uint32]maps.Table) (map[uint32]maps.Slots, erro
 	return out, nil
 }
 
-// history is a daemon, or several after each other, in front of a wire.
-type history struct {
-	*wire
-	*controller
-	cfg *model.Config
+func (w *wire) clock() time.Time { return w.time }
+
+func (w *wire) pass(d time.Duration) {
+	w.time = w.time.Add(d)
+	w.at += d
 }
 
-func newHistory(t *testing.T, seed uint64) *history {
+func (w *wire) fail(yes bool) {
+	w.failing = nil
+	if yes {
+		w.failing = errors.New("no memory")
+	}
+}
+
+func (w *wire) calm() { w.fail(false) }
+
+func newWireHistory(t *testing.T, seed uint64) (*history, *wire) {
 	w := &wire{memory: newMemory(), Rand: rand.New(rand.NewPCG(seed, 2)), t: t, time: time.Unix(0, 0), records: map[*connection]*flowRecord{}}
 	w.sizes = maps.Sizes{Services: 4, Backends: 14, Frontends: 16, Sources: 2, Table: 13, Flows: 64}
 	w.during = func() { w.traffic(w.IntN(4)) }
-	h := &history{wire: w, cfg: &model.Config{}}
 	protocol := []model.Protocol{model.TCP, model.UDP}[w.IntN(2)]
+	cfg := &model.Config{}
 	for i := range 2 {
 		s := service(fmt.Sprintf("s%d", i), fmt.Sprintf("203.0.113.%d:80", 1+i))
 		s.Frontends[0].Protocol = protocol
 		s.Forward, s.Track = model.L2DSR, model.TrackAuto
 		s.Timeouts = model.Timeouts{TCPSyn: flowTimeout, TCPEstablished: flowTimeout, TCPFin: flowTimeout, TCPClosed: flowTimeout, UDP: flowTimeout}
-		h.cfg.Services = append(h.cfg.Services, s)
+		cfg.Services = append(cfg.Services, s)
 	}
-	h.change()
-	h.start()
-	return h
-}
-
-// start starts a daemon, in place of the one before.
-func (h *history) start() {
-	h.stop()
-	overrides := &overrideStore{}
-	h.controller = newController(parts{
-		data: h.wire, host: &machine{}, overrides: overrides, log: quiet(), timing: usual,
-		now: func() time.Time { return h.time },
-	}, h.cfg)
-}
-
-func (h *history) stop() {
-	if h.controller != nil {
-		h.prober.Close()
-		h.discovery.Close()
-	}
-}
-
-// change makes another configuration out of the present one.
-func (h *history) change() {
-	cfg := *h.cfg
-	cfg.Services = slices.Clone(cfg.Services)
-	s := &cfg.Services[h.IntN(len(cfg.Services))]
-	switch h.IntN(8) {
-	case 0:
-		s.Track = []model.Track{model.TrackAuto, model.TrackAuto, model.TrackAlways, model.TrackNever}[h.IntN(4)]
-	case 1:
-		s.Fail = []model.FailMode{model.FailOpen, model.FailClosed}[h.IntN(2)]
-	default:
-		s.Backends = nil
-		for b := range 5 {
-			if h.IntN(4) > 0 {
-				s.Backends = append(s.Backends, model.Backend{
-					Address: ap(fmt.Sprintf("10.0.%c.%d:80", s.Name[1], b+1)), Weight: uint16(h.IntN(4)), Drain: h.IntN(8) == 0,
-				})
-			}
-		}
-	}
-	h.cfg = &cfg
-	if h.controller != nil {
-		h.adopt(&cfg)
-	}
-}
-
-// flap changes what the probes say.
-func (h *history) flap() {
-	s := h.cfg.Services[h.IntN(len(h.cfg.Services))]
-	if len(s.Backends) == 0 {
-		return
-	}
-	key := probe.Key{Service: s.Name, Backend: s.Backends[h.IntN(len(s.Backends))].Address}
-	h.health[key] = model.BackendHealth{State: model.Health(h.IntN(3))}
-	h.touch(s.Name)
-}
-
-// settle makes a round if one is due.
-func (h *history) settle() {
-	if !h.due() {
-		return
-	}
-	h.failing = nil
-	if h.IntN(15) == 0 {
-		h.failing = errors.New("no memory")
-	}
-	h.reconcile()
-	h.wire.check()
-}
-
-func (h *history) sweep(between func()) {
-	if h.plan == nil {
-		return
-	}
-	found := h.sweeper()()
-	between()
-	h.swept(found)
-}
-
-func (h *history) step() {
-	switch h.IntN(12) {
-	case 0, 1, 2:
-		h.change()
-		h.settle()
-	case 3:
-		h.flap()
-		h.settle()
-	case 4, 5, 6:
-		h.sweep(func() {
-			h.traffic(h.IntN(5))
-			if h.IntN(3) == 0 {
-				h.change()
-				h.settle()
-				h.traffic(h.IntN(5))
-			}
-		})
-		h.traffic(h.IntN(3))
-		h.settle()
-	case 7:
-		if h.IntN(4) == 0 {
-			h.say("restart")
-			h.start()
-			h.dirty = true
-			h.settle()
-		}
-	case 8:
-		h.time = h.time.Add(time.Duration(h.IntN(130)) * time.Second)
-	default:
-		h.time = h.time.Add(time.Duration(h.IntN(20)) * time.Second)
-		h.traffic(h.IntN(15))
-	}
+	address := func(service, n int) netip.AddrPort { return ap(fmt.Sprintf("10.0.%d.%d:80", service, n)) }
+	h := &history{Rand: w.Rand, t: t, seed: seed, network: w, cfg: cfg, address: address}
+	return h.begin(), w
 }
 
 // TestNoConnectionMoves plays histories of changes, sweeps, restarts and
@@ -406,55 +280,11 @@ func TestNoConnectionMoves(t *testing.T) {
 	}
 	inherited, marked := 0, 0
 	for seed := range histories {
-		h := newHistory(t, seed)
-		func() {
-			defer func() {
-				if t.Failed() {
-					t.Logf("seed %d\n%s", seed, strings.Join(h.log[max(0, len(h.log)-30):], "\n"))
-				}
-				h.stop()
-			}()
-			h.dirty = true
-			h.settle()
-			for range 60 {
-				h.step()
-				if h.plan != nil {
-					marked += len(h.plan.transitions)
-				}
-			}
-			h.quiesce()
-		}()
-		inherited += h.moved
+		h, w := newWireHistory(t, seed)
+		marked += h.play(60)
+		inherited += w.moved
 	}
 	if inherited < 1000 || marked < 1000 {
 		t.Errorf("%d packets of unknown flows met %d marked tables: the histories are too tame", inherited, marked)
-	}
-}
-
-// quiesce lets everybody fall silent: then all marks go, and all backends that
-// are not configured.
-func (h *history) quiesce() {
-	h.failing = nil
-	for range 6 {
-		h.time = h.time.Add(flowTimeout + 2*clockSlack)
-		h.sweep(func() {})
-		if h.due() {
-			h.reconcile()
-		}
-	}
-	if h.plan == nil {
-		return // started with more than fits, and never swept
-	}
-	for id, table := range h.contents.Tables {
-		if len(table.Marked) > 0 {
-			h.t.Fatalf("nobody speaks, and %d slots of service %d are still marked", len(table.Marked), id)
-		}
-	}
-	for _, s := range h.plan.Services {
-		for _, b := range s.Backends {
-			if b.State == "retired" {
-				h.t.Fatalf("nobody speaks, and backend %s is still retired", b.Address)
-			}
-		}
 	}
 }
