@@ -26,6 +26,10 @@ func TestCompletionCandidates(t *testing.T) {
 		{"map dump se|", "service_traffic services settings"},
 		{"run --log-format |", "text json"},
 		{"check -c |", ""},
+		{"policy b|", "build bench"},
+		{"policy new --lang |", "assemblyscript c go rust"},
+		{"policy run --hook |", "flow weigh probe"},
+		{"policy test |", ""},
 		{"frobnicate |", ""},
 		{"backend drain web x y |", ""},
 	} {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -12,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/urfave/cli/v2"
+	"golang.org/x/sys/unix"
 
 	"github.com/xlb-io/xlb/pkg/model"
 	"github.com/xlb-io/xlb/pkg/policy"
@@ -47,8 +49,28 @@ func policyPath(c *cli.Context) string {
 // openBundle reads the bundle at path. A wrong manifest counts as wrong
 // configuration, a file that is not there as wrong usage.
 func openBundle(path string) (*policy.Bundle, error) {
+	if err := looksLikeBundle(path); err != nil {
+		return nil, err
+	}
 	b, err := policy.Open(path)
 	return b, bundleError(err)
+}
+
+// looksLikeBundle refuses files that are neither a manifest nor a module, such as
+// those that a shell finds beside bundles.
+func looksLikeBundle(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return usagef("%v", err)
+	}
+	defer f.Close()
+	magic := make([]byte, 4)
+	n, err := io.ReadFull(f, magic)
+	isDir := errors.Is(err, unix.EISDIR)
+	if ext := filepath.Ext(path); isDir || string(magic[:n]) == "\x00asm" || ext == ".yaml" || ext == ".yml" {
+		return nil
+	}
+	return usagef("%s is no bundle (want a directory with %s, a manifest, or a module)", path, policy.ManifestName)
 }
 
 // manifestMistake is how a mistake in a manifest begins: with its place.

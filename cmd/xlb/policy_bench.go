@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"errors"
 	"io/fs"
 	"time"
@@ -18,7 +19,8 @@ func (e *env) policyBench() *cli.Command {
 		Usage: "measure what a policy costs on this machine",
 		Description: "Nanoseconds that a call of flow takes, with fuel as in the daemon and without; time to load the\n" +
 			"module and to make one more instance (each worker has one), and its memory. It is asked about\n" +
-			"the flows of the bundle's test vectors or, without any, about made-up ones. Takes some seconds.",
+			"the flows of the bundle's test vectors, with the configuration of the first unless one is given;\n" +
+			"without any, about made-up ones. Takes some seconds.",
 		UsageText: "xlb policy bench deny-list --table deny=deny.txt\nxlb policy bench canary --config @canary.json --json | jq .flow.with_fuel",
 		ArgsUsage: "[PATH]",
 		Flags:     []cli.Flag{policyConfigFlag(), policyTableFlag(), jsonFlag()},
@@ -31,9 +33,12 @@ func (e *env) policyBench() *cli.Command {
 			if err != nil {
 				return err
 			}
-			flows, err := vectorFlows(b)
+			flows, config, err := vectorFlows(b)
 			if err != nil {
 				return err
+			}
+			if spec.Config == nil {
+				spec.Config = config
 			}
 			r, err := policybench.Run(c.Context, b, spec, flows)
 			if err != nil {
@@ -48,16 +53,18 @@ func (e *env) policyBench() *cli.Command {
 	}
 }
 
-// vectorFlows are those of the bundle's test vectors.
-func vectorFlows(b *policy.Bundle) ([]policy.FlowInput, error) {
+// vectorFlows are those of the bundle's test vectors, with the configuration of the
+// first.
+func vectorFlows(b *policy.Bundle) ([]policy.FlowInput, json.RawMessage, error) {
 	if b.Manifest.Tests == "" {
-		return nil, nil
+		return nil, nil, nil
 	}
 	vectors, err := loadVectors(b)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return policytest.Flows(vectors), nil
+	flows, config := policytest.Flows(vectors)
+	return flows, config, nil
 }
 
 // loadVectors reads a bundle's test vectors. A mistake counts as wrong configuration.

@@ -245,12 +245,16 @@ func TestPolicyInspect(t *testing.T) {
 			t.Errorf("%+v", got)
 		}
 	}
-	notWasm := filepath.Join(t.TempDir(), "a.wasm")
+	notWasm := filepath.Join(t.TempDir(), "README.md")
 	if err := os.WriteFile(notWasm, []byte("no module"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	r := xlb(t, "policy", "inspect", notWasm)
-	if r.status != exitUsage || len(lines(r.stderr)) != 1 || !strings.HasPrefix(r.stderr, notWasm+":1:1: ") {
+	xlb(t, "policy", "inspect", notWasm).fails(t, exitUsage,
+		"xlb: "+notWasm+" is no bundle (want a directory with policy.yaml, a manifest, or a module)")
+	if err := os.WriteFile(notWasm, []byte("\x00asm no module"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if r := xlb(t, "policy", "inspect", notWasm); r.status != exitFailed || len(lines(r.stderr)) != 1 || !strings.HasPrefix(r.stderr, "xlb: "+notWasm+": ") {
 		t.Errorf("%+v", r)
 	}
 }

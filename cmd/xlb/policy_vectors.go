@@ -85,10 +85,10 @@ func (e *env) testBundle(c *cli.Context, path string) (r bundleTest, err error) 
 func (e *env) printBundleTest(r bundleTest) {
 	for _, v := range r.Vectors {
 		if v.Passed {
-			e.printf("%s    %s\n", e.paint("ok", green), v.Name)
+			e.printf("%s    %s\n", e.paint("ok", green), printable(v.Name))
 			continue
 		}
-		e.printf("%s  %s:%d: %s\n", e.paint("FAIL", red), r.File, v.Line, v.Name)
+		e.printf("%s  %s:%d: %s\n", e.paint("FAIL", red), r.File, v.Line, printable(v.Name))
 		for _, d := range v.Differences {
 			e.printf("      %s\n", printable(d))
 		}

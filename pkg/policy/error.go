@@ -91,7 +91,7 @@ func firstFrame(stack string) string {
 	for line := range strings.Lines(stack) {
 		f, _, _ := strings.Cut(strings.TrimSpace(line), "(")
 		f = strings.TrimPrefix(f, ".")
-		if f != "" && !strings.HasPrefix(f, "xlb.") && !strings.HasPrefix(f, "wasi_") {
+		if f != "" && !strings.HasPrefix(f, "$") && !strings.HasPrefix(f, hostModule+".") && !strings.HasPrefix(f, wasiModule+".") {
 			return f
 		}
 	}

@@ -67,7 +67,7 @@ func TestLoadErrors(t *testing.T) {
 		"invalid code": {assemble(nil, []function{abiVersion(1), {"flow", "lllliiiili", "l", []byte{wI32, 0}}}, -1),
 			`policy "p": load: the module is not valid: `},
 		"invalid instruction": {assemble(nil, []function{abiVersion(1), {"flow", "lllliiiili", "l", []byte{0x06}}}, -1),
-			`policy "p": load: malformed module: function 1: at byte `},
+			`policy "p": load: function 1: at byte `},
 	}
 	dir := t.TempDir()
 	for name, tt := range tests {

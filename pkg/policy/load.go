@@ -130,13 +130,9 @@ func orNone(names []string) string {
 	return strings.Join(names, ", ")
 }
 
-// compile rewrites the module and compiles it.
+// compile compiles the rewritten module.
 func (p *Policy) compile(ctx context.Context) error {
-	module, err := p.bundle.decoded.Rewrite(wasm.Options{
-		Fuel:        p.spec.Timeout.Microseconds() * fuelPerMicrosecond,
-		MemoryPages: uint32(p.spec.Memory / page),
-		Unmetered:   p.rt.unmetered,
-	})
+	module, err := p.rewritten()
 	if err != nil {
 		return err
 	}
@@ -145,6 +141,15 @@ func (p *Policy) compile(ctx context.Context) error {
 		return fmt.Errorf("the module is not valid: %s", printable(err.Error(), 300))
 	}
 	return nil
+}
+
+// rewritten is the module with the policy's limits.
+func (p *Policy) rewritten() ([]byte, error) {
+	return p.bundle.decoded.Rewrite(wasm.Options{
+		Fuel:        p.spec.Timeout.Microseconds() * fuelPerMicrosecond,
+		MemoryPages: uint32(p.spec.Memory / page),
+		Unmetered:   p.rt.unmetered,
+	})
 }
 
 // first starts the instance that is asked all but flow, and gives it the

@@ -1,4 +1,5 @@
 // Package policytest asks a policy what its author expects of it.
+// docs/policy-vectors.md is for the author.
 //
 // The expectations stand in a file, vectors.yaml by custom: a list of vectors, each
 // a question with the answer that is wanted. Each vector gets an instance of its

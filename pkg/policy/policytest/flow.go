@@ -2,6 +2,7 @@ package policytest
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -175,12 +176,18 @@ func Subset(b *policy.Bundle, n uint32) string {
 	return fmt.Sprintf("subset %d", n)
 }
 
-// Flows are those that vectors ask about and that do not fail.
-func Flows(vectors []Vector) (flows []policy.FlowInput) {
+// Flows are those that vectors ask about and that do not fail, with the configuration
+// of the first one.
+func Flows(vectors []Vector) (flows []policy.FlowInput, config json.RawMessage) {
 	for _, v := range vectors {
-		if q, ok := v.ask.(*flowQuestion); ok && q.want.Error == nil {
-			flows = append(flows, q.in)
+		q, ok := v.ask.(*flowQuestion)
+		if !ok || q.want.Error != nil {
+			continue
 		}
+		if len(flows) == 0 {
+			config = v.config
+		}
+		flows = append(flows, q.in)
 	}
-	return flows
+	return flows, config
 }

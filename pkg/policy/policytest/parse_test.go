@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/netip"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -224,6 +225,19 @@ func TestParseBackends(t *testing.T) {
 		if _, err := ParseBackends("b.yaml", []byte(text)); err == nil || err.Error() != want {
 			t.Errorf("%s: %v, want %s", text, err, want)
 		}
+	}
+}
+
+// The example in the documentation is right.
+func TestDocumentation(t *testing.T) {
+	text, err := os.ReadFile("../../../docs/policy-vectors.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(text), "```yaml\n")
+	example, _, _ := strings.Cut(rest, "```")
+	if n := len(parsed(t, example)); n != 7 {
+		t.Errorf("%d vectors", n)
 	}
 }
 

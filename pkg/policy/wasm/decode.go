@@ -16,11 +16,13 @@ const (
 	// word of every stack frame.
 	MaxLocals = 4096
 	// MaxTable is the number of elements that a table may grow to.
-	MaxTable  = 1 << 17
-	maxTables = 16
-	maxTypes  = 1 << 16
-	maxParams = 128
-	maxItems  = 1 << 20
+	MaxTable = 1 << 17
+	// MaxFunctions is the number of functions that are no imports.
+	MaxFunctions = 1 << 16
+	maxTables    = 16
+	maxTypes     = 1 << 16
+	maxParams    = 128
+	maxItems     = 1 << 20
 )
 
 // The sections by their ids. Section 0, custom, may stand anywhere.
@@ -193,7 +195,7 @@ func (m *Module) typeAt(s *reader, index uint32) FuncType {
 }
 
 func (m *Module) readFunctions(s *reader) {
-	for n := s.count(1, maxItems, "functions"); n > 0 && s.err == nil; n-- {
+	for n := s.count(1, MaxFunctions, "functions"); n > 0 && s.err == nil; n-- {
 		index := s.u32()
 		m.typeAt(s, index)
 		m.funcs = append(m.funcs, index)

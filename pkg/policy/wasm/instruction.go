@@ -61,7 +61,7 @@ const (
 const blockEmpty = 0x40
 
 // instruction is one of a function: its opcode, and its first immediate if that is
-// an index.
+// an index; of br_table the number of targets.
 type instruction struct {
 	op    uint32
 	index uint32
@@ -88,7 +88,8 @@ func (r *reader) instruction(in *instruction) {
 	case op == opBr || op == opBrIf || op == opCall || op >= opLocalGet && op <= opTableSet || op == opRefFunc:
 		in.index = r.u32()
 	case op == opBrTable:
-		for n := uint64(r.count(1, maxItems, "targets")) + 1; n > 0 && r.err == nil; n-- {
+		in.index = r.count(1, maxItems, "targets")
+		for n := in.index + 1; n > 0 && r.err == nil; n-- {
 			r.u32()
 		}
 	case op == opCallIndirect:

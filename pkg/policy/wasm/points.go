@@ -9,7 +9,7 @@ func (m *Module) FuelPoints() (int, error) {
 		b := &m.bodies[i]
 		s, err := m.survey(b, uint32(len(m.types[m.funcs[i]].Params))+b.count)
 		if err != nil {
-			return 0, fmt.Errorf("malformed module: function %d: %w", len(m.Imports)+i, err)
+			return 0, fmt.Errorf("function %d: %w", len(m.Imports)+i, err)
 		}
 		points += len(s.costs)
 		for r := (&reader{b: b.code}); !r.done(); {

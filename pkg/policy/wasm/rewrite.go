@@ -1,6 +1,7 @@
 package wasm
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -140,29 +141,34 @@ func (m *Module) rewriteCode(free bool) ([]byte, error) {
 		return nil, nil
 	}
 	out := appendU32(nil, uint32(len(m.bodies)))
+	total := uint64(0)
 	for i := range m.bodies {
-		f, err := m.rewriteBody(i, free)
+		f, weight, err := m.rewriteBody(i, free)
 		if err != nil {
-			return nil, fmt.Errorf("malformed module: function %d: %w", len(m.Imports)+i, err)
+			return nil, fmt.Errorf("function %d: %w", len(m.Imports)+i, err)
+		}
+		if total += weight * weight; total > maxWeights {
+			return nil, errors.New("the module is too complex: it has too many long functions (take them apart)")
 		}
 		out = appendBytes(out, f)
 	}
 	return out, nil
 }
 
-func (m *Module) rewriteBody(i int, free bool) ([]byte, error) {
+// rewriteBody returns function i, rewritten, and its weight.
+func (m *Module) rewriteBody(i int, free bool) ([]byte, uint64, error) {
 	b := &m.bodies[i]
 	locals := uint32(len(m.types[m.funcs[i]].Params)) + b.count
 	s, err := m.survey(b, locals)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	f := appendU32(nil, b.declarations+2)
 	f = append(f, b.locals...)
 	f = append(f, 1, byte(I32), 1, byte(I64))
 	w := &fueler{out: f, fuel: m.globals, size: locals, left: locals + 1, free: free}
 	m.rewriteInstructions(b, s, w)
-	return w.out, nil
+	return w.out, s.weight, nil
 }
 
 // rewriteInstructions copies the instructions of b, which the survey s has read
