@@ -27,7 +27,7 @@ func TestRun(t *testing.T) {
 		"udp4-hit-100k", "udp4-new", "tcp6-hit-1", "tcp6-hit-100k", "tcp6-syn-new",
 	}
 	both := slices.Concat(common, []string{"tcp4-reply-1", "tcp4-reply-100k"})
-	direct := slices.Concat(common, []string{"marked-hit-100k", "marked-unknown-100k", "always-hit-100k"})
+	direct := slices.Concat(common, []string{"marked-hit-100k", "marked-unknown-100k", "always-hit-100k", "policy-hit-100k", "policy-upcall"})
 	var want, got []string
 	for _, c := range []struct {
 		mode      string

@@ -45,6 +45,8 @@ func (m *measurement) expected(n uint64) counters {
 		return counters{"tx": n, "replies": n}
 	case hit:
 		return counters{"tx": n, "requests": n}
+	case asked:
+		return counters{"upcall": n}
 	case unknown:
 		return counters{
 			"tx": n, "requests": n, "service_flows": n,
@@ -87,8 +89,11 @@ func (m *measurement) check(before, after counters, n int, verdict uint32) error
 		}
 	}
 	returns := hookSpec[m.hook].sends
-	if m.kind == noVIP {
+	switch m.kind {
+	case noVIP:
 		returns = hookSpec[m.hook].passes
+	case asked:
+		returns = hookSpec[m.hook].nothing
 	}
 	if verdict != returns {
 		errs = append(errs, fmt.Sprintf("the program returned %d, not %d", int32(verdict), int32(returns)))

@@ -63,7 +63,8 @@ var hookSpec = map[string]struct {
 	load    func() (*ebpf.CollectionSpec, error)
 	bare    func() (*ebpf.CollectionSpec, error)
 	context func(length int, ingress uint32) []byte
-	// What an empty program, the pipeline that sends and the one that passes return.
+	// What an empty program (the packet is dropped), the pipeline that sends and
+	// the one that passes return.
 	nothing, sends, passes uint32
 }{
 	"xdp": {loadWrapperXDP, loadBareXDP, xdpContext, 1, 3, 2},

@@ -93,7 +93,7 @@ func (m *measurement) prepare(flows []maps.Flow) (err error) {
 	case noVIP:
 		t = m.requests(testlab.ACK, shuffled(firstEnds(m.flows, m.ipv6)))
 		t.to = netip.AddrPortFrom(foreign, vipPort)
-	case newFlow, flood:
+	case newFlow, flood, asked:
 		t = m.requests(testlab.SYN, nil)
 	case unknown:
 		t = m.requests(testlab.ACK, shuffled(firstEnds(m.flows, m.ipv6)))

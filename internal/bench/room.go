@@ -3,6 +3,8 @@ package bench
 import (
 	"errors"
 	"fmt"
+	"os"
+	"time"
 
 	"github.com/cilium/ebpf"
 
@@ -20,6 +22,7 @@ const (
 	large                  // the same, and room for a million
 	fresh                  // empty; new flows come and are forgotten
 	full                   // as many flows as go in
+	empty                  // none, and none comes
 )
 
 // largerBy is how many times the large room's flow table is larger.
@@ -31,9 +34,10 @@ type room struct {
 	set      *maps.Set
 	programs *loader.Programs
 	// The data plane's own, to empty between scenarios.
-	flowMap, portMap *ebpf.Map
-	flows            int
-	contents         maps.Contents
+	flowMap, portMap, limitMap *ebpf.Map
+	upcalls                    *maps.UpcallReader
+	flows                      int
+	contents                   maps.Contents
 }
 
 // room returns the room of that kind. It is called within the namespace.
@@ -54,7 +58,10 @@ func (st *stage) room(kind roomKind) (*room, error) {
 
 func (r *room) close() error {
 	var errs []error
-	for _, m := range []*ebpf.Map{r.flowMap, r.portMap} {
+	if r.upcalls != nil {
+		errs = append(errs, r.upcalls.Close())
+	}
+	for _, m := range []*ebpf.Map{r.flowMap, r.portMap, r.limitMap} {
 		if m != nil {
 			errs = append(errs, m.Close())
 		}
@@ -89,8 +96,11 @@ func (r *room) load(all map[model.Forward]maps.Contents) (err error) {
 }
 
 // begin puts a forwarding mode's services in the place of another's and empties
-// the flow table.
+// the flow table. The daemon is away.
 func (r *room) begin(c maps.Contents) error {
+	if err := r.set.Away(); err != nil {
+		return err
+	}
 	if err := r.set.Apply(maps.Diff(r.contents, c)); err != nil {
 		return err
 	}
@@ -119,16 +129,38 @@ func (r *room) open() error {
 			r.flowMap = m
 		case "ports":
 			r.portMap = m
+		case "service_upcalls":
+			r.limitMap = m
 		default:
 			if err := m.Close(); err != nil {
 				return err
 			}
 		}
 	}
-	if r.flowMap == nil || r.portMap == nil {
-		return errors.New("the data plane has no maps called flows and ports")
+	if r.flowMap == nil || r.portMap == nil || r.limitMap == nil {
+		return errors.New("the data plane has no maps called flows, ports and service_upcalls")
 	}
-	return nil
+	r.upcalls, err = r.set.Upcalls()
+	return err
+}
+
+// listen makes the daemon there, the ring buffer empty and the service's limit
+// unused.
+func (r *room) listen(service uint32) error {
+	if err := errors.Join(r.set.Heartbeat(), r.limitMap.Put(service, uint64(0))); err != nil {
+		return err
+	}
+	r.upcalls.SetDeadline(time.Unix(1, 0)) // long ago: it waits for nothing
+	var u maps.Upcall
+	for {
+		err := r.upcalls.Read(&u)
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
 }
 
 // forget empties the flow table.

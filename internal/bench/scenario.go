@@ -14,15 +14,17 @@ const (
 	newFlow             // its first packet, and room in the flow table
 	flood               // the same, and no room
 	reply               // the way back of nat and dnat
+	asked               // a flow's first packet, which goes to the daemon
 )
 
 // variant is what the scenario's service looks like.
 type variant int
 
 const (
-	plain  variant = iota // as it is by default, its table at rest
-	marked                // its table has just changed, in every slot
-	always                // it records all flows
+	plain   variant = iota // as it is by default, its table at rest
+	marked                 // its table has just changed, in every slot
+	always                 // it records all flows
+	policed                // it has policies
 	variants
 )
 
@@ -61,6 +63,8 @@ var scenarios = []scenario{
 	{"marked-hit-100k", hit, marked, model.TCP, false, many},
 	{"marked-unknown-100k", unknown, marked, model.TCP, false, many},
 	{"always-hit-100k", hit, always, model.TCP, false, many},
+	{"policy-hit-100k", hit, policed, model.TCP, false, many},
+	{"policy-upcall", asked, policed, model.TCP, false, 0},
 }
 
 // rewrites says whether a forwarding mode changes addresses, so that it must
@@ -92,6 +96,8 @@ func (m *measurement) records() bool { return rewrites(m.forward) || m.variant !
 // roomKind is the kind of the room that the scenario needs.
 func (m *measurement) roomKind() roomKind {
 	switch {
+	case m.kind == asked:
+		return empty
 	case !m.records():
 		return steady
 	case m.kind == newFlow || m.kind == unknown:
@@ -105,7 +111,9 @@ func (m *measurement) roomKind() roomKind {
 }
 
 // encapsulates says whether the scenario's packets get an outer header.
-func (m *measurement) encapsulates() bool { return wraps(m.forward) && m.kind != noVIP }
+func (m *measurement) encapsulates() bool {
+	return wraps(m.forward) && m.kind != noVIP && m.kind != asked
+}
 
 // Hooks are the hooks by name, in the order of a report.
 func Hooks() []string { return []string{"xdp", "tc"} }

@@ -91,10 +91,14 @@ func (s *series) prepare(ctx context.Context) error {
 // and what is compared close together.
 func (st *stage) pieceSize() int { return st.flowTable / 8 }
 
-// pieceSize of unknown flows is one packet of each: then they are known.
+// pieceSize of unknown flows is one packet of each: then they are known. Of those
+// that go to the daemon as many as fit into the ring buffer.
 func (m *measurement) pieceSize() int {
-	if m.kind == unknown {
+	switch m.kind {
+	case unknown:
 		return min(m.flows, m.stage.pieceSize())
+	case asked:
+		return 1 << 13
 	}
 	return m.stage.pieceSize()
 }
@@ -163,6 +167,11 @@ func (m *measurement) round(ctx context.Context, repeat int, seen bareSamples) e
 func (m *measurement) piece(n int) (s sample, err error) {
 	if m.room.kind == fresh {
 		if err := m.room.forget(); err != nil {
+			return sample{}, err
+		}
+	}
+	if m.kind == asked {
+		if err := m.room.listen(m.service()); err != nil {
 			return sample{}, err
 		}
 	}

@@ -22,6 +22,8 @@ const (
 	link         = "eth0"
 	// Source addresses of nat, of each family.
 	sourceCount = 1
+	// The highest rate that the data plane knows.
+	mostUpcalls = 976_547
 )
 
 // The network: one segment with the balancer, its backends and a router, behind
@@ -213,8 +215,12 @@ func addService(c *maps.Contents, forward model.Forward, v variant, f int) error
 	if forward == model.NAT {
 		service.FirstSource, service.Sources = uint16(f*sourceCount), sourceCount
 	}
-	if v == always {
+	switch v {
+	case always:
 		service.Track = model.TrackAlways
+	case policed:
+		// What nobody is asked about is recorded as if it had been decided.
+		service.Policy, service.Upcalls, service.UpcallsPerSource = model.OverloadContinue, mostUpcalls, mostUpcalls
 	}
 	c.Services[id] = service
 	first := (id-1)*backendCount + 1

@@ -1,6 +1,7 @@
 package loader
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/cilium/ebpf"
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 
 	"github.com/xlb-io/xlb/internal/testlab"
 	"github.com/xlb-io/xlb/pkg/model"
@@ -56,14 +58,20 @@ func TestClsact(t *testing.T) {
 				return err
 			}
 			hook = l.Attachments()[0].Hook
-			return l.RouteProbes([]netip.Addr{netip.MustParseAddr("192.0.2.1")})
+			i, err := l.Injector()
+			if err != nil {
+				return err
+			}
+			// As if the process ended.
+			return errors.Join(i.programs.Close(), unix.Close(i.socket), l.RouteProbes([]netip.Addr{netip.MustParseAddr("192.0.2.1")}))
 		})
 		if err != nil {
 			t.Fatal(err)
 		}
 		return hook
 	}
-	// filters are those of the interface, and those of probes.
+	// filters are those of the interface, and those of lo: for probes and for
+	// injected packets.
 	filters := func() (n [2]int) {
 		err := ns.Do(func() error {
 			for i, at := range []struct {
@@ -86,8 +94,8 @@ func TestClsact(t *testing.T) {
 	}
 
 	for range 2 { // the second start replaces the first one's filter
-		if hook := open(false); hook != "clsact filter" || filters() != [2]int{1, 1} {
-			t.Errorf("held by %q, %d filters, want one clsact filter each", hook, filters())
+		if hook := open(false); hook != "clsact filter" || filters() != [2]int{1, 2} {
+			t.Errorf("held by %q, %d filters, want a clsact filter for each program", hook, filters())
 		}
 	}
 	if hook := open(true); hook != "tcx link" || filters() != [2]int{} {

@@ -18,17 +18,23 @@ import (
 	"github.com/xlb-io/xlb/pkg/model"
 )
 
-// hooks are the ways to attach, and how clients behave there: before TC they
-// leave checksums to their device.
+// hooks are the ways to attach, where packets leave by another interface and
+// by the same, and how clients behave there: before TC they leave checksums to
+// their device.
 var hooks = []struct {
 	mode         model.AttachMode
+	shape        testlab.Shape
 	keepOffloads bool
-}{{model.AttachNative, false}, {model.AttachGeneric, false}, {model.AttachTC, false}, {model.AttachTC, true}}
+}{
+	{model.AttachNative, testlab.Routed, false}, {model.AttachNative, testlab.OneArm, false},
+	{model.AttachGeneric, testlab.Routed, false},
+	{model.AttachTC, testlab.Routed, false}, {model.AttachTC, testlab.Routed, true}, {model.AttachTC, testlab.OneArm, true},
+}
 
 func onEachHook(t *testing.T, f func(t *testing.T, n *network, l *loader.Loader, mode model.AttachMode)) {
 	for _, h := range hooks {
-		t.Run(fmt.Sprintf("%v offloads %t", h.mode, h.keepOffloads), func(t *testing.T) {
-			n := newNetworkOf(t, testlab.TopologyOptions{Shape: testlab.Routed, Backends: 2, KeepOffloads: h.keepOffloads})
+		t.Run(fmt.Sprintf("%v %v offloads %t", h.mode, h.shape, h.keepOffloads), func(t *testing.T) {
+			n := newNetworkOf(t, testlab.TopologyOptions{Shape: h.shape, Backends: 2, KeepOffloads: h.keepOffloads})
 			l := n.open(t, n.settings(h.mode))
 			t.Cleanup(func() { l.Close() })
 			f(t, n, l, h.mode)

@@ -37,8 +37,14 @@ func TestLoadPrograms(t *testing.T) {
 		t.Fatalf("%+v", err)
 	}
 	defer probe.Close()
+	one := &programLoader{set: set, settings: testSettings()}
+	defer one.programs.Close()
+	inject, err := one.get(partInject)
+	if err != nil {
+		t.Fatalf("%+v", err)
+	}
 	for name, p := range map[string]*ebpf.Program{
-		"XDP": p.XDP, "generic XDP": p.Generic, "TC": p.TC, "companion": p.Companion, "probe": probe,
+		"inject": inject, "XDP": p.XDP, "generic XDP": p.Generic, "TC": p.TC, "companion": p.Companion, "probe": probe,
 	} {
 		info, err := p.Info()
 		if err != nil {
