@@ -13,10 +13,16 @@ BENCH ?=
 # What `make compare` measures and how it prints it; see `build/compare -help`.
 COMPARE ?=
 
+# What `make profile` looks at; see `build/profile -help`.
+PROFILE ?=
+
+# What `make flowtables` measures and how it prints it; see `build/flowtables -help`.
+FLOWTABLES ?=
+
 # What `make flood` measures and how it prints it; see `build/flood -help`.
 FLOOD ?=
 
-.PHONY: help build demo test lint generate plugins bench flood compare install clean
+.PHONY: help build demo test lint generate plugins bench profile flowtables flood compare install clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,6 +53,16 @@ plugins: build ## compile the modules of policies/ and check the SDKs (clang-19,
 
 bench: build ## nanoseconds per packet (root)
 	$(ROOT) build/xlb bench $(BENCH)
+
+profile: ## where in the source a packet's time goes (root)
+	@test/deps go profile
+	CGO_ENABLED=0 $(GO) build -trimpath -o build/profile ./test/profile
+	$(ROOT) build/profile $(PROFILE)
+
+flowtables: ## designs of a flow table side by side (root)
+	@test/deps go
+	CGO_ENABLED=0 $(GO) build -trimpath -o build/flowtables ./test/flowtables
+	$(ROOT) build/flowtables $(FLOWTABLES)
 
 flood: ## frames per second over veth, beside less and more than xlb (root)
 	@test/deps go flood

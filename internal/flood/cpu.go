@@ -1,46 +1,11 @@
 package flood
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
-
-// someCPUs are the first n of those that this process may use.
-func someCPUs(n int) ([]int, error) {
-	var set unix.CPUSet
-	if err := unix.SchedGetaffinity(0, &set); err != nil {
-		return nil, fmt.Errorf("read own CPUs: %w", err)
-	}
-	var cpus []int
-	for cpu := 0; len(cpus) < n && cpu < 64*len(set); cpu++ {
-		if set.IsSet(cpu) {
-			cpus = append(cpus, cpu)
-		}
-	}
-	return cpus, nil
-}
-
-// onCPU runs fn on one CPU. The calling goroutine has a thread of its own.
-func onCPU(cpu int, fn func() error) error {
-	var home, one unix.CPUSet
-	if err := unix.SchedGetaffinity(0, &home); err != nil {
-		return fmt.Errorf("read own CPUs: %w", err)
-	}
-	one.Set(cpu)
-	if err := unix.SchedSetaffinity(0, &one); err != nil {
-		return fmt.Errorf("go to CPU %d: %w", cpu, err)
-	}
-	err := fn()
-	if back := unix.SchedSetaffinity(0, &home); back != nil {
-		return errors.Join(err, fmt.Errorf("leave CPU %d: %w", cpu, back))
-	}
-	return err
-}
 
 // softirqThreads are the schedstat files of the kernel's threads that receive, on
 // each CPU, what the sending thread did not receive itself. Where they cannot be

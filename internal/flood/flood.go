@@ -91,7 +91,7 @@ func Run(ctx context.Context, o Options) (report Report, err error) {
 			needed = append(needed, r)
 		}
 		for _, n := range o.Threads {
-			cpus, err := someCPUs(n)
+			cpus, err := testlab.CPUs(n)
 			if err != nil {
 				return report, err
 			}

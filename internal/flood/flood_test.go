@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/xlb-io/xlb/internal/testlab"
 )
 
 // Every row is what it says, and no frame vanishes.
@@ -22,7 +24,7 @@ func TestRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	var want, got []string
-	most, err := someCPUs(2)
+	most, err := testlab.CPUs(2)
 	if err != nil {
 		t.Fatal(err)
 	}

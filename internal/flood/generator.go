@@ -147,7 +147,7 @@ func (g *generator) send(n int) error {
 	for i, cpu := range g.cpus {
 		wg.Go(func() {
 			errs[i] = g.bed.source.Do(func() error {
-				return onCPU(cpu, func() (err error) {
+				return testlab.OnCPU(cpu, func() (err error) {
 					g.busy[i], err = g.run(cpu, max(n/len(g.cpus), batch))
 					return err
 				})
