@@ -18,11 +18,13 @@ import (
 const (
 	flowTablesMapBackendTraffic = "backend_traffic"
 	flowTablesMapBackends       = "backends"
+	flowTablesMapDecisions      = "decisions"
 	flowTablesMapEvents         = "events"
 	flowTablesMapFeatures       = "features"
 	flowTablesMapFingerprints   = "fingerprints"
 	flowTablesMapFlows          = "flows"
 	flowTablesMapHashMap        = "hash_map"
+	flowTablesMapHeartbeat      = "heartbeat"
 	flowTablesMapLruListsMap    = "lru_lists_map"
 	flowTablesMapLruMap         = "lru_map"
 	flowTablesMapLruPercpuMap   = "lru_percpu_map"
@@ -33,11 +35,14 @@ const (
 	flowTablesMapReasons        = "reasons"
 	flowTablesMapRecords        = "records"
 	flowTablesMapServiceTraffic = "service_traffic"
+	flowTablesMapServiceUpcalls = "service_upcalls"
 	flowTablesMapServices       = "services"
 	flowTablesMapSettings       = "settings"
+	flowTablesMapSourceUpcalls  = "source_upcalls"
 	flowTablesMapSources        = "sources"
 	flowTablesMapTables         = "tables"
 	flowTablesMapTunnels        = "tunnels"
+	flowTablesMapUpcalls        = "upcalls"
 	flowTablesMapVips4          = "vips4"
 	flowTablesMapVips6          = "vips6"
 	flowTablesMapVlans          = "vlans"
@@ -123,11 +128,13 @@ type flowTablesProgramSpecs struct {
 type flowTablesMapSpecs struct {
 	BackendTraffic *ebpf.MapSpec `ebpf:"backend_traffic"`
 	Backends       *ebpf.MapSpec `ebpf:"backends"`
+	Decisions      *ebpf.MapSpec `ebpf:"decisions"`
 	Events         *ebpf.MapSpec `ebpf:"events"`
 	Features       *ebpf.MapSpec `ebpf:"features"`
 	Fingerprints   *ebpf.MapSpec `ebpf:"fingerprints"`
 	Flows          *ebpf.MapSpec `ebpf:"flows"`
 	HashMap        *ebpf.MapSpec `ebpf:"hash_map"`
+	Heartbeat      *ebpf.MapSpec `ebpf:"heartbeat"`
 	LruListsMap    *ebpf.MapSpec `ebpf:"lru_lists_map"`
 	LruMap         *ebpf.MapSpec `ebpf:"lru_map"`
 	LruPercpuMap   *ebpf.MapSpec `ebpf:"lru_percpu_map"`
@@ -138,11 +145,14 @@ type flowTablesMapSpecs struct {
 	Reasons        *ebpf.MapSpec `ebpf:"reasons"`
 	Records        *ebpf.MapSpec `ebpf:"records"`
 	ServiceTraffic *ebpf.MapSpec `ebpf:"service_traffic"`
+	ServiceUpcalls *ebpf.MapSpec `ebpf:"service_upcalls"`
 	Services       *ebpf.MapSpec `ebpf:"services"`
 	Settings       *ebpf.MapSpec `ebpf:"settings"`
+	SourceUpcalls  *ebpf.MapSpec `ebpf:"source_upcalls"`
 	Sources        *ebpf.MapSpec `ebpf:"sources"`
 	Tables         *ebpf.MapSpec `ebpf:"tables"`
 	Tunnels        *ebpf.MapSpec `ebpf:"tunnels"`
+	Upcalls        *ebpf.MapSpec `ebpf:"upcalls"`
 	Vips4          *ebpf.MapSpec `ebpf:"vips4"`
 	Vips6          *ebpf.MapSpec `ebpf:"vips6"`
 	Vlans          *ebpf.MapSpec `ebpf:"vlans"`
@@ -190,11 +200,13 @@ func (o *flowTablesObjects) Close() error {
 type flowTablesMaps struct {
 	BackendTraffic *ebpf.Map `ebpf:"backend_traffic"`
 	Backends       *ebpf.Map `ebpf:"backends"`
+	Decisions      *ebpf.Map `ebpf:"decisions"`
 	Events         *ebpf.Map `ebpf:"events"`
 	Features       *ebpf.Map `ebpf:"features"`
 	Fingerprints   *ebpf.Map `ebpf:"fingerprints"`
 	Flows          *ebpf.Map `ebpf:"flows"`
 	HashMap        *ebpf.Map `ebpf:"hash_map"`
+	Heartbeat      *ebpf.Map `ebpf:"heartbeat"`
 	LruListsMap    *ebpf.Map `ebpf:"lru_lists_map"`
 	LruMap         *ebpf.Map `ebpf:"lru_map"`
 	LruPercpuMap   *ebpf.Map `ebpf:"lru_percpu_map"`
@@ -205,11 +217,14 @@ type flowTablesMaps struct {
 	Reasons        *ebpf.Map `ebpf:"reasons"`
 	Records        *ebpf.Map `ebpf:"records"`
 	ServiceTraffic *ebpf.Map `ebpf:"service_traffic"`
+	ServiceUpcalls *ebpf.Map `ebpf:"service_upcalls"`
 	Services       *ebpf.Map `ebpf:"services"`
 	Settings       *ebpf.Map `ebpf:"settings"`
+	SourceUpcalls  *ebpf.Map `ebpf:"source_upcalls"`
 	Sources        *ebpf.Map `ebpf:"sources"`
 	Tables         *ebpf.Map `ebpf:"tables"`
 	Tunnels        *ebpf.Map `ebpf:"tunnels"`
+	Upcalls        *ebpf.Map `ebpf:"upcalls"`
 	Vips4          *ebpf.Map `ebpf:"vips4"`
 	Vips6          *ebpf.Map `ebpf:"vips6"`
 	Vlans          *ebpf.Map `ebpf:"vlans"`
@@ -219,11 +234,13 @@ func (m *flowTablesMaps) Close() error {
 	return _FlowTablesClose(
 		m.BackendTraffic,
 		m.Backends,
+		m.Decisions,
 		m.Events,
 		m.Features,
 		m.Fingerprints,
 		m.Flows,
 		m.HashMap,
+		m.Heartbeat,
 		m.LruListsMap,
 		m.LruMap,
 		m.LruPercpuMap,
@@ -234,11 +251,14 @@ func (m *flowTablesMaps) Close() error {
 		m.Reasons,
 		m.Records,
 		m.ServiceTraffic,
+		m.ServiceUpcalls,
 		m.Services,
 		m.Settings,
+		m.SourceUpcalls,
 		m.Sources,
 		m.Tables,
 		m.Tunnels,
+		m.Upcalls,
 		m.Vips4,
 		m.Vips6,
 		m.Vlans,
