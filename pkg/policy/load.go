@@ -136,7 +136,7 @@ func (p *Policy) compile(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	p.fast, p.guarded, err = p.rt.compile(ctx, module)
+	p.fast, p.guarded, err = p.rt.compile(ctx, module, p.bundle.Has(HookFlow))
 	if err != nil {
 		return fmt.Errorf("the module is not valid: %s", printable(err.Error(), 300))
 	}

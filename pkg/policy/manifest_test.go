@@ -48,7 +48,7 @@ func TestManifestErrors(t *testing.T) {
 		"":                                {"f:1:1: a manifest is one document with a mapping"},
 		"[]":                              {"f:1:1: must be a mapping of keys to values"},
 		"name: a\n":                       {"f:1:1: abi is missing", "f:1:1: module is missing"},
-		minimal + "fule: 1":               {`f:4:1: unknown key "fule" (known: abi, config, counters, description, fuel, hooks,`},
+		minimal + "fule: 1":               {`f:4:1: unknown key "fule" (known: abi, build, config, counters, description, fuel, hooks,`},
 		minimal + "fuel: 0":               {`f:4:7: fuel: "0" is not a number from 1 to 100000000`},
 		minimal + "fuel:":                 {`f:4:1: fuel has no value`},
 		minimal + "memory: 1MB":           {`f:4:9: memory: "1MB" is no size from 64KiB to 1GiB in steps of 64KiB, like 1MiB`},

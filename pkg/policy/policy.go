@@ -76,7 +76,7 @@ func (p *Policy) Subset(i uint32) model.Subset {
 	return model.Subset{Tag: name}
 }
 
-// Warm makes n instances, so that the next n workers need not wait for theirs.
+// Warm makes n instances for flow, so that the next n workers need not wait for theirs.
 func (p *Policy) Warm(ctx context.Context, n int) error {
 	for range n {
 		in, err := p.start(ctx, false, p.config.Load())
@@ -200,10 +200,12 @@ func (p *Policy) leave(in *instance) {
 // release frees the code of a closed policy that has no instance any more. The
 // caller holds p.mu.
 func (p *Policy) release() {
-	if !p.closed || len(p.live) > 0 || p.fast == nil {
+	if !p.closed || len(p.live) > 0 || p.guarded == nil {
 		return
 	}
-	p.fast.Close(context.Background())
+	if p.fast != nil {
+		p.fast.Close(context.Background())
+	}
 	p.guarded.Close(context.Background())
 	p.fast, p.guarded = nil, nil
 }

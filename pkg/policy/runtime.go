@@ -124,14 +124,15 @@ func (r *Runtime) engine(ctx context.Context, dir string, guarded bool) (wazero.
 	return rt, nil
 }
 
-// compile compiles a module for both runtimes, with all processors.
-func (r *Runtime) compile(ctx context.Context, module []byte) (fast, guarded wazero.CompiledModule, err error) {
+// compile compiles a module, with all processors: guarded and, if flow is to be
+// called, fast. A module of Go takes a second for each.
+func (r *Runtime) compile(ctx context.Context, module []byte, flow bool) (fast, guarded wazero.CompiledModule, err error) {
 	ctx = experimental.WithCompilationWorkers(ctx, runtime.GOMAXPROCS(0))
-	if fast, err = r.fast.CompileModule(ctx, module); err != nil {
-		return nil, nil, err
+	if guarded, err = r.guarded.CompileModule(ctx, module); err != nil || !flow {
+		return nil, guarded, err
 	}
-	if guarded, err = r.guarded.CompileModule(ctx, module); err != nil {
-		fast.Close(ctx)
+	if fast, err = r.fast.CompileModule(ctx, module); err != nil {
+		guarded.Close(ctx)
 		return nil, nil, err
 	}
 	return fast, guarded, nil
