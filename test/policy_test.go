@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"net/http"
 	"net/netip"
 	"path/filepath"
 	"slices"
@@ -402,4 +404,101 @@ func TestPolicyProbes(t *testing.T) {
 	n.xlb("reload")
 	n.awaitBackend(echo, 1, "the other one is down", func(b *api.Backend) bool { return b != nil && b.State == api.StateDown && b.Reason != "" })
 	n.awaitBackend(echo, 0, "the named one is up", func(b *api.Backend) bool { return b != nil && b.State == api.StateUp })
+}
+
+// TestPolicyHostile: a module that does all the harm it can costs its own service
+// its say, and nobody else anything.
+func TestPolicyHostile(t *testing.T) {
+	n := newNetwork(t, testlab.TopologyOptions{Shape: testlab.Routed, Backends: 2})
+	for _, b := range n.Backends {
+		must(b.StartTCPEcho(echoPort))(t)
+	}
+	module := must(filepath.Abs("../pkg/policy/testdata/hostile"))(t)
+	victim := service{name: "victim", weights: []int{1, 1}, more: "probe: none\npolicies: [hostile, canary]"}
+	other := service{name: "other", port: echoPort, weights: []int{1, 1}, tags: []string{"canary"}, more: "probe: none\npolicies: canary"}
+	config := func(hostile string) string {
+		all := policies(t, "canary", "config: {percent: 100}, subsets: {canary: {tag: canary}}")
+		return n.config(all+fmt.Sprintf("  hostile: {path: %s, timeout: 500ms%s}\n", module, hostile), victim, other)
+	}
+	d := n.run(config(""))
+	wire := must(n.Client.Wire("eth0"))(t)
+	defer wire.Close()
+	near, mine := must(n.Balancer.MAC(n.Interfaces[0]))(t), must(n.Client.MAC("eth0"))(t)
+	link := testlab.Ethernet{Dst: testlab.MAC(near), Src: testlab.MAC(mine)}
+
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	// What it does is told by the source port; see its source.
+	for port := uint16(1); port <= 20; port++ {
+		from := netip.AddrPortFrom(n.Client4, port)
+		if err := wire.Send(testlab.TCPPacket(link, from, victim.frontend(n), testlab.SYN, "")); err != nil {
+			t.Fatal(err)
+		}
+		held, err := n.Client.HoldTCP(ctx, other.frontend(n), 3, 3)
+		if err != nil {
+			t.Fatalf("another service beside harm %d: %v", port, err)
+		}
+		if got := held.Backends(); got[n.Backends[0].Name] != 3 {
+			t.Errorf("another service's policy beside harm %d: %v", port, got)
+		}
+		held.Close()
+	}
+	n.eventually("the policy is ejected", func() string {
+		p := decode[api.Policy](n, "policy", "show", "hostile")
+		h := p.Stats.Hooks[policy.HookFlow]
+		if h.Errors < 5 || h.Ejections == 0 || !strings.Contains(h.LastError, "hostile") {
+			return fmt.Sprintf("%+v", h)
+		}
+		return ""
+	})
+	// It fails open: its own service goes on.
+	for range 5 {
+		if _, err := n.get(victim.frontend(n), 5*time.Second); err != nil {
+			t.Errorf("its own service: %v", err)
+		}
+	}
+	if text := n.xlb("policy", "ls"); !strings.Contains(text, "hostile") {
+		t.Errorf("policy ls: %s", text)
+	}
+	for _, c := range []struct{ config, want string }{
+		{`, config: {"n": 10}`, "500ms"},   // validate never ends
+		{`, config: {"n": 14}`, "500ms"},   // configure never ends
+		{`, config: {"n": 15}`, "hostile"}, // configure traps
+		{", sha256: " + strings.Repeat("a", 64), "sha256"},
+	} {
+		n.write(config(c.config))
+		if _, stderr, code := n.try("reload"); code != 2 || !strings.Contains(stderr, "hostile") || !strings.Contains(stderr, c.want) {
+			t.Errorf("reload with%s: status %d, %s", c.config, code, stderr)
+		}
+	}
+	if _, err := n.get(victim.frontend(n), 5*time.Second); err != nil {
+		t.Errorf("after refused reloads: %v", err)
+	}
+	select {
+	case <-d.Done():
+		t.Errorf("the daemon ended: %v", d.Wait())
+	default:
+	}
+}
+
+// TestPolicyMetrics: the module's own counters, and all others, are at /metrics.
+func TestPolicyMetrics(t *testing.T) {
+	n := newNetwork(t, testlab.TopologyOptions{Shape: testlab.Routed, Backends: 1})
+	web := service{name: "web", weights: []int{1}, more: "probe: none\npolicies: rate-guard"}
+	n.run(n.config(policies(t, "rate-guard", "config: {rate: 1000, burst: 1000}"), web))
+	n.sendAll(web, 5)
+	client := http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", n.socket())
+	}}}
+	defer client.CloseIdleConnections()
+	text := must(testlab.Get(context.Background(), &client, "http://xlb/metrics"))(t)
+	for _, want := range []string{
+		`xlb_policy_calls_total{hook="flow",policy="rate-guard"} 5`, `xlb_events_total{event="decided"} 5`,
+		`xlb_upcalls_total{outcome="asked"} 5`, `xlb_policy_own_total{counter="forgotten",policy="rate-guard"} 0`,
+		`xlb_service_flows_created_total{service="web"} 5`,
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %s in\n%s", want, text)
+		}
+	}
 }
