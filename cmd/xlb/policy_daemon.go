@@ -71,7 +71,7 @@ func (e *env) policyReload() *cli.Command {
 			"status is 2. The module's memory begins anew; counts and tables set by hand stay.",
 		UsageText: "xlb policy reload canary",
 		ArgsUsage: "POLICY",
-		Flags:     []cli.Flag{socketFlag()},
+		Flags:     []cli.Flag{socketFlag(), jsonFlag()},
 		Action: func(c *cli.Context) error {
 			return withDaemon(c, func(ctx context.Context, client *api.Client) error {
 				name := c.Args().First()
@@ -84,6 +84,9 @@ func (e *env) policyReload() *cli.Command {
 				p, err := findPolicy(ctx, client, name)
 				if err != nil {
 					return err
+				}
+				if c.Bool("json") {
+					return e.printJSON(p)
 				}
 				e.printf("reloaded %s: %s\n", name, p.SHA256)
 				return nil
@@ -101,7 +104,7 @@ func (e *env) policyTable() *cli.Command {
 			"configuration fills from files are not touched: edit the file, then \"xlb reload\".",
 		UsageText: "xlb policy table cidr-filter denied blocked.txt\necho 192.0.2.0/24 | xlb policy table cidr-filter denied -",
 		ArgsUsage: "POLICY TABLE FILE",
-		Flags:     []cli.Flag{socketFlag()},
+		Flags:     []cli.Flag{socketFlag(), jsonFlag()},
 		Action: func(c *cli.Context) error {
 			entries, err := e.tableEntries(c.Context, c.Args().Get(2))
 			if err != nil {
@@ -115,11 +118,20 @@ func (e *env) policyTable() *cli.Command {
 				if err := client.SetTable(ctx, name, table, entries); err != nil {
 					return err
 				}
+				if c.Bool("json") {
+					return e.printJSON(tableResult{name, table, entries})
+				}
 				e.printf("%s of %s holds %s\n", table, name, plural(len(entries), "line"))
 				return nil
 			})
 		},
 	}
+}
+
+type tableResult struct {
+	Policy  string              `json:"policy"`
+	Table   string              `json:"table"`
+	Entries []policy.TableEntry `json:"entries"`
 }
 
 // tableEntries reads the lines of a table file.
