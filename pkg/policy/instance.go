@@ -267,9 +267,9 @@ func (p *Policy) within(ctx context.Context) (context.Context, context.CancelFun
 	return context.WithTimeout(ctx, p.spec.Timeout)
 }
 
-// remaining is how long ctx lasts, or all if it has no end.
+// remaining is how long ctx lasts: all, unless whoever asks has much less time.
 func remaining(ctx context.Context, all time.Duration) time.Duration {
-	if end, ok := ctx.Deadline(); ok {
+	if end, ok := ctx.Deadline(); ok && time.Until(end) < all*3/4 {
 		return time.Until(end)
 	}
 	return all

@@ -112,7 +112,8 @@ func (in *instance) askProbe(ctx context.Context, c *configuration, conn net.Con
 	if err := in.configure(ctx, c); err != nil {
 		return ProbeResult{}, trap{in.p.wrap("configure", err)}
 	}
-	left := remaining(ctx, in.p.spec.Timeout)
+	end, _ := ctx.Deadline() // within gave it one
+	left := time.Until(end)
 	// The connection's time ends first, so that the module can say so itself.
 	conn.SetDeadline(time.Now().Add(left * 9 / 10))
 	unblock := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })

@@ -97,6 +97,7 @@ func TestHostileWeigh(t *testing.T) {
 			t.Errorf("port %d, the next call: %+v %v", port, out, err)
 		}
 	}
+	p = load(t, p.rt, "hostile", "", func(s *model.Policy) { s.Timeout = time.Minute })
 	if out, err := p.Weigh(t.Context(), backends(8)); err != nil || len(out) != 1 {
 		t.Errorf("a memory that grows: %v %v", out, err)
 	}
