@@ -5,8 +5,11 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/xlb-io/xlb/pkg/policy"
 )
 
 // shellBlock is a block of shell in a guide. One that is marked "sh root" needs a
@@ -88,5 +91,30 @@ func TestGuideCommandsAreThere(t *testing.T) {
 		if err := parseLine(app, words[1:]).check(app); err != nil {
 			t.Errorf("%s: %v", line, err)
 		}
+	}
+}
+
+// The page about bundles knows the manifest's keys, and its example is one.
+func TestBundlePage(t *testing.T) {
+	text, err := os.ReadFile("../../docs/policy-bundle.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(text), "```yaml\n")
+	example, rest, _ := strings.Cut(rest, "```")
+	if _, err := policy.ParseManifest("example", []byte(example)); err != nil {
+		t.Error(err)
+	}
+	keys, _, _ := strings.Cut(rest, "## ")
+	var told []string
+	for _, row := range regexp.MustCompile("(?m)^\\| (`.*?`) \\|").FindAllStringSubmatch(keys, -1) {
+		for _, key := range strings.Split(row[1], ", ") {
+			told = append(told, strings.Trim(key, "`"))
+		}
+	}
+	slices.Sort(told)
+	_, err = policy.ParseManifest("x", []byte("name: x\nabi: 1\nmodule: x\nno-such-key: 1"))
+	if want := "(known: " + strings.Join(told, ", ") + ")"; err == nil || !strings.HasSuffix(err.Error(), want) {
+		t.Errorf("%v\nthe page has %s", err, want)
 	}
 }

@@ -63,8 +63,7 @@ func vectorFlows(b *policy.Bundle) ([]policy.FlowInput, json.RawMessage, error) 
 	if err != nil {
 		return nil, nil, err
 	}
-	flows, config := policytest.Flows(vectors)
-	return flows, config, nil
+	return policytest.Flows(vectors), policytest.Config(vectors), nil
 }
 
 // loadVectors reads a bundle's test vectors. A mistake counts as wrong configuration.

@@ -25,8 +25,8 @@ type Options struct {
 	Log *slog.Logger
 	// Clock is the wall clock that policies are told. nil: time.Now.
 	Clock func() time.Time
-	// Unmetered calls flow without fuel, to measure what that costs: a call may never
-	// end.
+	// Unmetered runs modules without fuel, to measure what it costs: a call of flow may
+	// never end.
 	Unmetered bool
 }
 

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"net/netip"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -27,6 +26,8 @@ func kit(t *testing.T) *policy.Bundle {
 }
 
 func TestRun(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("TMPDIR", dir)
 	flows := Flows(64)
 	for i := range flows {
 		// Some ports make the policy fail.
@@ -46,8 +47,8 @@ func TestRun(t *testing.T) {
 			t.Errorf("%+v", x)
 		}
 	}
-	if left, _ := filepath.Glob(filepath.Join(os.TempDir(), "xlb-policybench-*")); len(left) > 0 {
-		t.Errorf("left behind: %v", left)
+	if left, err := os.ReadDir(dir); len(left) > 0 || err != nil {
+		t.Errorf("left behind: %v %v", left, err)
 	}
 }
 

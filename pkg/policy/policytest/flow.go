@@ -176,18 +176,23 @@ func Subset(b *policy.Bundle, n uint32) string {
 	return fmt.Sprintf("subset %d", n)
 }
 
-// Flows are those that vectors ask about and that do not fail, with the configuration
-// of the first one.
-func Flows(vectors []Vector) (flows []policy.FlowInput, config json.RawMessage) {
+// Flows are those that vectors ask about and that do not fail.
+func Flows(vectors []Vector) (flows []policy.FlowInput) {
 	for _, v := range vectors {
-		q, ok := v.ask.(*flowQuestion)
-		if !ok || q.want.Error != nil {
-			continue
+		if q, ok := v.ask.(*flowQuestion); ok && q.want.Error == nil {
+			flows = append(flows, q.in)
 		}
-		if len(flows) == 0 {
-			config = v.config
-		}
-		flows = append(flows, q.in)
 	}
-	return flows, config
+	return flows
+}
+
+// Config is the configuration of the first vector that asks more than whether one is
+// valid; nil if it has none.
+func Config(vectors []Vector) json.RawMessage {
+	for _, v := range vectors {
+		if _, only := v.ask.(*validate); !only {
+			return v.config
+		}
+	}
+	return nil
 }

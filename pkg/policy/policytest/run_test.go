@@ -50,6 +50,8 @@ func TestKitIsItsText(t *testing.T) {
 }
 
 func TestRun(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("TMPDIR", dir)
 	vectors, err := Load(filepath.Join("testdata/kit", kit(t).Manifest.Tests))
 	if err != nil {
 		t.Fatal(err)
@@ -63,8 +65,8 @@ func TestRun(t *testing.T) {
 			t.Errorf("%+v", o)
 		}
 	}
-	if left, _ := filepath.Glob(filepath.Join(os.TempDir(), "xlb-policytest-*")); len(left) > 0 {
-		t.Errorf("left behind: %v", left)
+	if left, err := os.ReadDir(dir); len(left) > 0 || err != nil {
+		t.Errorf("left behind: %v %v", left, err)
 	}
 }
 
