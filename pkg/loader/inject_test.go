@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -90,11 +91,10 @@ func TestInject(t *testing.T) {
 // The daemon may let the table choose, by the flow's hash or by another one.
 func TestInjectByTable(t *testing.T) {
 	onEachHook(t, func(t *testing.T, n *network, l *loader.Loader, _ model.AttachMode) {
-		sticky := uint32(0)
-		var hash *uint32
-		n.startDaemon(t, l, func(*maps.Upcall) answer { return answer{decision: maps.Decision{Hash: hash}} })
+		var hash atomic.Pointer[uint32]
+		n.startDaemon(t, l, func(*maps.Upcall) answer { return answer{decision: maps.Decision{Hash: hash.Load()}} })
 		n.works(t) // every backend has some
-		hash = &sticky
+		hash.Store(new(uint32(0)))
 		client, err := n.Client.HTTPClient(false, 5*time.Second)
 		if err != nil {
 			t.Fatal(err)
