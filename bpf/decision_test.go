@@ -1,6 +1,9 @@
 package bpf_test
 
 import (
+	"encoding/json"
+	"fmt"
+	"regexp"
 	"testing"
 	"time"
 
@@ -215,4 +218,41 @@ func TestNoBackendIsNotAsked(t *testing.T) {
 		p.expect(t, w.request(segment(syn)), want{reason: "drop_no_backend", service: w.service})
 		p.expectSilence(t, r)
 	})
+}
+
+// A decision that waits can be looked at, with the words of the configuration.
+func TestDecisionDump(t *testing.T) {
+	p, r := policePlane(t, policed(model.OverloadDrop))
+	hash := uint32(7)
+	for service, c := range map[uint32]struct {
+		decision xlb.Decision
+		want     string
+	}{
+		nat4: {xlb.Decision{Drop: true}, `"drop":true,"expires_ms":N,"service":1`},
+		dsr6: {xlb.Decision{Backend: 42, Hash: &hash}, `"backend":42,"drop":false,"expires_ms":N,"hash":7,"service":4`},
+	} {
+		p.hook = xdpHook
+		inside(t, wayTo(service).name, func(t *testing.T) {
+			p.forgetPolicies(t, r)
+			w := wayTo(service)
+			p.decide(t, p.expectAsked(t, r, w, datagram()), c.decision)
+			d, err := p.set.Dump("decisions")
+			if err != nil {
+				t.Fatal(err)
+			}
+			b, err := json.Marshal(d.Entries)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := regexp.MustCompile(`"expires_ms":\d+`).ReplaceAllString(string(b), `"expires_ms":N`)
+			want := fmt.Sprintf(`[{"key":{"client":%q,"protocol":"udp","vip":%q},"value":{%s}}]`, w.client, w.vip, c.want)
+			if got != want {
+				t.Errorf("shown as\n%s, want\n%s", got, want)
+			}
+			p.decisions(t, older(6*time.Second))
+			if d, err = p.set.Dump("decisions"); err != nil || len(d.Entries) != 0 {
+				t.Errorf("what has lapsed is shown as %v, error %v", d.Entries, err)
+			}
+		})
+	}
 }

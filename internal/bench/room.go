@@ -34,10 +34,12 @@ type room struct {
 	set      *maps.Set
 	programs *loader.Programs
 	// The data plane's own, to empty between scenarios.
-	flowMap, portMap, limitMap *ebpf.Map
-	upcalls                    *maps.UpcallReader
-	flows                      int
-	contents                   maps.Contents
+	flowMap, portMap *ebpf.Map
+	// What stands between a new flow and the ring buffer.
+	limitMap, heartbeatMap *ebpf.Map
+	upcalls                *maps.UpcallReader
+	flows                  int
+	contents               maps.Contents
 }
 
 // room returns the room of that kind. It is called within the namespace.
@@ -61,7 +63,7 @@ func (r *room) close() error {
 	if r.upcalls != nil {
 		errs = append(errs, r.upcalls.Close())
 	}
-	for _, m := range []*ebpf.Map{r.flowMap, r.portMap, r.limitMap} {
+	for _, m := range []*ebpf.Map{r.flowMap, r.portMap, r.limitMap, r.heartbeatMap} {
 		if m != nil {
 			errs = append(errs, m.Close())
 		}
@@ -131,23 +133,26 @@ func (r *room) open() error {
 			r.portMap = m
 		case "service_upcalls":
 			r.limitMap = m
+		case "heartbeat":
+			r.heartbeatMap = m
 		default:
 			if err := m.Close(); err != nil {
 				return err
 			}
 		}
 	}
-	if r.flowMap == nil || r.portMap == nil || r.limitMap == nil {
-		return errors.New("the data plane has no maps called flows, ports and service_upcalls")
+	if r.flowMap == nil || r.portMap == nil || r.limitMap == nil || r.heartbeatMap == nil {
+		return errors.New("the data plane has no maps called flows, ports, service_upcalls and heartbeat")
 	}
 	r.upcalls, err = r.set.Upcalls()
 	return err
 }
 
-// listen makes the daemon there, the ring buffer empty and the service's limit
-// unused.
+// listen makes the daemon there for good, the ring buffer empty and the service's
+// limit unused.
 func (r *room) listen(service uint32) error {
-	if err := errors.Join(r.set.Heartbeat(), r.limitMap.Put(service, uint64(0))); err != nil {
+	const never = uint64(1 << 62) // a heartbeat that is not past in a century
+	if err := errors.Join(r.heartbeatMap.Put(uint32(0), never), r.limitMap.Put(service, uint64(0))); err != nil {
 		return err
 	}
 	r.upcalls.SetDeadline(time.Unix(1, 0)) // long ago: it waits for nothing
