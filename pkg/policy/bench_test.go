@@ -14,7 +14,7 @@ import (
 )
 
 // BenchmarkFlow is a call of the hook, with all counting; and the module's bare call
-// with and without fuel.
+// with and without fuel, and with a deadline in place of it.
 func BenchmarkFlow(b *testing.B) {
 	r := newRuntime(b, Options{})
 	p := load(b, r, "pick", "")
@@ -71,6 +71,50 @@ func BenchmarkFlow(b *testing.B) {
 		b.Fatal(err)
 	}
 	b.Run("bare-fuel", bare(fueled, true))
+	b.Run("deadline", func(b *testing.B) {
+		in, err := p.start(b.Context(), true, p.config.Load())
+		if err != nil {
+			b.Fatal(err)
+		}
+		defer in.close()
+		for b.Loop() {
+			ctx, cancel := p.within(b.Context())
+			in.calls.Context = ctx
+			if _, _, err := in.ask(f); err != nil {
+				b.Fatal(err)
+			}
+			cancel()
+		}
+	})
+}
+
+// BenchmarkLoadGo is a policy in Go, compiled anew and from the cache.
+func BenchmarkLoadGo(b *testing.B) {
+	path := buildGo(b)
+	once := func(dir string) {
+		r, err := NewRuntime(b.Context(), Options{CacheDir: dir})
+		if err != nil {
+			b.Fatal(err)
+		}
+		defer r.Close(b.Context())
+		p, err := r.Load(b.Context(), model.Policy{Name: "go", Path: path})
+		if err != nil {
+			b.Fatal(err)
+		}
+		p.Close(b.Context())
+	}
+	b.Run("compiled", func(b *testing.B) {
+		for b.Loop() {
+			once("")
+		}
+	})
+	b.Run("cached", func(b *testing.B) {
+		dir := b.TempDir()
+		once(dir)
+		for b.Loop() {
+			once(dir)
+		}
+	})
 }
 
 // BenchmarkLoop is a rendezvous hash over 16 backends, bare and with fuel.
