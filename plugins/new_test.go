@@ -1,6 +1,8 @@
 package plugins
 
 import (
+	"bytes"
+	"go/format"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -74,6 +76,11 @@ func written(t *testing.T, lang, hook string) string {
 	for name, data := range files {
 		if placeholder.Match(data) || strings.Contains(string(data), importPath) {
 			t.Errorf("%s still has a placeholder", name)
+		}
+		if strings.HasSuffix(name, ".go") {
+			if formatted, err := format.Source(data); err != nil || !bytes.Equal(formatted, data) {
+				t.Errorf("%s is not formatted: %v", name, err)
+			}
 		}
 		path := filepath.Join(dir, name)
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {

@@ -9,8 +9,9 @@ import (
 	"github.com/xlb-io/xlb/pkg/policy/policytest"
 )
 
-// Every bundle answers as its vectors want.
-func TestVectors(t *testing.T) {
+// Every bundle answers as its vectors want, takes the configuration that its page
+// shows, and the page is complete.
+func TestBundles(t *testing.T) {
 	paths, err := filepath.Glob("*/" + policy.ManifestName)
 	if err != nil || len(paths) == 0 {
 		t.Fatalf("no bundles: %v", err)
@@ -29,13 +30,16 @@ func TestVectors(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			text := page(t, b)
+			complete(t, text, b)
+			vectors = append(vectors, exampleVector(t, text, b)...)
 			outcomes, err := policytest.Run(t.Context(), b, vectors)
 			if err != nil {
 				t.Fatal(err)
 			}
 			for _, o := range outcomes {
 				if !o.Passed {
-					t.Errorf("%s:%d: %s: %s\n%s", b.Manifest.Tests, o.Line, o.Name, strings.Join(o.Differences, "; "), strings.Join(o.Log, "\n"))
+					t.Errorf("%s: %s\n%s", o.Name, strings.Join(o.Differences, "; "), strings.Join(o.Log, "\n"))
 				}
 			}
 			if len(outcomes) != len(vectors) {

@@ -11,8 +11,8 @@ import (
 
 	"github.com/goccy/go-yaml"
 
-	"github.com/xlb-io/xlb/pkg/model"
 	"github.com/xlb-io/xlb/pkg/policy"
+	"github.com/xlb-io/xlb/pkg/policy/policytest"
 )
 
 var yamlBlock = regexp.MustCompile("(?s)```yaml\n(.*?)```")
@@ -23,7 +23,7 @@ type example struct {
 		Path    string
 		Config  any
 		Tables  map[string]string
-		Subsets map[string]struct{ Tag, Zone string }
+		Subsets map[string]any
 	}
 	Services map[string]struct {
 		Policies []string
@@ -31,41 +31,34 @@ type example struct {
 	}
 }
 
-// The example on each bundle's page names what there is, and its configuration is
-// accepted; the page names all that can be configured and all reasons.
-func TestPages(t *testing.T) {
-	r, err := policy.NewRuntime(t.Context(), policy.Options{})
+// page is a bundle's page.
+func page(t *testing.T, b *policy.Bundle) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(b.Path, "README.md"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer r.Close(t.Context())
-	pages, err := filepath.Glob("*/README.md")
-	if err != nil || len(pages) == 0 {
-		t.Fatalf("no pages: %v", err)
-	}
-	for _, path := range pages {
-		dir := filepath.Dir(path)
-		t.Run(dir, func(t *testing.T) {
-			page, err := os.ReadFile(path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			b, err := policy.Open(dir)
-			if err != nil {
-				t.Fatal(err)
-			}
-			spec := exampleOf(t, string(page), b)
-			p, err := r.LoadBundle(t.Context(), b, spec)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer p.Close(t.Context())
-			complete(t, string(page), b)
-		})
-	}
+	return string(text)
 }
 
-func exampleOf(t *testing.T, page string, b *policy.Bundle) model.Policy {
+// exampleVector asks whether the configuration of the page's example is accepted.
+func exampleVector(t *testing.T, page string, b *policy.Bundle) []policytest.Vector {
+	t.Helper()
+	text, err := json.Marshal([]map[string]any{{
+		"name": "the example on the page", "validate": exampleConfig(t, page, b), "want": map[string]any{"valid": true},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	vectors, err := policytest.Parse("README.md", text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return vectors
+}
+
+// exampleConfig returns the configuration of the example, which names what there is.
+func exampleConfig(t *testing.T, page string, b *policy.Bundle) any {
 	t.Helper()
 	block := yamlBlock.FindStringSubmatch(page)
 	if block == nil {
@@ -79,31 +72,27 @@ func exampleOf(t *testing.T, page string, b *policy.Bundle) model.Policy {
 	for _, s := range e.Services {
 		used = append(append(used, s.Policies...), s.Probe.Policy)
 	}
-	spec := model.Policy{OnError: model.ErrorContinue, Subsets: map[string]model.Subset{}}
+	var config any
 	for name, p := range e.Policies {
 		if !slices.Contains(used, name) || filepath.Base(p.Path) != b.Manifest.Name {
 			t.Errorf("policy %s of %s is used by no service, or is another", name, p.Path)
-		}
-		config, err := json.Marshal(p.Config)
-		if err != nil {
-			t.Fatal(err)
-		}
-		spec.Name, spec.Path = name, b.Path
-		if p.Config != nil {
-			spec.Config = config
 		}
 		for table := range p.Tables {
 			if !slices.ContainsFunc(b.Manifest.Tables, func(s policy.TableSpec) bool { return s.Name == table }) {
 				t.Errorf("there is no table %q", table)
 			}
 		}
-		for name, s := range p.Subsets {
-			spec.Subsets[name] = model.Subset{Tag: s.Tag, Zone: s.Zone}
+		for subset := range p.Subsets {
+			if !slices.Contains(b.Manifest.Subsets, subset) {
+				t.Errorf("there is no subset %q", subset)
+			}
 		}
+		config = p.Config
 	}
-	return spec
+	return config
 }
 
+// complete checks that the page says what all that can be configured is.
 func complete(t *testing.T, page string, b *policy.Bundle) {
 	t.Helper()
 	var schema struct{ Properties map[string]any }
