@@ -379,6 +379,14 @@ func TestPolicyWeighs(t *testing.T) {
 	if failed, err := held.Echo(ctx); failed > 0 {
 		t.Errorf("%d connections were lost by the change: %v", failed, err)
 	}
+	plan := decode[struct {
+		Against string `json:"against"`
+		Count   int    `json:"count"`
+		api.Plan
+	}](n, "plan")
+	if len(plan.Weights) != 2 || plan.Weights[1].Effective == 0 || plan.Weights[1].Tier != 0 {
+		t.Errorf("the plan does not tell what the policy says: %+v", plan.Weights)
+	}
 	p := decode[api.Policy](n, "policy", "show", "spill")
 	if h := p.Stats.Hooks[policy.HookWeigh]; h.Calls == 0 || h.Errors != 0 {
 		t.Errorf("weigh: %+v", h)

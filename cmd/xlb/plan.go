@@ -3,8 +3,10 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -69,6 +71,25 @@ func (e *env) plan(c *cli.Context) (result planResult, err error) {
 	return result, err
 }
 
+// printPlannedWeights prints what policies said of backends.
+func (e *env) printPlannedWeights(list []api.PlanWeight) {
+	if len(list) == 0 {
+		return
+	}
+	t := &table{columns: []column{
+		{name: "SERVICE"}, {name: "BACKEND"}, {name: "BY POLICY: WEIGHT", align: right}, {name: "TIER", align: right},
+		{name: "IN TABLE", align: right}, {name: "REASON", shrinks: true},
+	}}
+	for _, w := range list {
+		reason := w.Reason
+		if w.Shadow != "" {
+			reason = strings.TrimPrefix(reason+"; "+w.Shadow, "; ")
+		}
+		t.add(w.Service, w.Backend, fmt.Sprint(w.Weight), fmt.Sprint(w.Tier), fmt.Sprint(w.Effective), reason)
+	}
+	e.printTable(t, "")
+}
+
 // readText reads a configuration without judging it.
 func (e *env) readText(ctx context.Context, path string) (string, error) {
 	var data []byte
@@ -101,6 +122,7 @@ func (e *env) printPlan(p planResult) {
 	for _, w := range p.Warnings {
 		e.printf("%s %s\n", e.paint("!", yellow), printable(w))
 	}
+	e.printPlannedWeights(p.Weights)
 	if len(p.Changes) == 0 {
 		e.printf("nothing would change\n")
 		return

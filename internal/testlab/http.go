@@ -27,6 +27,7 @@ type HTTPServer struct {
 	Server
 	probes  atomic.Uint64
 	sick    atomic.Bool
+	delay   atomic.Int64 // of /health, a time.Duration
 	current atomic.Int64
 }
 
@@ -42,6 +43,9 @@ func (n *Namespace) StartHTTP(port uint16) (*HTTPServer, error) {
 	}
 	return h, n.launch(&h.Server)
 }
+
+// SetDelay makes each answer to /health wait.
+func (h *HTTPServer) SetDelay(d time.Duration) { h.delay.Store(int64(d)) }
 
 // SetHealthy says what /health answers from now on.
 func (h *HTTPServer) SetHealthy(healthy bool) { h.sick.Store(!healthy) }
@@ -97,7 +101,12 @@ func (h *HTTPServer) counted(next http.HandlerFunc) http.HandlerFunc {
 	}
 }
 
-func (h *HTTPServer) health(w http.ResponseWriter, _ *http.Request) {
+func (h *HTTPServer) health(w http.ResponseWriter, r *http.Request) {
+	select {
+	case <-r.Context().Done():
+		return
+	case <-time.After(time.Duration(h.delay.Load())):
+	}
 	h.probes.Add(1)
 	if h.sick.Load() {
 		http.Error(w, "told to fail", http.StatusServiceUnavailable)

@@ -218,8 +218,27 @@ type Plan struct {
 	// Restart names the settings that differ and take effect only when the
 	// daemon starts. A reload would be refused while this is not empty.
 	Restart []string `json:"restart"`
+	// Weights are what policies last said of backends, as far as they said anything;
+	// it is part of what the tables would hold.
+	Weights []PlanWeight `json:"weights,omitempty"`
 	// Warnings are things to know, in words.
 	Warnings []string `json:"warnings"`
+}
+
+// PlanWeight is a backend of whose weight policies said something.
+type PlanWeight struct {
+	Service string         `json:"service"`
+	Backend netip.AddrPort `json:"backend"`
+	// Weight and Tier are those that hold, 0 to 65535 and 0 to 255; Effective is the
+	// weight in the table, 0 if the backend is not in it.
+	Weight    int `json:"weight"`
+	Tier      int `json:"tier"`
+	Effective int `json:"effective_weight"`
+	// Ejected: a policy takes it out, for the Reason.
+	Ejected bool   `json:"ejected,omitempty"`
+	Reason  string `json:"reason,omitempty"`
+	// Shadow is what policies in shadow mode would say, in words.
+	Shadow string `json:"shadow,omitempty"`
 }
 
 // PlanChange is one write.

@@ -26,7 +26,7 @@ func (a Answer) weigh(b *BackendState) {
 	if a.Tier != nil {
 		b.Tier = *a.Tier
 	}
-	b.Shadow = a.Shadow
+	b.Answer = a
 }
 
 // and is a with what a later policy said on top.

@@ -216,6 +216,9 @@ func serviceText(s maps.Service) string {
 	case s.Sources > 1:
 		text += fmt.Sprintf(", source numbers %d to %d", s.FirstSource, s.FirstSource+s.Sources-1)
 	}
+	if s.Policy != 0 {
+		text += fmt.Sprintf(", policies asked about %d new flows a second and %d of a source, on overload %s", s.Upcalls, s.UpcallsPerSource, s.Policy)
+	}
 	t := s.Timeouts
 	return text + fmt.Sprintf(", timeouts syn %s, established %s, fin %s, closed %s, udp %s",
 		durationText(t.TCPSyn), durationText(t.TCPEstablished), durationText(t.TCPFin), durationText(t.TCPClosed), durationText(t.UDP))

@@ -125,8 +125,8 @@ type BackendState struct {
 	Weight, Effective uint16
 	Slots             int
 	Override, Serves  bool
-	// Shadow is what policies in shadow mode would have said, in words.
-	Shadow string
+	// Answer is what policies said of it.
+	Answer Answer
 	// Local: it is an address of this host, and never used.
 	Local bool
 }

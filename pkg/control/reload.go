@@ -109,8 +109,25 @@ func (c *controller) Plan(ctx context.Context, req api.PlanRequest) (api.Plan, e
 	if r.plan != nil {
 		out.Warnings = append(out.Warnings, r.plan.Warnings...)
 		out.Changes = Describe(r.changes, r.words())
+		out.Weights = r.plan.weights()
 	}
 	return out, nil
+}
+
+// weights are the backends of whose weight policies said something.
+func (p *Plan) weights() (out []api.PlanWeight) {
+	for _, s := range p.Services {
+		for _, b := range s.Backends {
+			if b.Answer.equal(Answer{}) {
+				continue
+			}
+			out = append(out, api.PlanWeight{
+				Service: s.Name, Backend: b.Address, Weight: int(b.Weight), Tier: int(b.Tier), Effective: int(b.Effective),
+				Ejected: b.Answer.Eject, Reason: b.Answer.Reason, Shadow: b.Answer.Shadow,
+			})
+		}
+	}
+	return out
 }
 
 // rehearsal is what a configuration would lead to.

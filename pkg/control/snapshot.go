@@ -151,7 +151,7 @@ func (s *snapshot) backends(one ServiceState) []api.Backend {
 		shown := api.Backend{
 			Address: b.Address, Weight: int(b.Weight), State: b.State, Reason: b.Reason, Flows: s.counts[b.ID],
 			EffectiveWeight: int(b.Effective), Slots: b.Slots, ID: b.ID, Zone: b.Zone, Override: b.Override,
-			Tags: b.Tags.List(), Tier: int(b.Tier), Role: b.Role, Shadow: b.Shadow,
+			Tags: b.Tags.List(), Tier: int(b.Tier), Role: b.Role, Shadow: b.Answer.Shadow,
 		}
 		if !b.Since.IsZero() {
 			shown.Since = &b.Since

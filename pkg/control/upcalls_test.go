@@ -17,14 +17,13 @@ import (
 
 // plane is the data plane's side of decisions.
 type plane struct {
-	mu       sync.Mutex
-	said     []string // in order
-	beats    int
-	away     bool
-	failing  error
-	packets  chan maps.Upcall
-	closed   chan struct{}
-	injected sync.WaitGroup
+	mu      sync.Mutex
+	said    []string // in order
+	beats   int
+	away    bool
+	failing error
+	packets chan maps.Upcall
+	closed  chan struct{}
 }
 
 func newPlane() *plane { return &plane{packets: make(chan maps.Upcall), closed: make(chan struct{})} }

@@ -22,7 +22,7 @@ func TestUnmetered(t *testing.T) {
 			t.Errorf("%s: %v", f, err)
 		}
 	}
-	if left := mod.ExportedGlobal(FuelExport).(api.Global).Get(); left != 7 {
+	if left := mod.ExportedGlobal(FuelExport).Get(); left != 7 {
 		t.Errorf("%d of 7 left", left)
 	}
 }

@@ -4,13 +4,22 @@
 
 package xlb
 
-import "unsafe"
+import (
+	"runtime"
+	"unsafe"
+)
+
+// Yield gives the garbage collector its turn: a module has one thread, and the
+// collector waits until it is given up. Without it memory only grows from call to
+// call. It is for the packages of the hooks, whose calls may allocate.
+func Yield() { runtime.Gosched() }
 
 // The host's buffer: of words, so that it is aligned. Its next use overwrites it.
 var buffer []uint64
 
 //go:wasmexport alloc
 func alloc(size uint32) uint32 {
+	Yield()
 	if words := (uint64(size) + 7) / 8; uint64(len(buffer)) < words {
 		buffer = make([]uint64, words)
 	}

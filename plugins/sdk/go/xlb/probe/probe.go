@@ -10,6 +10,8 @@ import (
 	"io"
 	"time"
 	"unsafe"
+
+	"github.com/xlb-io/xlb/plugins/sdk/go/xlb"
 )
 
 // ErrConnection is what the connection fails with: an error, or the probe's time
@@ -86,6 +88,7 @@ func Handle(f func(Conn) bool) { check = f }
 
 //go:wasmexport probe
 func hook(timeoutMS uint32) uint32 {
+	xlb.Yield()
 	if check(Conn{Timeout: time.Duration(timeoutMS) * time.Millisecond}) {
 		return 0
 	}
