@@ -48,6 +48,7 @@ const (
 	TcVarProbeIngress   = "probe_ingress"
 	TcVarProbeMac       = "probe_mac"
 	TcVarTableSize      = "table_size"
+	TcVarVipBucketMask  = "vip_bucket_mask"
 )
 
 // LoadTc returns the embedded CollectionSpec for Tc.
@@ -125,17 +126,18 @@ type TcMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type TcVariableSpecs struct {
-	Companion    *ebpf.VariableSpec `ebpf:"companion"`
-	FixedGateway *ebpf.VariableSpec `ebpf:"fixed_gateway"`
-	FlowSeed     *ebpf.VariableSpec `ebpf:"flow_seed"`
-	FlowSetMask  *ebpf.VariableSpec `ebpf:"flow_set_mask"`
-	GatewayMac   *ebpf.VariableSpec `ebpf:"gateway_mac"`
-	NatPortFirst *ebpf.VariableSpec `ebpf:"nat_port_first"`
-	NatPortLast  *ebpf.VariableSpec `ebpf:"nat_port_last"`
-	PortCellMask *ebpf.VariableSpec `ebpf:"port_cell_mask"`
-	ProbeIngress *ebpf.VariableSpec `ebpf:"probe_ingress"`
-	ProbeMac     *ebpf.VariableSpec `ebpf:"probe_mac"`
-	TableSize    *ebpf.VariableSpec `ebpf:"table_size"`
+	Companion     *ebpf.VariableSpec `ebpf:"companion"`
+	FixedGateway  *ebpf.VariableSpec `ebpf:"fixed_gateway"`
+	FlowSeed      *ebpf.VariableSpec `ebpf:"flow_seed"`
+	FlowSetMask   *ebpf.VariableSpec `ebpf:"flow_set_mask"`
+	GatewayMac    *ebpf.VariableSpec `ebpf:"gateway_mac"`
+	NatPortFirst  *ebpf.VariableSpec `ebpf:"nat_port_first"`
+	NatPortLast   *ebpf.VariableSpec `ebpf:"nat_port_last"`
+	PortCellMask  *ebpf.VariableSpec `ebpf:"port_cell_mask"`
+	ProbeIngress  *ebpf.VariableSpec `ebpf:"probe_ingress"`
+	ProbeMac      *ebpf.VariableSpec `ebpf:"probe_mac"`
+	TableSize     *ebpf.VariableSpec `ebpf:"table_size"`
+	VipBucketMask *ebpf.VariableSpec `ebpf:"vip_bucket_mask"`
 }
 
 // TcObjects contains all objects after they have been loaded into the kernel.
@@ -207,17 +209,18 @@ func (m *TcMaps) Close() error {
 //
 // It can be passed to LoadTcObjects or ebpf.CollectionSpec.LoadAndAssign.
 type TcVariables struct {
-	Companion    *ebpf.Variable `ebpf:"companion"`
-	FixedGateway *ebpf.Variable `ebpf:"fixed_gateway"`
-	FlowSeed     *ebpf.Variable `ebpf:"flow_seed"`
-	FlowSetMask  *ebpf.Variable `ebpf:"flow_set_mask"`
-	GatewayMac   *ebpf.Variable `ebpf:"gateway_mac"`
-	NatPortFirst *ebpf.Variable `ebpf:"nat_port_first"`
-	NatPortLast  *ebpf.Variable `ebpf:"nat_port_last"`
-	PortCellMask *ebpf.Variable `ebpf:"port_cell_mask"`
-	ProbeIngress *ebpf.Variable `ebpf:"probe_ingress"`
-	ProbeMac     *ebpf.Variable `ebpf:"probe_mac"`
-	TableSize    *ebpf.Variable `ebpf:"table_size"`
+	Companion     *ebpf.Variable `ebpf:"companion"`
+	FixedGateway  *ebpf.Variable `ebpf:"fixed_gateway"`
+	FlowSeed      *ebpf.Variable `ebpf:"flow_seed"`
+	FlowSetMask   *ebpf.Variable `ebpf:"flow_set_mask"`
+	GatewayMac    *ebpf.Variable `ebpf:"gateway_mac"`
+	NatPortFirst  *ebpf.Variable `ebpf:"nat_port_first"`
+	NatPortLast   *ebpf.Variable `ebpf:"nat_port_last"`
+	PortCellMask  *ebpf.Variable `ebpf:"port_cell_mask"`
+	ProbeIngress  *ebpf.Variable `ebpf:"probe_ingress"`
+	ProbeMac      *ebpf.Variable `ebpf:"probe_mac"`
+	TableSize     *ebpf.Variable `ebpf:"table_size"`
+	VipBucketMask *ebpf.Variable `ebpf:"vip_bucket_mask"`
 }
 
 // TcPrograms contains all programs after they have been loaded into the kernel.

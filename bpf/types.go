@@ -3,31 +3,33 @@ package bpf
 // The types that C and Go share, by their names in lib/types.h. Fields that C
 // declares __be16 or __be32 are in network order here too.
 type (
-	Addr      = XdpAddr
-	Backend   = XdpBackend
-	Count     = XdpCount
-	Event     = XdpEvent
-	Flow      = XdpFlow
-	FlowSet   = XdpFlowSet
-	FlowState = XdpFlowState
-	Layout    = XdpLayout
-	NextHop   = XdpNextHop
-	PortLine  = XdpPortLine
-	Reason    = XdpReason
-	Service   = XdpService
-	Source    = XdpSource
-	Timeouts  = XdpTimeouts
-	Traffic   = XdpTraffic
-	Tunnel    = XdpTunnel
-	Vip       = XdpVip
-	Vip4Key   = XdpVip4Key
-	Vip6Key   = XdpVip6Key
-	Vlan      = XdpVlan
+	Addr       = XdpAddr
+	Backend    = XdpBackend
+	Count      = XdpCount
+	Event      = XdpEvent
+	Flow       = XdpFlow
+	FlowSet    = XdpFlowSet
+	FlowState  = XdpFlowState
+	Layout     = XdpLayout
+	NextHop    = XdpNextHop
+	PortLine   = XdpPortLine
+	Reason     = XdpReason
+	Service    = XdpService
+	Source     = XdpSource
+	Timeouts   = XdpTimeouts
+	Traffic    = XdpTraffic
+	Tunnel     = XdpTunnel
+	Vip        = XdpVip
+	Vip4Bucket = XdpVip4Bucket
+	Vip4Key    = XdpVip4Key
+	Vip6Bucket = XdpVip6Bucket
+	Vip6Key    = XdpVip6Key
+	Vlan       = XdpVlan
 )
 
 // Numbers of lib/types.h whose enums have no name.
 const (
-	LayoutVersion = 2
+	LayoutVersion = 3
 	FlowWays      = 4
 	PortCells     = 16
 
@@ -49,7 +51,11 @@ const (
 	SourceClient = 0xffff
 
 	VIPDNATBackend = 1 << 0
-	FeatureDNAT    = 1 << 0
+	// VIPElsewhere, in the value of a bucket's first cell, says that a key whose
+	// first bucket this is lives in its second.
+	VIPElsewhere = 1 << 15
+	VIPCells     = 4
+	FeatureDNAT  = 1 << 0
 
 	// ProbeMark marks the packets of a probe that goes via the VIP; the bits of
 	// ProbeBackend are the backend's number.

@@ -20,12 +20,12 @@ __noinline int decide(struct packet *p, struct target *t, struct verdict *v)
 {
 	enum fate fate = FATE_FOREIGN;
 	__u32 service, source;
-	struct vip *vip;
+	__u64 vip;
 
 	if (!p || !t || !v)
 		return FATE_FOREIGN;
 	vip = vip_find(&p->destination, p->destination_port, p->protocol, p->ipv6);
-	service = vip ? vip->service : 0;
+	service = vip_service(vip);
 	source = source_find(p, vip);
 	/* An address may be both: a VIP's port may be one that nat took. */
 	if (!source && !service && from_dnat_backend(p))

@@ -6,6 +6,9 @@
 
 #define VLAN_TAGS 2
 
+#define READ_ONCE(x) (*(volatile typeof(x) *)&(x))
+#define WRITE_ONCE(x, v) (*(volatile typeof(x) *)&(x) = (v))
+
 /* Places are offsets from the frame's first byte and not pointers, so that the
  * verifier need not follow each way through the headers to the packet's end. */
 struct packet {
