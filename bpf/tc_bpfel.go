@@ -23,6 +23,7 @@ const (
 	TcMapFlows          = "flows"
 	TcMapNewFlow        = "new_flow"
 	TcMapNextHops       = "next_hops"
+	TcMapPacket         = "packet"
 	TcMapPortSearch     = "port_search"
 	TcMapPorts          = "ports"
 	TcMapReasons        = "reasons"
@@ -108,6 +109,7 @@ type TcMapSpecs struct {
 	Flows          *ebpf.MapSpec `ebpf:"flows"`
 	NewFlow        *ebpf.MapSpec `ebpf:"new_flow"`
 	NextHops       *ebpf.MapSpec `ebpf:"next_hops"`
+	Packet         *ebpf.MapSpec `ebpf:"packet"`
 	PortSearch     *ebpf.MapSpec `ebpf:"port_search"`
 	Ports          *ebpf.MapSpec `ebpf:"ports"`
 	Reasons        *ebpf.MapSpec `ebpf:"reasons"`
@@ -167,6 +169,7 @@ type TcMaps struct {
 	Flows          *ebpf.Map `ebpf:"flows"`
 	NewFlow        *ebpf.Map `ebpf:"new_flow"`
 	NextHops       *ebpf.Map `ebpf:"next_hops"`
+	Packet         *ebpf.Map `ebpf:"packet"`
 	PortSearch     *ebpf.Map `ebpf:"port_search"`
 	Ports          *ebpf.Map `ebpf:"ports"`
 	Reasons        *ebpf.Map `ebpf:"reasons"`
@@ -190,6 +193,7 @@ func (m *TcMaps) Close() error {
 		m.Flows,
 		m.NewFlow,
 		m.NextHops,
+		m.Packet,
 		m.PortSearch,
 		m.Ports,
 		m.Reasons,

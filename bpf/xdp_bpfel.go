@@ -127,6 +127,26 @@ type XdpNextHop struct {
 	Pad          [3]uint32
 }
 
+type XdpPacket struct {
+	_               structs.HostLayout
+	Source          XdpAddr
+	Destination     XdpAddr
+	Tuple           uint64
+	Length          uint32
+	L3Length        uint32
+	L3              uint16
+	L4              uint16
+	Check           uint16
+	SourcePort      uint16
+	DestinationPort uint16
+	Protocol        uint8
+	TcpFlags        uint8
+	Ttl             uint8
+	Tags            uint8
+	Ipv6            uint8
+	Unchecked       uint8
+}
+
 type XdpPortLine struct {
 	_    structs.HostLayout
 	Cell [16]uint32
@@ -276,6 +296,7 @@ const (
 	XdpMapFlows          = "flows"
 	XdpMapNewFlow        = "new_flow"
 	XdpMapNextHops       = "next_hops"
+	XdpMapPacket         = "packet"
 	XdpMapPortSearch     = "port_search"
 	XdpMapPorts          = "ports"
 	XdpMapReasons        = "reasons"
@@ -365,6 +386,7 @@ type XdpMapSpecs struct {
 	Flows          *ebpf.MapSpec `ebpf:"flows"`
 	NewFlow        *ebpf.MapSpec `ebpf:"new_flow"`
 	NextHops       *ebpf.MapSpec `ebpf:"next_hops"`
+	Packet         *ebpf.MapSpec `ebpf:"packet"`
 	PortSearch     *ebpf.MapSpec `ebpf:"port_search"`
 	Ports          *ebpf.MapSpec `ebpf:"ports"`
 	Reasons        *ebpf.MapSpec `ebpf:"reasons"`
@@ -430,6 +452,7 @@ type XdpMaps struct {
 	Flows          *ebpf.Map `ebpf:"flows"`
 	NewFlow        *ebpf.Map `ebpf:"new_flow"`
 	NextHops       *ebpf.Map `ebpf:"next_hops"`
+	Packet         *ebpf.Map `ebpf:"packet"`
 	PortSearch     *ebpf.Map `ebpf:"port_search"`
 	Ports          *ebpf.Map `ebpf:"ports"`
 	Reasons        *ebpf.Map `ebpf:"reasons"`
@@ -453,6 +476,7 @@ func (m *XdpMaps) Close() error {
 		m.Flows,
 		m.NewFlow,
 		m.NextHops,
+		m.Packet,
 		m.PortSearch,
 		m.Ports,
 		m.Reasons,
