@@ -77,6 +77,7 @@ func TestStructuresAgree(t *testing.T) {
 	types := debugInformation(t)
 	for name, v := range map[string]any{
 		"addr": bpf.Addr{}, "vip4_key": bpf.Vip4Key{}, "vip6_key": bpf.Vip6Key{}, "vip": bpf.Vip{},
+		"vip4_bucket": bpf.Vip4Bucket{}, "vip6_bucket": bpf.Vip6Bucket{},
 		"timeouts": bpf.Timeouts{}, "service": bpf.Service{}, "backend": bpf.Backend{}, "source": bpf.Source{},
 		"flow": bpf.Flow{}, "flow_set": bpf.FlowSet{}, "port_line": bpf.PortLine{}, "next_hop": bpf.NextHop{},
 		"count": bpf.Count{}, "traffic": bpf.Traffic{}, "layout": bpf.Layout{},
@@ -127,6 +128,7 @@ func TestConstantsAgree(t *testing.T) {
 		"DECISION_LIFE": bpf.DecisionLife, "HEARTBEAT_LIFE": bpf.HeartbeatLife,
 		"INJECT_MARK": bpf.InjectMark, "INJECT_INTERFACE": bpf.InjectInterface,
 		"VIP_DNAT_BACKEND": bpf.VIPDNATBackend, "FEATURE_DNAT": bpf.FeatureDNAT,
+		"VIP_ELSEWHERE": bpf.VIPElsewhere, "VIP_CELLS": bpf.VIPCells,
 		"SOURCE_CLIENT": bpf.SourceClient,
 		"PROBE_MARK":    bpf.ProbeMark, "PROBE_BACKEND": bpf.ProbeBackend,
 		"BACKEND_SERVES": bpf.BackendServes, "BACKEND_IPV6": bpf.BackendIPv6,

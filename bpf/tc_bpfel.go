@@ -25,6 +25,7 @@ const (
 	TcMapHeartbeat      = "heartbeat"
 	TcMapNewFlow        = "new_flow"
 	TcMapNextHops       = "next_hops"
+	TcMapPacket         = "packet"
 	TcMapPortSearch     = "port_search"
 	TcMapPorts          = "ports"
 	TcMapReasons        = "reasons"
@@ -55,6 +56,7 @@ const (
 	TcVarProbeIngress   = "probe_ingress"
 	TcVarProbeMac       = "probe_mac"
 	TcVarTableSize      = "table_size"
+	TcVarVipBucketMask  = "vip_bucket_mask"
 )
 
 // LoadTc returns the embedded CollectionSpec for Tc.
@@ -117,6 +119,7 @@ type TcMapSpecs struct {
 	Heartbeat      *ebpf.MapSpec `ebpf:"heartbeat"`
 	NewFlow        *ebpf.MapSpec `ebpf:"new_flow"`
 	NextHops       *ebpf.MapSpec `ebpf:"next_hops"`
+	Packet         *ebpf.MapSpec `ebpf:"packet"`
 	PortSearch     *ebpf.MapSpec `ebpf:"port_search"`
 	Ports          *ebpf.MapSpec `ebpf:"ports"`
 	Reasons        *ebpf.MapSpec `ebpf:"reasons"`
@@ -139,17 +142,18 @@ type TcMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type TcVariableSpecs struct {
-	Companion    *ebpf.VariableSpec `ebpf:"companion"`
-	FixedGateway *ebpf.VariableSpec `ebpf:"fixed_gateway"`
-	FlowSeed     *ebpf.VariableSpec `ebpf:"flow_seed"`
-	FlowSetMask  *ebpf.VariableSpec `ebpf:"flow_set_mask"`
-	GatewayMac   *ebpf.VariableSpec `ebpf:"gateway_mac"`
-	NatPortFirst *ebpf.VariableSpec `ebpf:"nat_port_first"`
-	NatPortLast  *ebpf.VariableSpec `ebpf:"nat_port_last"`
-	PortCellMask *ebpf.VariableSpec `ebpf:"port_cell_mask"`
-	ProbeIngress *ebpf.VariableSpec `ebpf:"probe_ingress"`
-	ProbeMac     *ebpf.VariableSpec `ebpf:"probe_mac"`
-	TableSize    *ebpf.VariableSpec `ebpf:"table_size"`
+	Companion     *ebpf.VariableSpec `ebpf:"companion"`
+	FixedGateway  *ebpf.VariableSpec `ebpf:"fixed_gateway"`
+	FlowSeed      *ebpf.VariableSpec `ebpf:"flow_seed"`
+	FlowSetMask   *ebpf.VariableSpec `ebpf:"flow_set_mask"`
+	GatewayMac    *ebpf.VariableSpec `ebpf:"gateway_mac"`
+	NatPortFirst  *ebpf.VariableSpec `ebpf:"nat_port_first"`
+	NatPortLast   *ebpf.VariableSpec `ebpf:"nat_port_last"`
+	PortCellMask  *ebpf.VariableSpec `ebpf:"port_cell_mask"`
+	ProbeIngress  *ebpf.VariableSpec `ebpf:"probe_ingress"`
+	ProbeMac      *ebpf.VariableSpec `ebpf:"probe_mac"`
+	TableSize     *ebpf.VariableSpec `ebpf:"table_size"`
+	VipBucketMask *ebpf.VariableSpec `ebpf:"vip_bucket_mask"`
 }
 
 // TcObjects contains all objects after they have been loaded into the kernel.
@@ -181,6 +185,7 @@ type TcMaps struct {
 	Heartbeat      *ebpf.Map `ebpf:"heartbeat"`
 	NewFlow        *ebpf.Map `ebpf:"new_flow"`
 	NextHops       *ebpf.Map `ebpf:"next_hops"`
+	Packet         *ebpf.Map `ebpf:"packet"`
 	PortSearch     *ebpf.Map `ebpf:"port_search"`
 	Ports          *ebpf.Map `ebpf:"ports"`
 	Reasons        *ebpf.Map `ebpf:"reasons"`
@@ -210,6 +215,7 @@ func (m *TcMaps) Close() error {
 		m.Heartbeat,
 		m.NewFlow,
 		m.NextHops,
+		m.Packet,
 		m.PortSearch,
 		m.Ports,
 		m.Reasons,
@@ -233,17 +239,18 @@ func (m *TcMaps) Close() error {
 //
 // It can be passed to LoadTcObjects or ebpf.CollectionSpec.LoadAndAssign.
 type TcVariables struct {
-	Companion    *ebpf.Variable `ebpf:"companion"`
-	FixedGateway *ebpf.Variable `ebpf:"fixed_gateway"`
-	FlowSeed     *ebpf.Variable `ebpf:"flow_seed"`
-	FlowSetMask  *ebpf.Variable `ebpf:"flow_set_mask"`
-	GatewayMac   *ebpf.Variable `ebpf:"gateway_mac"`
-	NatPortFirst *ebpf.Variable `ebpf:"nat_port_first"`
-	NatPortLast  *ebpf.Variable `ebpf:"nat_port_last"`
-	PortCellMask *ebpf.Variable `ebpf:"port_cell_mask"`
-	ProbeIngress *ebpf.Variable `ebpf:"probe_ingress"`
-	ProbeMac     *ebpf.Variable `ebpf:"probe_mac"`
-	TableSize    *ebpf.Variable `ebpf:"table_size"`
+	Companion     *ebpf.Variable `ebpf:"companion"`
+	FixedGateway  *ebpf.Variable `ebpf:"fixed_gateway"`
+	FlowSeed      *ebpf.Variable `ebpf:"flow_seed"`
+	FlowSetMask   *ebpf.Variable `ebpf:"flow_set_mask"`
+	GatewayMac    *ebpf.Variable `ebpf:"gateway_mac"`
+	NatPortFirst  *ebpf.Variable `ebpf:"nat_port_first"`
+	NatPortLast   *ebpf.Variable `ebpf:"nat_port_last"`
+	PortCellMask  *ebpf.Variable `ebpf:"port_cell_mask"`
+	ProbeIngress  *ebpf.Variable `ebpf:"probe_ingress"`
+	ProbeMac      *ebpf.Variable `ebpf:"probe_mac"`
+	TableSize     *ebpf.Variable `ebpf:"table_size"`
+	VipBucketMask *ebpf.Variable `ebpf:"vip_bucket_mask"`
 }
 
 // TcPrograms contains all programs after they have been loaded into the kernel.

@@ -23,7 +23,9 @@ type (
 	Tunnel      = XdpTunnel
 	Upcall      = XdpUpcall
 	Vip         = XdpVip
+	Vip4Bucket  = XdpVip4Bucket
 	Vip4Key     = XdpVip4Key
+	Vip6Bucket  = XdpVip6Bucket
 	Vip6Key     = XdpVip6Key
 	Vlan        = XdpVlan
 )
@@ -72,7 +74,11 @@ const (
 	SourceClient = 0xffff
 
 	VIPDNATBackend = 1 << 0
-	FeatureDNAT    = 1 << 0
+	// VIPElsewhere, in the value of a bucket's first cell, says that a key whose
+	// first bucket this is lives in its second.
+	VIPElsewhere = 1 << 15
+	VIPCells     = 4
+	FeatureDNAT  = 1 << 0
 
 	// ProbeMark marks the packets of a probe that goes via the VIP; the bits of
 	// ProbeBackend are the backend's number.

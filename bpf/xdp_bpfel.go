@@ -104,6 +104,8 @@ type XdpLayout struct {
 	Seed      uint64
 	FlowSets  uint32
 	PortCells uint32
+	Frontends uint32
+	Pad       uint32
 }
 
 type XdpNewFlow struct {
@@ -148,6 +150,26 @@ type XdpNextHop struct {
 	Vlan         uint16
 	VlanProtocol uint16
 	Pad          [3]uint32
+}
+
+type XdpPacket struct {
+	_               structs.HostLayout
+	Source          XdpAddr
+	Destination     XdpAddr
+	Tuple           uint64
+	Length          uint32
+	L3Length        uint32
+	L3              uint16
+	L4              uint16
+	Check           uint16
+	SourcePort      uint16
+	DestinationPort uint16
+	Protocol        uint8
+	TcpFlags        uint8
+	Ttl             uint8
+	Tags            uint8
+	Ipv6            uint8
+	Unchecked       uint8
 }
 
 type XdpPortLine struct {
@@ -275,12 +297,30 @@ type XdpVip struct {
 	Flags   uint16
 }
 
+type XdpVip4Bucket struct {
+	_    structs.HostLayout
+	Cell [4]struct {
+		_   structs.HostLayout
+		Key uint64
+		Vip uint64
+	}
+}
+
 type XdpVip4Key struct {
 	_        structs.HostLayout
 	Address  uint32
 	Port     uint16
 	Protocol uint8
-	Pad      uint8
+	Used     uint8
+}
+
+type XdpVip6Bucket struct {
+	_    structs.HostLayout
+	Cell [4]struct {
+		_   structs.HostLayout
+		Key [3]uint64
+		Vip uint64
+	}
 }
 
 type XdpVip6Key struct {
@@ -288,7 +328,8 @@ type XdpVip6Key struct {
 	Address  XdpAddr
 	Port     uint16
 	Protocol uint8
-	Pad      [5]uint8
+	Used     uint8
+	Pad      [4]uint8
 }
 
 type XdpVlan struct {
@@ -311,6 +352,7 @@ const (
 	XdpMapHeartbeat      = "heartbeat"
 	XdpMapNewFlow        = "new_flow"
 	XdpMapNextHops       = "next_hops"
+	XdpMapPacket         = "packet"
 	XdpMapPortSearch     = "port_search"
 	XdpMapPorts          = "ports"
 	XdpMapReasons        = "reasons"
@@ -336,12 +378,16 @@ const (
 	XdpVarGoEvent        = "go_event"
 	XdpVarGoFlowState    = "go_flow_state"
 	XdpVarGoReason       = "go_reason"
+	XdpVarGoVip          = "go_vip"
+	XdpVarGoVip4Key      = "go_vip4_key"
+	XdpVarGoVip6Key      = "go_vip6_key"
 	XdpVarNatPortFirst   = "nat_port_first"
 	XdpVarNatPortLast    = "nat_port_last"
 	XdpVarPortCellMask   = "port_cell_mask"
 	XdpVarProbeIngress   = "probe_ingress"
 	XdpVarProbeMac       = "probe_mac"
 	XdpVarTableSize      = "table_size"
+	XdpVarVipBucketMask  = "vip_bucket_mask"
 )
 
 // LoadXdp returns the embedded CollectionSpec for Xdp.
@@ -402,6 +448,7 @@ type XdpMapSpecs struct {
 	Heartbeat      *ebpf.MapSpec `ebpf:"heartbeat"`
 	NewFlow        *ebpf.MapSpec `ebpf:"new_flow"`
 	NextHops       *ebpf.MapSpec `ebpf:"next_hops"`
+	Packet         *ebpf.MapSpec `ebpf:"packet"`
 	PortSearch     *ebpf.MapSpec `ebpf:"port_search"`
 	Ports          *ebpf.MapSpec `ebpf:"ports"`
 	Reasons        *ebpf.MapSpec `ebpf:"reasons"`
@@ -424,20 +471,24 @@ type XdpMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type XdpVariableSpecs struct {
-	Companion    *ebpf.VariableSpec `ebpf:"companion"`
-	FixedGateway *ebpf.VariableSpec `ebpf:"fixed_gateway"`
-	FlowSeed     *ebpf.VariableSpec `ebpf:"flow_seed"`
-	FlowSetMask  *ebpf.VariableSpec `ebpf:"flow_set_mask"`
-	GatewayMac   *ebpf.VariableSpec `ebpf:"gateway_mac"`
-	GoEvent      *ebpf.VariableSpec `ebpf:"go_event"`
-	GoFlowState  *ebpf.VariableSpec `ebpf:"go_flow_state"`
-	GoReason     *ebpf.VariableSpec `ebpf:"go_reason"`
-	NatPortFirst *ebpf.VariableSpec `ebpf:"nat_port_first"`
-	NatPortLast  *ebpf.VariableSpec `ebpf:"nat_port_last"`
-	PortCellMask *ebpf.VariableSpec `ebpf:"port_cell_mask"`
-	ProbeIngress *ebpf.VariableSpec `ebpf:"probe_ingress"`
-	ProbeMac     *ebpf.VariableSpec `ebpf:"probe_mac"`
-	TableSize    *ebpf.VariableSpec `ebpf:"table_size"`
+	Companion     *ebpf.VariableSpec `ebpf:"companion"`
+	FixedGateway  *ebpf.VariableSpec `ebpf:"fixed_gateway"`
+	FlowSeed      *ebpf.VariableSpec `ebpf:"flow_seed"`
+	FlowSetMask   *ebpf.VariableSpec `ebpf:"flow_set_mask"`
+	GatewayMac    *ebpf.VariableSpec `ebpf:"gateway_mac"`
+	GoEvent       *ebpf.VariableSpec `ebpf:"go_event"`
+	GoFlowState   *ebpf.VariableSpec `ebpf:"go_flow_state"`
+	GoReason      *ebpf.VariableSpec `ebpf:"go_reason"`
+	GoVip         *ebpf.VariableSpec `ebpf:"go_vip"`
+	GoVip4Key     *ebpf.VariableSpec `ebpf:"go_vip4_key"`
+	GoVip6Key     *ebpf.VariableSpec `ebpf:"go_vip6_key"`
+	NatPortFirst  *ebpf.VariableSpec `ebpf:"nat_port_first"`
+	NatPortLast   *ebpf.VariableSpec `ebpf:"nat_port_last"`
+	PortCellMask  *ebpf.VariableSpec `ebpf:"port_cell_mask"`
+	ProbeIngress  *ebpf.VariableSpec `ebpf:"probe_ingress"`
+	ProbeMac      *ebpf.VariableSpec `ebpf:"probe_mac"`
+	TableSize     *ebpf.VariableSpec `ebpf:"table_size"`
+	VipBucketMask *ebpf.VariableSpec `ebpf:"vip_bucket_mask"`
 }
 
 // XdpObjects contains all objects after they have been loaded into the kernel.
@@ -469,6 +520,7 @@ type XdpMaps struct {
 	Heartbeat      *ebpf.Map `ebpf:"heartbeat"`
 	NewFlow        *ebpf.Map `ebpf:"new_flow"`
 	NextHops       *ebpf.Map `ebpf:"next_hops"`
+	Packet         *ebpf.Map `ebpf:"packet"`
 	PortSearch     *ebpf.Map `ebpf:"port_search"`
 	Ports          *ebpf.Map `ebpf:"ports"`
 	Reasons        *ebpf.Map `ebpf:"reasons"`
@@ -498,6 +550,7 @@ func (m *XdpMaps) Close() error {
 		m.Heartbeat,
 		m.NewFlow,
 		m.NextHops,
+		m.Packet,
 		m.PortSearch,
 		m.Ports,
 		m.Reasons,
@@ -521,20 +574,24 @@ func (m *XdpMaps) Close() error {
 //
 // It can be passed to LoadXdpObjects or ebpf.CollectionSpec.LoadAndAssign.
 type XdpVariables struct {
-	Companion    *ebpf.Variable `ebpf:"companion"`
-	FixedGateway *ebpf.Variable `ebpf:"fixed_gateway"`
-	FlowSeed     *ebpf.Variable `ebpf:"flow_seed"`
-	FlowSetMask  *ebpf.Variable `ebpf:"flow_set_mask"`
-	GatewayMac   *ebpf.Variable `ebpf:"gateway_mac"`
-	GoEvent      *ebpf.Variable `ebpf:"go_event"`
-	GoFlowState  *ebpf.Variable `ebpf:"go_flow_state"`
-	GoReason     *ebpf.Variable `ebpf:"go_reason"`
-	NatPortFirst *ebpf.Variable `ebpf:"nat_port_first"`
-	NatPortLast  *ebpf.Variable `ebpf:"nat_port_last"`
-	PortCellMask *ebpf.Variable `ebpf:"port_cell_mask"`
-	ProbeIngress *ebpf.Variable `ebpf:"probe_ingress"`
-	ProbeMac     *ebpf.Variable `ebpf:"probe_mac"`
-	TableSize    *ebpf.Variable `ebpf:"table_size"`
+	Companion     *ebpf.Variable `ebpf:"companion"`
+	FixedGateway  *ebpf.Variable `ebpf:"fixed_gateway"`
+	FlowSeed      *ebpf.Variable `ebpf:"flow_seed"`
+	FlowSetMask   *ebpf.Variable `ebpf:"flow_set_mask"`
+	GatewayMac    *ebpf.Variable `ebpf:"gateway_mac"`
+	GoEvent       *ebpf.Variable `ebpf:"go_event"`
+	GoFlowState   *ebpf.Variable `ebpf:"go_flow_state"`
+	GoReason      *ebpf.Variable `ebpf:"go_reason"`
+	GoVip         *ebpf.Variable `ebpf:"go_vip"`
+	GoVip4Key     *ebpf.Variable `ebpf:"go_vip4_key"`
+	GoVip6Key     *ebpf.Variable `ebpf:"go_vip6_key"`
+	NatPortFirst  *ebpf.Variable `ebpf:"nat_port_first"`
+	NatPortLast   *ebpf.Variable `ebpf:"nat_port_last"`
+	PortCellMask  *ebpf.Variable `ebpf:"port_cell_mask"`
+	ProbeIngress  *ebpf.Variable `ebpf:"probe_ingress"`
+	ProbeMac      *ebpf.Variable `ebpf:"probe_mac"`
+	TableSize     *ebpf.Variable `ebpf:"table_size"`
+	VipBucketMask *ebpf.Variable `ebpf:"vip_bucket_mask"`
 }
 
 // XdpPrograms contains all programs after they have been loaded into the kernel.

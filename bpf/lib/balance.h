@@ -14,19 +14,15 @@
 #include "service.h"
 #include "upcall.h"
 
-/* What becomes of a packet, by whom it is to and from: an enum fate. Not static,
- * so that the verifier looks at it once and not once for each way through the
- * headers. */
-__noinline int decide(struct packet *p, struct target *t, struct verdict *v)
+/* What becomes of a packet, by whom it is to and from. */
+static __always_inline enum fate decide(const struct packet *p, struct target *t, struct verdict *v)
 {
 	enum fate fate = FATE_FOREIGN;
 	__u32 service, source;
-	struct vip *vip;
+	__u64 vip;
 
-	if (!p || !t || !v)
-		return FATE_FOREIGN;
 	vip = vip_find(&p->destination, p->destination_port, p->protocol, p->ipv6);
-	service = vip ? vip->service : 0;
+	service = vip_service(vip);
 	source = source_find(p, vip);
 	/* An address may be both: a VIP's port may be one that nat took. */
 	if (!source && !service && from_dnat_backend(p))
@@ -58,15 +54,19 @@ static __always_inline int dispatch(ctx_t *ctx, struct packet *p, struct verdict
 
 static __always_inline int balance(ctx_t *ctx)
 {
-	struct packet p = { .length = ctx_first_length(ctx) };
+	struct packet *p = packet_get();
 	struct verdict v = {};
-	int action = ctx_pass(ctx), left = parse_frame(ctx, &p);
+	int action = ctx_pass(ctx), left;
 
+	if (!p)
+		return action;
+	p->length = ctx_first_length(ctx);
+	left = parse_frame(ctx, p);
 	if (left < 0)
-		action = dispatch(ctx, &p, &v);
+		action = dispatch(ctx, p, &v);
 	else
 		v.reason = left;
-	v.length = p.length;
+	v.length = p->length;
 	count_verdict(&v);
 	return action;
 }

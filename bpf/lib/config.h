@@ -6,6 +6,7 @@
 #include "types.h"
 
 volatile const __u32 table_size = 65537;
+volatile const __u32 vip_bucket_mask = 0;
 volatile const __u32 flow_set_mask = 0;
 volatile const __u32 port_cell_mask = 0;
 volatile const __u64 flow_seed = 0;

@@ -26,8 +26,8 @@ struct new_flow {
 	__be16 nat_port;
 	__u16 source;
 	__u32 cell;
-	/* Set by flow_reserve(): */
 	__u32 now;
+	/* Set by flow_reserve(): */
 	__u32 old_cell;
 	__u16 old_port;
 	__u8 evicts; /* the record held a live flow */
@@ -163,6 +163,15 @@ static __always_inline __u32 flow_victim(__u64 hash, __u32 now, bool *live)
 	return best;
 }
 
+/* The index into sources of the i-th try, i below their number. */
+static __always_inline __u32 source_nth(const struct service *service, __u64 hash, __u32 i)
+{
+	i += scale(hash >> 32, service->sources);
+	if (i >= service->sources)
+		i -= service->sources;
+	return service->first_source + i;
+}
+
 /* The address that the i-th try takes a port of; *index is what the record calls
  * it. nat has several; dnat keeps the client's. */
 static __always_inline const struct addr *port_source(struct new_flow *n,
@@ -176,10 +185,7 @@ static __always_inline const struct addr *port_source(struct new_flow *n,
 		return i ? NULL : &n->client;
 	if (i >= service->sources)
 		return NULL;
-	i += scale(n->hash >> 32, service->sources);
-	if (i >= service->sources)
-		i -= service->sources;
-	*index = service->first_source + i;
+	*index = source_nth(service, n->hash, i);
 	source = bpf_map_lookup_elem(&sources, index);
 	return source ? &source->address : NULL;
 }
@@ -256,7 +262,6 @@ __noinline int flow_reserve(void)
 
 	if (!n)
 		return REASON_DROP_CONTENDED;
-	n->now = clock_now();
 	f = flow_hold(n, &live);
 	if (!f)
 		return REASON_DROP_CONTENDED;

@@ -11,9 +11,6 @@
 #include "maps.h"
 #include "packet.h"
 
-#define READ_ONCE(x) (*(volatile typeof(x) *)&(x))
-#define WRITE_ONCE(x, v) (*(volatile typeof(x) *)&(x) = (v))
-
 #define META_SEQUENCE (1ULL << 40)
 #define META_STATE_SHIFT 32
 #define REFRESH 1024

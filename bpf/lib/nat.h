@@ -104,13 +104,10 @@ static __always_inline __u32 port_first(__u32 start, __u32 wish)
 }
 
 /* One step of the search; returns 1 to end it. */
-static long port_try(__u32 i, void *unused)
+static __always_inline long port_step(struct port_search *s)
 {
-	struct port_search *s = port_search_get();
 	__u32 port, at, held, *c;
 
-	if (!s)
-		return 1;
 	port = s->wish ? s->wish : nat_port_first + s->offset;
 	at = port_place(s->base, port);
 	c = port_cell(at);
@@ -127,6 +124,13 @@ static long port_try(__u32 i, void *unused)
 	else if (++s->offset == port_range())
 		s->offset = 0;
 	return 0;
+}
+
+static long port_try(__u32 i, void *unused)
+{
+	struct port_search *s = port_search_get();
+
+	return s ? port_step(s) : 1;
 }
 
 /* Takes a port for owner (a flow's number plus one), the one wished for if it
@@ -148,7 +152,7 @@ static __always_inline __u64 port_take(__u32 base, __u32 start, __u32 wish, __u3
 	s->reclaim = 0;
 	s->taken = 0;
 	/* Most find one at once. */
-	if (!port_try(0, NULL))
+	if (!port_step(s))
 		bpf_loop(tries - 1, port_try, NULL, 0);
 	if (!s->taken) {
 		s->offset = scale(start, port_range());

@@ -6,6 +6,9 @@
 
 #define VLAN_TAGS 2
 
+#define READ_ONCE(x) (*(volatile typeof(x) *)&(x))
+#define WRITE_ONCE(x, v) (*(volatile typeof(x) *)&(x) = (v))
+
 /* Places are offsets from the frame's first byte and not pointers, so that the
  * verifier need not follow each way through the headers to the packet's end. */
 struct packet {
@@ -26,6 +29,23 @@ struct packet {
 	__u8 ipv6;
 	__u8 unchecked;    /* UDP without a checksum */
 };
+
+/* Not on the stack, of which the verifier knows what each way through the headers
+ * has written: what is read back from a map may be anything, so that it looks at
+ * what follows the headers once. Nothing else runs on this CPU meanwhile. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct packet);
+} packet SEC(".maps");
+
+static __always_inline struct packet *packet_get(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&packet, &zero);
+}
 
 /* An offset as the verifier wants it. */
 static __always_inline __u32 bounded(__u16 offset)

@@ -5,6 +5,7 @@
 #include "create.h"
 #include "decision.h"
 #include "select.h"
+#include "foresee.h"
 #include "send.h"
 
 /* The answer. */
@@ -186,6 +187,7 @@ static __always_inline enum fate tracked(const struct packet *p, struct route *r
 	n->service = service;
 	n->backend = r->backend_id;
 	n->owner = owner;
+	n->now = now;
 	n->syn = is_syn(p);
 	n->rewritten = must;
 	/* What goes on in the middle, and answers pass us by, is established. */
@@ -205,7 +207,7 @@ static __always_inline enum fate request(const struct packet *p, __u32 service, 
 	struct route r = { .service = service_get(service) };
 	enum fate fate = FATE_SEND;
 	bool records;
-	struct slot s;
+	struct slot s = {};
 
 	if (!r.service)
 		return FATE_FOREIGN;
@@ -217,6 +219,8 @@ static __always_inline enum fate request(const struct packet *p, __u32 service, 
 		slot_find(service, hash, &s);
 		records = s.marked && r.service->track != TRACK_NEVER;
 	}
+	if (rewrites(r.service->forward) && is_syn(p))
+		foresee(p, r.service, service, hash);
 	if (records) {
 		fate = tracked(p, &r, &s, service, hash, v);
 		if (fate == FATE_DROP)

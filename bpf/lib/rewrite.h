@@ -54,8 +54,7 @@ static __always_inline int write_ports(void *l4, void *end, const struct rewrite
 	return 0;
 }
 
-/* Not inlined, for the stack's sake. */
-static __noinline int write_nat(ctx_t *ctx, struct packet *p, const struct rewrite *r,
+static __always_inline int write_nat(ctx_t *ctx, struct packet *p, const struct rewrite *r,
 				     const struct addr *to)
 {
 	__u64 addresses = checksum_difference(&p->source, &r->source, p->ipv6) +

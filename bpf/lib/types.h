@@ -130,14 +130,15 @@ struct vip4_key {
 	__be32 address;
 	__be16 port;
 	__u8 protocol;
-	__u8 pad;
+	__u8 used; /* 1: the key of a free cell is 0 */
 };
 
 struct vip6_key {
 	struct addr address;
 	__be16 port;
 	__u8 protocol;
-	__u8 pad[5]; /* named, so that it is zero: keys are compared whole */
+	__u8 used;
+	__u8 pad[4]; /* named, so that it is zero: keys are compared whole */
 };
 
 struct vip {
@@ -148,6 +149,31 @@ struct vip {
 
 enum {
 	VIP_DNAT_BACKEND = 1 << 0, /* a dnat service's backend replies from here */
+	/* Of a bucket, in its first cell, filled or not: a key whose first bucket
+	 * this is lives in its second. */
+	VIP_ELSEWHERE = 1 << 15,
+};
+
+/* Keys and values in words, as they are read and written; see vips.h. */
+enum { VIP_CELLS = 4 };
+
+struct vip4_cell {
+	__u64 key; /* struct vip4_key */
+	__u64 vip;
+};
+
+struct vip6_cell {
+	__u64 key[3]; /* struct vip6_key */
+	__u64 vip;
+};
+
+/* A cache line, and two; of the latter the second is seldom read. */
+struct vip4_bucket {
+	struct vip4_cell cell[VIP_CELLS];
+};
+
+struct vip6_bucket {
+	struct vip6_cell cell[VIP_CELLS];
 };
 
 /* Idle times in ticks of 2^20 ns. */
@@ -342,4 +368,6 @@ struct layout {
 	__u64 seed; /* of the flow table's hash */
 	__u32 flow_sets;
 	__u32 port_cells;
+	__u32 frontends; /* room for them, of either family */
+	__u32 pad;
 };

@@ -38,12 +38,12 @@ func swap16(port uint16) uint16 {
 func encodeVIP4Key(k VIPKey) bpf.Vip4Key {
 	b := k.Address.As4()
 	return bpf.Vip4Key{
-		Address: binary.NativeEndian.Uint32(b[:]), Port: swap16(k.Port), Protocol: uint8(k.Protocol),
+		Address: binary.NativeEndian.Uint32(b[:]), Port: swap16(k.Port), Protocol: uint8(k.Protocol), Used: 1,
 	}
 }
 
 func encodeVIP6Key(k VIPKey) bpf.Vip6Key {
-	return bpf.Vip6Key{Address: encodeAddr(k.Address), Port: swap16(k.Port), Protocol: uint8(k.Protocol)}
+	return bpf.Vip6Key{Address: encodeAddr(k.Address), Port: swap16(k.Port), Protocol: uint8(k.Protocol), Used: 1}
 }
 
 func decodeVIP4Key(k bpf.Vip4Key) VIPKey {

@@ -111,6 +111,9 @@ func (s *Set) List() ([]Info, error) {
 			return nil, err
 		}
 		info.Entries = entries
+		if name == "vips" { // the kernel counts buckets
+			info.MaxEntries = 2 * s.layout.Frontends
+		}
 		out = append(out, info)
 	}
 	return out, nil

@@ -60,18 +60,6 @@ func eachArray[V any](m *ebpf.Map, name string, f func(uint32, V)) error {
 	}
 }
 
-func (s *Set) readVIPs(c *Contents) error {
-	err := each(s.maps[vips4Name], vips4Name, func(k bpf.Vip4Key, v bpf.Vip) {
-		c.VIPs[decodeVIP4Key(k)] = decodeVIP(v)
-	})
-	if err != nil {
-		return err
-	}
-	return each(s.maps[vips6Name], vips6Name, func(k bpf.Vip6Key, v bpf.Vip) {
-		c.VIPs[decodeVIP6Key(k)] = decodeVIP(v)
-	})
-}
-
 func (s *Set) readServices(c *Contents) error {
 	return eachArray(s.maps[servicesName], servicesName, func(id uint32, v bpf.Service) {
 		if d, ok := decodeService(v); ok {
@@ -164,35 +152,6 @@ func forEach[K comparable, V any](changes []Change[K, V], put bool, f func(K, *V
 		if err := f(c.Key, c.New); err != nil {
 			return err
 		}
-	}
-	return nil
-}
-
-func (s *Set) putVIP(k VIPKey, v *VIP) error {
-	m, key := s.maps[vips4Name], any(nil)
-	if k.Address.Is4() {
-		key = encodeVIP4Key(k)
-	} else {
-		m, key = s.maps[vips6Name], encodeVIP6Key(k)
-	}
-	var err error
-	if v == nil {
-		err = m.Delete(key)
-		if errors.Is(err, ebpf.ErrKeyNotExist) {
-			err = nil
-		}
-	} else {
-		err = m.Put(key, encodeVIP(*v))
-	}
-	what := "frontend"
-	if v != nil && v.Service == 0 && v.DNATBackend {
-		what = "dnat backend"
-	}
-	if errors.Is(err, errFull) {
-		return fmt.Errorf("no room for %s %v: %w (raise max_frontends)", what, k, err)
-	}
-	if err != nil {
-		return fmt.Errorf("write %s %v: %w", what, k, err)
 	}
 	return nil
 }

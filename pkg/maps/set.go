@@ -52,7 +52,9 @@ type Set struct {
 	layout bpf.Layout
 
 	mu     sync.Mutex
-	memory []byte // the flow table, mapped on first use
+	vips   vipMaps
+	memory []byte   // the flow table, mapped on first use
+	mapped [][]byte // other maps
 }
 
 // New creates empty maps of the given sizes. Needs CAP_BPF.
@@ -78,10 +80,15 @@ func New(sizes Sizes) (*Set, error) {
 		Seed:      binary.NativeEndian.Uint64(seed[:]),
 		FlowSets:  uint32(sizes.Flows / bpf.FlowWays),
 		PortCells: uint32(sizes.Flows * cellsPerFlow),
+		Frontends: uint32(sizes.Frontends),
 	}
 	if err := s.maps[settingsName].Put(uint32(0), s.layout); err != nil {
 		s.Close()
 		return nil, fmt.Errorf("write map %s: %w", settingsName, err)
+	}
+	if err := s.mapVIPs(); err != nil {
+		s.Close()
+		return nil, err
 	}
 	return s, nil
 }
@@ -113,11 +120,17 @@ func Open(dir string) (*Set, error) {
 	}
 	if s.layout.Version != bpf.LayoutVersion ||
 		s.layout.FlowSets != s.maps[flowsName].MaxEntries() ||
+		vipBucketCount(int(s.layout.Frontends)) != int(s.maps[vips4Name].MaxEntries()) ||
+		s.maps[vips4Name].MaxEntries() != s.maps[vips6Name].MaxEntries() ||
 		s.layout.PortCells != s.maps[portsName].MaxEntries()*bpf.PortCells {
 		s.Close()
 		return nil, fmt.Errorf("map %s says layout %d, this xlb has %d: %w", settingsName, s.layout.Version, bpf.LayoutVersion, ErrIncompatible)
 	}
 	s.inner.ValueSize = s.layout.TableSize * 8
+	if err := s.mapVIPs(); err != nil {
+		s.Close()
+		return nil, err
+	}
 	return s, nil
 }
 
@@ -157,6 +170,10 @@ func (s *Set) Close() error {
 		errs = append(errs, unix.Munmap(s.memory))
 		s.memory = nil
 	}
+	for _, memory := range s.mapped {
+		errs = append(errs, unix.Munmap(memory))
+	}
+	s.mapped, s.vips = nil, vipMaps{}
 	for _, m := range s.maps {
 		errs = append(errs, m.Close())
 	}
@@ -172,10 +189,11 @@ func (s *Set) Bind(spec *ebpf.CollectionSpec) (map[string]*ebpf.Map, error) {
 		return nil, err
 	}
 	for name, value := range map[string]any{
-		"table_size":     s.layout.TableSize,
-		"flow_set_mask":  s.layout.FlowSets - 1,
-		"port_cell_mask": s.layout.PortCells - 1,
-		"flow_seed":      s.layout.Seed,
+		"table_size":      s.layout.TableSize,
+		"vip_bucket_mask": s.maps[vips4Name].MaxEntries() - 1,
+		"flow_set_mask":   s.layout.FlowSets - 1,
+		"port_cell_mask":  s.layout.PortCells - 1,
+		"flow_seed":       s.layout.Seed,
 	} {
 		v := spec.Variables[name]
 		if v == nil {

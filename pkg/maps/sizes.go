@@ -41,7 +41,7 @@ func SizesOf(s model.Settings) Sizes {
 // apply sets the maps' sizes in a specification from the compiled object.
 func (s Sizes) apply(spec *ebpf.CollectionSpec) error {
 	for name, n := range map[string]int{
-		vips4Name: s.Frontends, vips6Name: s.Frontends,
+		vips4Name: vipBucketCount(s.Frontends), vips6Name: vipBucketCount(s.Frontends),
 		servicesName: s.Services, tablesName: s.Services, serviceTrafficName: s.Services,
 		serviceUpcallsName: s.Services,
 		backendsName:       s.Backends, backendTrafficName: s.Backends,
@@ -63,7 +63,7 @@ func sizesOf(layout bpf.Layout, m map[string]*ebpf.Map) Sizes {
 	return Sizes{
 		Services:  int(m[servicesName].MaxEntries()),
 		Backends:  int(m[backendsName].MaxEntries()),
-		Frontends: int(m[vips4Name].MaxEntries()),
+		Frontends: int(layout.Frontends),
 		Sources:   int(m[sourcesName].MaxEntries()),
 		Table:     int(layout.TableSize),
 		Flows:     int(layout.FlowSets) * bpf.FlowWays,
