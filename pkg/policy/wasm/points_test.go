@@ -3,8 +3,6 @@ package wasm
 import (
 	"context"
 	"testing"
-
-	"github.com/tetratelabs/wazero/api"
 )
 
 func TestUnmetered(t *testing.T) {
