@@ -30,6 +30,7 @@ const (
 	flowTablesMapLruPercpuMap   = "lru_percpu_map"
 	flowTablesMapNewFlow        = "new_flow"
 	flowTablesMapNextHops       = "next_hops"
+	flowTablesMapPacket         = "packet"
 	flowTablesMapPortSearch     = "port_search"
 	flowTablesMapPorts          = "ports"
 	flowTablesMapReasons        = "reasons"
@@ -68,6 +69,7 @@ const (
 	flowTablesVarProbeMac       = "probe_mac"
 	flowTablesVarRefused        = "refused"
 	flowTablesVarTableSize      = "table_size"
+	flowTablesVarVipBucketMask  = "vip_bucket_mask"
 )
 
 // loadFlowTables returns the embedded CollectionSpec for flowTables.
@@ -140,6 +142,7 @@ type flowTablesMapSpecs struct {
 	LruPercpuMap   *ebpf.MapSpec `ebpf:"lru_percpu_map"`
 	NewFlow        *ebpf.MapSpec `ebpf:"new_flow"`
 	NextHops       *ebpf.MapSpec `ebpf:"next_hops"`
+	Packet         *ebpf.MapSpec `ebpf:"packet"`
 	PortSearch     *ebpf.MapSpec `ebpf:"port_search"`
 	Ports          *ebpf.MapSpec `ebpf:"ports"`
 	Reasons        *ebpf.MapSpec `ebpf:"reasons"`
@@ -162,20 +165,21 @@ type flowTablesMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type flowTablesVariableSpecs struct {
-	Companion    *ebpf.VariableSpec `ebpf:"companion"`
-	FixedGateway *ebpf.VariableSpec `ebpf:"fixed_gateway"`
-	FlowSeed     *ebpf.VariableSpec `ebpf:"flow_seed"`
-	FlowSetMask  *ebpf.VariableSpec `ebpf:"flow_set_mask"`
-	Found        *ebpf.VariableSpec `ebpf:"found"`
-	GatewayMac   *ebpf.VariableSpec `ebpf:"gateway_mac"`
-	Made         *ebpf.VariableSpec `ebpf:"made"`
-	NatPortFirst *ebpf.VariableSpec `ebpf:"nat_port_first"`
-	NatPortLast  *ebpf.VariableSpec `ebpf:"nat_port_last"`
-	PortCellMask *ebpf.VariableSpec `ebpf:"port_cell_mask"`
-	ProbeIngress *ebpf.VariableSpec `ebpf:"probe_ingress"`
-	ProbeMac     *ebpf.VariableSpec `ebpf:"probe_mac"`
-	Refused      *ebpf.VariableSpec `ebpf:"refused"`
-	TableSize    *ebpf.VariableSpec `ebpf:"table_size"`
+	Companion     *ebpf.VariableSpec `ebpf:"companion"`
+	FixedGateway  *ebpf.VariableSpec `ebpf:"fixed_gateway"`
+	FlowSeed      *ebpf.VariableSpec `ebpf:"flow_seed"`
+	FlowSetMask   *ebpf.VariableSpec `ebpf:"flow_set_mask"`
+	Found         *ebpf.VariableSpec `ebpf:"found"`
+	GatewayMac    *ebpf.VariableSpec `ebpf:"gateway_mac"`
+	Made          *ebpf.VariableSpec `ebpf:"made"`
+	NatPortFirst  *ebpf.VariableSpec `ebpf:"nat_port_first"`
+	NatPortLast   *ebpf.VariableSpec `ebpf:"nat_port_last"`
+	PortCellMask  *ebpf.VariableSpec `ebpf:"port_cell_mask"`
+	ProbeIngress  *ebpf.VariableSpec `ebpf:"probe_ingress"`
+	ProbeMac      *ebpf.VariableSpec `ebpf:"probe_mac"`
+	Refused       *ebpf.VariableSpec `ebpf:"refused"`
+	TableSize     *ebpf.VariableSpec `ebpf:"table_size"`
+	VipBucketMask *ebpf.VariableSpec `ebpf:"vip_bucket_mask"`
 }
 
 // flowTablesObjects contains all objects after they have been loaded into the kernel.
@@ -212,6 +216,7 @@ type flowTablesMaps struct {
 	LruPercpuMap   *ebpf.Map `ebpf:"lru_percpu_map"`
 	NewFlow        *ebpf.Map `ebpf:"new_flow"`
 	NextHops       *ebpf.Map `ebpf:"next_hops"`
+	Packet         *ebpf.Map `ebpf:"packet"`
 	PortSearch     *ebpf.Map `ebpf:"port_search"`
 	Ports          *ebpf.Map `ebpf:"ports"`
 	Reasons        *ebpf.Map `ebpf:"reasons"`
@@ -246,6 +251,7 @@ func (m *flowTablesMaps) Close() error {
 		m.LruPercpuMap,
 		m.NewFlow,
 		m.NextHops,
+		m.Packet,
 		m.PortSearch,
 		m.Ports,
 		m.Reasons,
@@ -269,20 +275,21 @@ func (m *flowTablesMaps) Close() error {
 //
 // It can be passed to loadFlowTablesObjects or ebpf.CollectionSpec.LoadAndAssign.
 type flowTablesVariables struct {
-	Companion    *ebpf.Variable `ebpf:"companion"`
-	FixedGateway *ebpf.Variable `ebpf:"fixed_gateway"`
-	FlowSeed     *ebpf.Variable `ebpf:"flow_seed"`
-	FlowSetMask  *ebpf.Variable `ebpf:"flow_set_mask"`
-	Found        *ebpf.Variable `ebpf:"found"`
-	GatewayMac   *ebpf.Variable `ebpf:"gateway_mac"`
-	Made         *ebpf.Variable `ebpf:"made"`
-	NatPortFirst *ebpf.Variable `ebpf:"nat_port_first"`
-	NatPortLast  *ebpf.Variable `ebpf:"nat_port_last"`
-	PortCellMask *ebpf.Variable `ebpf:"port_cell_mask"`
-	ProbeIngress *ebpf.Variable `ebpf:"probe_ingress"`
-	ProbeMac     *ebpf.Variable `ebpf:"probe_mac"`
-	Refused      *ebpf.Variable `ebpf:"refused"`
-	TableSize    *ebpf.Variable `ebpf:"table_size"`
+	Companion     *ebpf.Variable `ebpf:"companion"`
+	FixedGateway  *ebpf.Variable `ebpf:"fixed_gateway"`
+	FlowSeed      *ebpf.Variable `ebpf:"flow_seed"`
+	FlowSetMask   *ebpf.Variable `ebpf:"flow_set_mask"`
+	Found         *ebpf.Variable `ebpf:"found"`
+	GatewayMac    *ebpf.Variable `ebpf:"gateway_mac"`
+	Made          *ebpf.Variable `ebpf:"made"`
+	NatPortFirst  *ebpf.Variable `ebpf:"nat_port_first"`
+	NatPortLast   *ebpf.Variable `ebpf:"nat_port_last"`
+	PortCellMask  *ebpf.Variable `ebpf:"port_cell_mask"`
+	ProbeIngress  *ebpf.Variable `ebpf:"probe_ingress"`
+	ProbeMac      *ebpf.Variable `ebpf:"probe_mac"`
+	Refused       *ebpf.Variable `ebpf:"refused"`
+	TableSize     *ebpf.Variable `ebpf:"table_size"`
+	VipBucketMask *ebpf.Variable `ebpf:"vip_bucket_mask"`
 }
 
 // flowTablesPrograms contains all programs after they have been loaded into the kernel.

@@ -291,7 +291,7 @@ func TestExample(t *testing.T) {
 	for _, s := range cfg.Services {
 		names = append(names, s.Name)
 	}
-	equal(t, []string{"mail", "web", "web6", "dns", "dns-remote"}, names)
+	equal(t, []string{"mail", "web", "shop", "web6", "dns", "dns-remote"}, names)
 	checkModel(t, cfg)
 }
 
