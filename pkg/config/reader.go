@@ -5,6 +5,8 @@ import (
 	"net/netip"
 
 	"github.com/goccy/go-yaml/ast"
+
+	"github.com/xlb-io/xlb/internal/yamlguard"
 )
 
 // maxNodes bounds the values read, aliases expanded. A file of 16 MiB without
@@ -220,8 +222,8 @@ func (r *reader) merged(n ast.Node) []entry {
 	via := r.via
 	r.merging++
 	defer func() { r.via = via; r.merging-- }()
-	if r.merging > maxNesting {
-		r.giveUp(n, fmt.Sprintf("merge keys nested more than %d levels deep", maxNesting), "")
+	if r.merging > yamlguard.MaxNesting {
+		r.giveUp(n, fmt.Sprintf("merge keys nested more than %d levels deep", yamlguard.MaxNesting), "")
 		return nil
 	}
 	n, ok := r.open(n)

@@ -12,11 +12,9 @@ import (
 	"github.com/goccy/go-yaml/lexer"
 	"github.com/goccy/go-yaml/parser"
 	"github.com/goccy/go-yaml/token"
-)
 
-// maxNesting is several times what the deepest valid file has. The YAML parser
-// recurses, and Go cannot recover from an exhausted stack.
-const maxNesting = 64
+	"github.com/xlb-io/xlb/internal/yamlguard"
+)
 
 // document parses data and returns the root node of its only document, with
 // anchors and aliases noted in r.
@@ -32,11 +30,11 @@ func (r *reader) document(data []byte) (ast.Node, bool) {
 		return nil, false
 	}
 	tokens := joinColons(lexer.Tokenize(string(data)))
-	if at, deep := tooDeep(tokens); deep {
-		r.fail(at, fmt.Sprintf("nested more than %d levels deep", maxNesting), "")
+	if at := yamlguard.TooDeep(tokens); at != nil {
+		r.fail(tokenPlace(at), fmt.Sprintf("nested more than %d levels deep", yamlguard.MaxNesting), "")
 		return nil, false
 	}
-	file, err := parseTokens(tokens)
+	file, err := yamlguard.Parse(tokens, parser.AllowDuplicateMapKey())
 	if err != nil {
 		r.syntax(err)
 		return nil, false
@@ -59,17 +57,6 @@ func (r *reader) document(data []byte) (ast.Node, bool) {
 	r.aliases = map[*ast.AliasNode]ast.Node{}
 	r.bind(root, map[string]ast.Node{})
 	return root, true
-}
-
-// parseTokens turns a panic of the YAML parser, which has known ones on
-// malformed input, into an error.
-func parseTokens(tokens token.Tokens) (file *ast.File, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("the file cannot be parsed as YAML: %v", p)
-		}
-	}()
-	return parser.Parse(tokens, 0, parser.AllowDuplicateMapKey())
 }
 
 func (r *reader) syntax(err error) {
@@ -96,32 +83,6 @@ func (r *reader) syntax(err error) {
 		hint = "close every bracket and quote"
 	}
 	r.fail(at, message, hint)
-}
-
-// tooDeep finds nesting of brackets and of "- - -" or "? ? ?" on one line.
-// Nesting by indentation needs ever longer lines, so the size of the file
-// bounds it.
-func tooDeep(tokens token.Tokens) (place, bool) {
-	var brackets, dashes, line int
-	for _, t := range tokens {
-		if t.Position.Line != line {
-			line, dashes = t.Position.Line, 0
-		}
-		switch t.Type {
-		case token.SequenceStartType, token.MappingStartType:
-			brackets++
-		case token.SequenceEndType, token.MappingEndType:
-			brackets--
-		case token.SequenceEntryType, token.MappingKeyType, token.TagType, token.AnchorType, token.MappingValueType:
-			dashes++
-		case token.CollectEntryType:
-			dashes = 0
-		}
-		if brackets > maxNesting || dashes > maxNesting {
-			return tokenPlace(t), true
-		}
-	}
-	return place{}, false
 }
 
 // bind notes which node each alias stands for. An anchor counts after its own
@@ -153,23 +114,8 @@ func (r *reader) bind(n ast.Node, anchors map[string]ast.Node) {
 	}
 }
 
-// startOf is where a person would say that n starts: the syntax tree puts
-// mappings at their first colon.
-func startOf(n ast.Node) place {
-	switch n := n.(type) {
-	case *ast.MappingNode:
-		if !n.IsFlowStyle && len(n.Values) > 0 {
-			return startOf(n.Values[0].Key)
-		}
-	case *ast.MappingValueNode:
-		return startOf(n.Key)
-	case *ast.MappingKeyNode:
-		if n.Value != nil {
-			return startOf(n.Value)
-		}
-	}
-	return tokenPlace(n.GetToken())
-}
+// startOf is where a person would say that n starts.
+func startOf(n ast.Node) place { return tokenPlace(yamlguard.Start(n)) }
 
 func tokenPlace(t *token.Token) place {
 	return place{line: int32(max(t.Position.Line, 1)), column: int32(max(t.Position.Column, 1))}

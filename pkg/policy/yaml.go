@@ -14,8 +14,9 @@ import (
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/lexer"
-	"github.com/goccy/go-yaml/parser"
 	"github.com/goccy/go-yaml/token"
+
+	"github.com/xlb-io/xlb/internal/yamlguard"
 )
 
 // manifestReader collects mistakes of a manifest.
@@ -35,9 +36,6 @@ type value struct {
 	node ast.Node
 	key  string
 }
-
-// maxNesting is far above what a manifest needs; the YAML parser recurses.
-const maxNesting = 64
 
 func (r *manifestReader) fail(at *token.Token, text string) {
 	m := mistake{line: 1, column: 1, text: text}
@@ -66,11 +64,11 @@ func (r *manifestReader) root(data []byte) (value, bool) {
 		return value{}, false
 	}
 	tokens := lexer.Tokenize(string(data))
-	if at := tooDeep(tokens); at != nil {
-		r.fail(at, fmt.Sprintf("nested more than %d levels deep", maxNesting))
+	if at := yamlguard.TooDeep(tokens); at != nil {
+		r.fail(at, fmt.Sprintf("nested more than %d levels deep", yamlguard.MaxNesting))
 		return value{}, false
 	}
-	file, err := parse(tokens)
+	file, err := yamlguard.Parse(tokens)
 	if err != nil {
 		r.syntax(err)
 		return value{}, false
@@ -82,16 +80,6 @@ func (r *manifestReader) root(data []byte) (value, bool) {
 	return value{r: r, node: file.Docs[0].Body}, true
 }
 
-// parse turns a panic of the YAML parser into an error.
-func parse(tokens token.Tokens) (file *ast.File, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("the file cannot be parsed as YAML: %v", p)
-		}
-	}()
-	return parser.Parse(tokens, 0)
-}
-
 func (r *manifestReader) syntax(err error) {
 	located, ok := errors.AsType[yaml.Error](err)
 	if !ok {
@@ -101,50 +89,12 @@ func (r *manifestReader) syntax(err error) {
 	r.fail(located.GetToken(), located.GetMessage())
 }
 
-func tooDeep(tokens token.Tokens) *token.Token {
-	var brackets, dashes, line int
-	for _, t := range tokens {
-		if t.Position.Line != line {
-			line, dashes = t.Position.Line, 0
-		}
-		switch t.Type {
-		case token.SequenceStartType, token.MappingStartType:
-			brackets++
-		case token.SequenceEndType, token.MappingEndType:
-			brackets--
-		case token.SequenceEntryType, token.MappingKeyType, token.TagType, token.AnchorType, token.MappingValueType:
-			dashes++
-		case token.CollectEntryType:
-			dashes = 0
-		}
-		if brackets > maxNesting || dashes > maxNesting {
-			return t
-		}
-	}
-	return nil
-}
-
 // wrong reports a mistake in v.
 func (v value) wrong(text string) {
 	if v.key != "" {
 		text = v.key + ": " + text
 	}
-	v.r.fail(start(v.node), text)
-}
-
-// start is the token that v begins with: the tree puts mappings at their colon.
-func start(n ast.Node) *token.Token {
-	switch n := n.(type) {
-	case *ast.MappingNode:
-		if !n.IsFlowStyle && len(n.Values) > 0 {
-			return start(n.Values[0].Key)
-		}
-	case *ast.MappingValueNode:
-		return start(n.Key)
-	case nil:
-		return nil
-	}
-	return n.GetToken()
+	v.r.fail(yamlguard.Start(v.node), text)
 }
 
 // isMapping says whether v is a mapping of keys to values; if not, that is a mistake.

@@ -15,16 +15,13 @@ import (
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/lexer"
-	"github.com/goccy/go-yaml/parser"
 	"github.com/goccy/go-yaml/token"
+
+	"github.com/xlb-io/xlb/internal/yamlguard"
 )
 
-// maxFile bounds what is read, maxDepth how deep it is nested: the parser
-// recurses.
-const (
-	maxFile  = 4 << 20
-	maxDepth = 64
-)
+// maxFile bounds what is read.
+const maxFile = 4 << 20
 
 // Error is a mistake in a file.
 type Error struct {
@@ -62,7 +59,7 @@ func document(data []byte) (ast.Node, error) {
 	if err := refuse(tokens); err != nil {
 		return nil, err
 	}
-	file, err := parseTokens(tokens)
+	file, err := yamlguard.Parse(tokens)
 	if err != nil {
 		return nil, err
 	}
@@ -101,8 +98,8 @@ func refuse(tokens token.Tokens) error {
 		case token.CollectEntryType:
 			dashes = 0
 		}
-		if depth > maxDepth || dashes > maxDepth {
-			return &mistake{t, fmt.Sprintf("nested more than %d levels deep", maxDepth)}
+		if depth > yamlguard.MaxNesting || dashes > yamlguard.MaxNesting {
+			return &mistake{t, fmt.Sprintf("nested more than %d levels deep", yamlguard.MaxNesting)}
 		}
 	}
 	return nil
@@ -128,17 +125,6 @@ func splits(before, colon, after *token.Token) bool {
 	quoted := before.Type == token.SingleQuoteType || before.Type == token.DoubleQuoteType
 	return colon.Type == token.MappingValueType && !quoted &&
 		colon.Position.Line == after.Position.Line && colon.Position.Column+1 == after.Position.Column
-}
-
-// parseTokens turns a panic of the parser, which has known ones on malformed
-// input, into an error.
-func parseTokens(tokens token.Tokens) (file *ast.File, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("this is no YAML: %v", p)
-		}
-	}()
-	return parser.Parse(tokens, 0)
 }
 
 // mistake is what is wrong, at a place.
