@@ -69,6 +69,27 @@ static __always_inline int upcall_limits(const struct new_flow *n, const struct 
 	return -1;
 }
 
+/*
+ * Puts the packet behind the header that is in u, and both into the ring; -1, or
+ * the event that says why not. A function, so that length is in a register from
+ * comparison to use: older verifiers (seen with Linux 6.1) apply a comparison to
+ * no copy on the stack, nor do they conclude from "not 0" that it is at least 1.
+ */
+static __noinline int upcall_output(ctx_t *ctx, struct upcall_packet *u, __u64 length)
+{
+	__u64 payload = length - ETH_HLEN; /* one comparison for both bounds */
+
+	if (payload > UPCALL_FRAME - ETH_HLEN)
+		return EVENT_UPCALL_SIZE;
+	/* Else the compiler goes on with length, of which that tells nothing. */
+	barrier_var(payload);
+	if (ctx_load(ctx, u->frame, ETH_HLEN + payload))
+		return EVENT_UPCALL_SIZE;
+	if (bpf_ringbuf_output(&upcalls, u, sizeof(u->header) + ETH_HLEN + payload, 0))
+		return EVENT_UPCALL_RING;
+	return -1;
+}
+
 /* Sends the packet to the daemon; -1, or the event that says why not. */
 static __always_inline int upcall_send(ctx_t *ctx, const struct packet *p, const struct new_flow *n,
 				       const struct service *s)
@@ -82,11 +103,6 @@ static __always_inline int upcall_send(ctx_t *ctx, const struct packet *p, const
 		return EVENT_UPCALL_AWAY;
 	u = bpf_map_lookup_elem(&upcall_packet, &zero);
 	if (!u || ctx_segmented(ctx) || length > UPCALL_FRAME)
-		return EVENT_UPCALL_SIZE;
-	/* Else the compiler compares length - 1, which tells the verifier nothing
-	 * of length. */
-	barrier_var(length);
-	if (!length)
 		return EVENT_UPCALL_SIZE;
 	why = upcall_limits(n, s, now);
 	if (why >= 0)
@@ -104,11 +120,7 @@ static __always_inline int upcall_send(ctx_t *ctx, const struct packet *p, const
 	u->header.tcp_flags = p->tcp_flags;
 	u->header.xdp = CTX_XDP;
 	ctx_outer_tag(ctx, &u->header.vlan_tci, &u->header.vlan_protocol);
-	if (ctx_load(ctx, u->frame, length))
-		return EVENT_UPCALL_SIZE;
-	if (bpf_ringbuf_output(&upcalls, u, sizeof(u->header) + length, 0))
-		return EVENT_UPCALL_RING;
-	return -1;
+	return upcall_output(ctx, u, length);
 }
 
 /*
