@@ -134,7 +134,7 @@ func TestPortIsFreeAgain(t *testing.T) {
 				first := p.flow(t, w.client, w.vip, model.TCP).NAT
 				p.expectRequest(t, w, segment(rst))
 				p.expectNoPort(t, late, segment(syn))
-				p.age(t, timeouts.TCPClosed+time.Second)
+				p.age(t, timeouts.TCPClosed+time.Second/10)
 				p.expectNoPort(t, late, segment(syn))
 				p.age(t, 3*time.Second)
 				if nat := p.expectRequest(t, late, segment(syn), "flow_created"); nat != first {

@@ -71,11 +71,21 @@ func loadDecap(t *testing.T, hook, forward string, kernel uint32) *decap {
 	return &decap{hook, loaded.Programs[p.name], loaded.Maps[countsMap]}
 }
 
-// everyDecap runs a test at both hooks, as new and old kernels would.
+// everyDecap runs a test at both hooks, as old kernels would, and new ones if this
+// is one.
 func everyDecap(t *testing.T, forward string, f func(t *testing.T, d *decap)) {
+	running, err := kernelVersion()
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, hook := range []string{HookXDP, HookTC} {
 		for kernel, version := range map[string]uint32{"old": oldKernel, "new": newKernel} {
-			t.Run(hook+" "+kernel, func(t *testing.T) { f(t, loadDecap(t, hook, forward, version)) })
+			t.Run(hook+" "+kernel, func(t *testing.T) {
+				if version == newKernel && running < linux6_3 {
+					t.Skip("needs Linux 6.3")
+				}
+				f(t, loadDecap(t, hook, forward, version))
+			})
 		}
 	}
 }

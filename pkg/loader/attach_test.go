@@ -24,10 +24,10 @@ func TestModes(t *testing.T) {
 		hook     string
 		why      string
 	}{
-		{model.AttachAuto, model.AttachTC, "tcx link", "virtual interface (veth)"},
+		{model.AttachAuto, model.AttachTC, loader.TCHook(t), "virtual interface (veth)"},
 		{model.AttachNative, model.AttachNative, "xdp link", "asks for native"},
 		{model.AttachGeneric, model.AttachGeneric, "xdp link", "asks for generic"},
-		{model.AttachTC, model.AttachTC, "tcx link", "asks for tc"},
+		{model.AttachTC, model.AttachTC, loader.TCHook(t), "asks for tc"},
 	} {
 		t.Run(c.ask.String(), func(t *testing.T) {
 			n := newNetwork(t)

@@ -45,7 +45,7 @@ func TestDetach(t *testing.T) {
 	l.Close()
 
 	removed := strings.Join(n.detach(t), "\n")
-	for _, want := range []string{"xdp link on cl0", "tcx link on be0", "nftables table inet xlb", "forwarding set back to 0", "pins under"} {
+	for _, want := range []string{"xdp link on cl0", loader.TCHook(t) + " on be0", "nftables table inet xlb", "forwarding set back to 0", "pins under"} {
 		if !strings.Contains(removed, want) {
 			t.Errorf("removed:\n%s\nwant %q in it", removed, want)
 		}
