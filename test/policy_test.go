@@ -468,6 +468,11 @@ func TestPolicyHostile(t *testing.T) {
 	if text := n.xlb("policy", "ls"); !strings.Contains(text, "hostile") {
 		t.Errorf("policy ls: %s", text)
 	}
+	if h := decode[api.Policy](n, "policy", "show", "hostile").Stats.Hooks[policy.HookFlow]; h.Ejected {
+		if s := decode[api.Status](n, "status"); time.Until(h.EjectedUntil) > 100*time.Millisecond && !slices.Contains(s.Reasons, "policy_failing:hostile") {
+			t.Errorf("the status does not tell that the policy fails: %v", s.Reasons)
+		}
+	}
 	for _, c := range []struct{ config, want string }{
 		{`, config: {"n": 10}`, "500ms"},   // validate never ends
 		{`, config: {"n": 14}`, "500ms"},   // configure never ends

@@ -44,7 +44,7 @@ func (c *controller) publish() {
 			s.pendingTo = to
 		}
 	}
-	s.reasons = append(slices.Collect(gomaps.Keys(c.problems)), c.policyProblems()...)
+	s.reasons = slices.Collect(gomaps.Keys(c.problems))
 	for name := range c.sourceErr {
 		s.reasons = append(s.reasons, "discovery_failed:"+name)
 	}
@@ -85,8 +85,9 @@ func (c *controller) Status() api.Status {
 	}
 	if s.pending > 0 && time.Now().Before(s.pendingTo) {
 		out.Reasons = append(out.Reasons, "probes_pending")
-		slices.Sort(out.Reasons)
 	}
+	out.Reasons = append(out.Reasons, c.policyProblems()...)
+	slices.Sort(out.Reasons)
 	for _, one := range out.Services {
 		out.MarkedSlots += one.MarkedSlots
 	}
