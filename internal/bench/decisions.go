@@ -48,7 +48,7 @@ var continues = []byte("\x00asm\x01\x00\x00\x00" +
 // The parts of a measurement.
 const (
 	connects  = 2000
-	burst     = 512 // fits a service's queue in the daemon
+	burst     = 128 // fits the ring of a veth that runs XDP, which has 256 places
 	burstTime = 2 * time.Second
 )
 

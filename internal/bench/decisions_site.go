@@ -79,13 +79,15 @@ func (s *decisionSite) openWire() (err error) {
 
 func (s *decisionSite) path(name string) string { return filepath.Join(s.dir, name) }
 
+// writeFiles writes the configuration: dnat, for with nat the flows of a second would
+// use up the source ports towards one backend.
 func (s *decisionSite) writeFiles(attach string) error {
 	config := fmt.Sprintf(`interfaces: [%s, %s]
 attach: %s
 policy_rate: 900000
 policy_rate_per_source: 900000
 policies: {continues: {path: continues.wasm}}
-defaults: {probe: none}
+defaults: {probe: none, forward: dnat}
 services:
   plain: {frontends: "tcp://%s", backends: "%s"}
   asked: {frontends: "tcp://%s", backends: "%s", policies: continues}
