@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -513,5 +514,39 @@ func TestPolicyMetrics(t *testing.T) {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %s in\n%s", want, text)
 		}
+	}
+}
+
+// TestPolicyTable: a table is filled while the daemon runs, and obeyed at once.
+func TestPolicyTable(t *testing.T) {
+	n := newNetwork(t, testlab.TopologyOptions{Shape: testlab.Routed, Backends: 1})
+	web := service{name: "web", weights: []int{1}, more: "probe: none\npolicies: cidr-filter"}
+	n.run(n.config(policies(t, "cidr-filter", "config: {refuse: reject}"), web))
+	if _, err := n.get(web.frontend(n), 5*time.Second); err != nil {
+		t.Fatalf("with an empty table: %v", err)
+	}
+	fill := func(text string) {
+		t.Helper()
+		file := filepath.Join(n.dir, "deny.txt")
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		n.xlb("policy", "table", "cidr-filter", "deny", file)
+	}
+	fill("# who is out\n" + n.Client4.String() + "/32\n")
+	if _, err := n.get(web.frontend(n), 5*time.Second); !errors.Is(err, unix.ECONNREFUSED) {
+		t.Errorf("a client of the table: %v", err)
+	}
+	// It outlives the module.
+	n.xlb("policy", "reload", "cidr-filter")
+	if _, err := n.get(web.frontend(n), 5*time.Second); !errors.Is(err, unix.ECONNREFUSED) {
+		t.Errorf("after a reload of the module: %v", err)
+	}
+	if _, stderr, code := n.try("policy", "table", "cidr-filter", "denied", "/dev/null"); code == 0 || !strings.Contains(stderr, "denied") {
+		t.Errorf("a table that is none: status %d, %s", code, stderr)
+	}
+	fill("")
+	if _, err := n.get(web.frontend(n), 5*time.Second); err != nil {
+		t.Errorf("with an empty table again: %v", err)
 	}
 }
