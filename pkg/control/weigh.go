@@ -2,6 +2,7 @@ package control
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -108,8 +109,8 @@ func stateForPolicy(b BackendState) policy.BackendState {
 }
 
 // weigh asks the policies in order. Each sees what those before it, if they are
-// enforced, made of the weights. One that fails has no say until it works again;
-// what it said before is what it is taken to say for now.
+// enforced, made of the weights. Of one that fails there is no answer, so that its
+// last one holds, until it is ejected: then it has no say.
 func (c *controller) weigh(w *weighing) map[string]answers {
 	for i, id := range w.ids {
 		if traffic, err := c.data.BackendTraffic(id); err == nil && id != 0 {
@@ -121,7 +122,9 @@ func (c *controller) weigh(w *weighing) map[string]answers {
 		out, err := link.Policy.Weigh(context.Background(), w.in)
 		if err != nil {
 			c.log.Debug("a policy failed to weigh", "service", w.service, "error", err)
-			said[link.Policy.Name()] = nil
+			if errors.Is(err, policy.ErrEjected) {
+				said[link.Policy.Name()] = answers{}
+			}
 			continue
 		}
 		these := answers{}
@@ -186,9 +189,9 @@ func (c *controller) weighed(service string, said map[string]answers) {
 	now := map[string]answers{}
 	for _, link := range links {
 		name := link.Policy.Name()
-		these := said[name]
-		if these == nil {
-			these = before[name] // it failed
+		these, answered := said[name]
+		if !answered {
+			these = before[name]
 		}
 		now[name] = these
 		for address, a := range these {
