@@ -19,6 +19,7 @@ import (
 // is one.
 type upcallReader interface {
 	Read(*maps.Upcall) error
+	SetDeadline(time.Time)
 	Close() error
 }
 
@@ -61,8 +62,8 @@ type upcalls struct {
 	pool   sync.Pool
 
 	queues map[uint32]chan *maps.Upcall // the reader's own
-	ctx    context.Context
-	stop   context.CancelFunc
+	stop   chan struct{}                // closed to end the heartbeat
+	gone   chan struct{}                // closed when the data plane knows
 	group  sync.WaitGroup
 	warned atomic.Int64 // when a failure was last logged, in ns
 }
@@ -77,22 +78,26 @@ func startUpcalls(plane decider, read upcallReader, inject injector, now func() 
 	u := &upcalls{plane: plane, read: read, inject: inject, now: now, counts: counts, log: log, queues: map[uint32]chan *maps.Upcall{}}
 	u.pool.New = func() any { return new(maps.Upcall) }
 	u.sites.Store(&map[uint32]*site{})
-	u.ctx, u.stop = context.WithCancel(context.Background())
+	u.stop, u.gone = make(chan struct{}), make(chan struct{})
 	u.group.Go(u.beat)
 	u.group.Go(u.pump)
 	return u
 }
 
-// close ends it; what the data plane asks from now on follows on_overload.
+// close ends it. First the data plane is told, so that from now on new flows follow
+// on_overload; then what it asked before is answered.
 func (u *upcalls) close() error {
-	u.stop()
-	err := errors.Join(u.plane.Away(), u.read.Close())
+	close(u.stop)
+	<-u.gone
+	u.read.SetDeadline(time.Now())
 	u.group.Wait()
-	return errors.Join(err, u.inject.Close())
+	return errors.Join(u.read.Close(), u.inject.Close())
 }
 
-// beat tells the data plane that somebody is here.
+// beat tells the data plane that somebody is here, and at the end that nobody is: it
+// alone, so that that is the last word.
 func (u *upcalls) beat() {
+	defer close(u.gone)
 	tick := time.NewTicker(heartbeat)
 	defer tick.Stop()
 	for {
@@ -100,19 +105,28 @@ func (u *upcalls) beat() {
 			u.complain("cannot tell the data plane that the daemon is here", err)
 		}
 		select {
-		case <-u.ctx.Done():
+		case <-u.stop:
+			if err := u.plane.Away(); err != nil {
+				u.complain("cannot tell the data plane that the daemon goes", err)
+			}
 			return
 		case <-tick.C:
 		}
 	}
 }
 
-// pump hands packets to the queues of their services. It never waits for one.
+// pump hands packets to the queues of their services. It never waits for one. It
+// ends when the deadline has come and nothing is left.
 func (u *upcalls) pump() {
+	defer func() {
+		for _, q := range u.queues {
+			close(q)
+		}
+	}()
 	for {
 		one := u.pool.Get().(*maps.Upcall)
 		if err := u.read.Read(one); err != nil {
-			if errors.Is(err, os.ErrClosed) || u.ctx.Err() != nil {
+			if errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, os.ErrClosed) {
 				return
 			}
 			u.complain("cannot read what the data plane asks", err)
@@ -152,14 +166,9 @@ func (u *upcalls) work(q <-chan *maps.Upcall) {
 			u.complain("cannot free a policy's instance", err)
 		}
 	}()
-	for {
-		select {
-		case <-u.ctx.Done():
-			return
-		case one := <-q:
-			u.answer(worker, one)
-			u.pool.Put(one)
-		}
+	for one := range q {
+		u.answer(worker, one)
+		u.pool.Put(one)
 	}
 }
 
@@ -208,7 +217,7 @@ func (u *upcalls) overload(one *maps.Upcall) {
 func (u *upcalls) complain(what string, err error) {
 	u.counts.failed.Add(1)
 	now, last := time.Now().UnixNano(), u.warned.Load()
-	if now-last > int64(time.Second) && u.warned.CompareAndSwap(last, now) && u.ctx.Err() == nil {
+	if now-last > int64(time.Second) && u.warned.CompareAndSwap(last, now) {
 		u.log.Error(what, "error", err, "failures", u.counts.failed.Load())
 	}
 }

@@ -23,10 +23,10 @@ type plane struct {
 	away    bool
 	failing error
 	packets chan maps.Upcall
-	closed  chan struct{}
+	late    chan struct{}
 }
 
-func newPlane() *plane { return &plane{packets: make(chan maps.Upcall), closed: make(chan struct{})} }
+func newPlane() *plane { return &plane{packets: make(chan maps.Upcall, 16), late: make(chan struct{})} }
 
 func (p *plane) note(format string, args ...any) error {
 	p.mu.Lock()
@@ -40,7 +40,8 @@ func (p *plane) Decide(u *maps.Upcall, d maps.Decision) error {
 }
 func (p *plane) Inject(u *maps.Upcall) error { return p.note("inject %d", u.Source.Port()) }
 func (p *plane) Reject(u *maps.Upcall) error { return p.note("reject %d", u.Source.Port()) }
-func (p *plane) Close() error                { close(p.closed); return nil }
+func (p *plane) Close() error                { return p.note("close") }
+func (p *plane) SetDeadline(time.Time)       { close(p.late) }
 
 func (p *plane) Heartbeat() error {
 	p.mu.Lock()
@@ -65,8 +66,13 @@ func (p *plane) Read(u *maps.Upcall) error {
 	select {
 	case *u = <-p.packets:
 		return nil
-	case <-p.closed:
-		return os.ErrClosed
+	default:
+	}
+	select {
+	case *u = <-p.packets:
+		return nil
+	case <-p.late:
+		return os.ErrDeadlineExceeded
 	}
 }
 
@@ -139,10 +145,16 @@ func TestUpcalls(t *testing.T) {
 	p.failing = errors.New("no room")
 	p.ask(1, 19, now)
 	p.expect(t, "decide 19 drop=false backend=102") // and is not sent, for it would come back
+	p.failing = nil
+	for port := range uint16(5) {
+		p.ask(2, 20+port, now) // what was asked before the end is answered
+	}
 	if err := u.close(); err != nil {
 		t.Error(err)
 	}
-	if got := counts.shown(); got.Asked != 5 || got.Stale != 1 || got.Failed != 1 {
+	p.expect(t, "decide 20 drop=true backend=0", "decide 21 drop=true backend=0", "decide 22 drop=true backend=0",
+		"decide 23 drop=true backend=0", "decide 24 drop=true backend=0", "close")
+	if got := counts.shown(); got.Asked != 10 || got.Stale != 1 || got.Failed != 1 {
 		t.Errorf("counts %+v", got)
 	}
 	if !p.away || p.beats == 0 {
@@ -161,11 +173,11 @@ func TestUpcallsFull(t *testing.T) {
 	p := newPlane()
 	var counts upcallCounts
 	u := startUpcalls(p, p, injection{p}, func() time.Duration { return 0 }, &counts, quiet())
-	stuck := make(chan *maps.Upcall, 1) // nobody takes from it
+	stuck, other := make(chan *maps.Upcall, 1), make(chan *maps.Upcall) // nobody takes from them
 	u.sites.Store(&map[uint32]*site{1: {overload: model.OverloadDrop}, 2: {overload: model.OverloadContinue}})
 	p.ask(9, 1, 0) // the reader is past the look at its queues
 	p.expect(t, "decide 1 drop=false backend=0", "inject 1")
-	u.queues[1], u.queues[2] = stuck, stuck
+	u.queues[1], u.queues[2] = stuck, other
 	p.ask(1, 2, 0)
 	p.ask(1, 3, 0)
 	p.ask(2, 4, 0)
