@@ -19,7 +19,7 @@ import (
 // is one.
 type upcallReader interface {
 	Read(*maps.Upcall) error
-	SetDeadline(time.Time)
+	Flush() error
 	Close() error
 }
 
@@ -89,7 +89,10 @@ func startUpcalls(plane decider, read upcallReader, inject injector, now func() 
 func (u *upcalls) close() error {
 	close(u.stop)
 	<-u.gone
-	u.read.SetDeadline(time.Now())
+	if err := u.read.Flush(); err != nil {
+		u.complain("cannot read the last of what the data plane asked", err)
+		u.read.Close() // which ends the reading too
+	}
 	u.group.Wait()
 	return errors.Join(u.read.Close(), u.inject.Close())
 }
@@ -116,7 +119,7 @@ func (u *upcalls) beat() {
 }
 
 // pump hands packets to the queues of their services. It never waits for one. It
-// ends when the deadline has come and nothing is left.
+// ends when it is told to and nothing is left.
 func (u *upcalls) pump() {
 	defer func() {
 		for _, q := range u.queues {
@@ -126,7 +129,7 @@ func (u *upcalls) pump() {
 	for {
 		one := u.pool.Get().(*maps.Upcall)
 		if err := u.read.Read(one); err != nil {
-			if errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, os.ErrClosed) {
+			if errors.Is(err, maps.ErrFlushed) || errors.Is(err, os.ErrClosed) {
 				return
 			}
 			u.complain("cannot read what the data plane asks", err)

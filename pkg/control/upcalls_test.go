@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"os"
 	"sync"
 	"testing"
 	"time"
@@ -41,7 +40,7 @@ func (p *plane) Decide(u *maps.Upcall, d maps.Decision) error {
 func (p *plane) Inject(u *maps.Upcall) error { return p.note("inject %d", u.Source.Port()) }
 func (p *plane) Reject(u *maps.Upcall) error { return p.note("reject %d", u.Source.Port()) }
 func (p *plane) Close() error                { return p.note("close") }
-func (p *plane) SetDeadline(time.Time)       { close(p.late) }
+func (p *plane) Flush() error                { close(p.late); return nil }
 
 func (p *plane) Heartbeat() error {
 	p.mu.Lock()
@@ -72,7 +71,7 @@ func (p *plane) Read(u *maps.Upcall) error {
 	case *u = <-p.packets:
 		return nil
 	case <-p.late:
-		return os.ErrDeadlineExceeded
+		return maps.ErrFlushed
 	}
 }
 

@@ -85,6 +85,19 @@ func TestUpcallReader(t *testing.T) {
 		t.Errorf("after the deadline: %v", err)
 	}
 	r.SetDeadline(time.Time{})
+	flushed := make(chan error, 1)
+	go func() { flushed <- r.Read(new(maps.Upcall)) }() // Flush wakes it if it waits already
+	if err := r.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case err := <-flushed:
+		if !errors.Is(err, maps.ErrFlushed) {
+			t.Errorf("a flushed reader returns %v", err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("a flushed reader waits")
+	}
 	ended := make(chan error)
 	go func() { ended <- r.Read(&u) }()
 	if err := r.Close(); err != nil {

@@ -72,11 +72,20 @@ func (r *UpcallReader) Read(u *Upcall) error {
 	switch {
 	case errors.Is(err, os.ErrClosed):
 		return os.ErrClosed
+	case errors.Is(err, ringbuf.ErrFlushed):
+		return ErrFlushed
 	case err != nil:
 		return fmt.Errorf("read ring buffer %s: %w", upcallsName, err)
 	}
 	return u.decode(r.record.RawSample)
 }
+
+// ErrFlushed is what Read returns after [UpcallReader.Flush].
+var ErrFlushed = errors.New("no packets are left to read")
+
+// Flush makes Read return what is in the ring buffer now, and then [ErrFlushed]. It
+// wakes a Read that waits.
+func (r *UpcallReader) Flush() error { return r.ring.Flush() }
 
 // SetDeadline is until when Read waits; zero: for ever.
 func (r *UpcallReader) SetDeadline(t time.Time) { r.ring.SetDeadline(t) }
