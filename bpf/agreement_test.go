@@ -105,8 +105,8 @@ func TestStructuresAgree(t *testing.T) {
 			}
 		}
 	}
-	if n := reflect.TypeFor[bpf.Service]().Size(); n != 32 {
-		t.Errorf("a service has %d bytes, not half a cache line", n)
+	if n := reflect.TypeFor[bpf.Service]().Size(); n != 64 {
+		t.Errorf("a service has %d bytes, not a cache line", n)
 	}
 	if n := reflect.TypeFor[bpf.Flow]().Size(); n != 64 {
 		t.Errorf("a flow has %d bytes, not a cache line", n)
@@ -123,6 +123,14 @@ func TestConstantsAgree(t *testing.T) {
 		"FORWARD_IPIP": bpf.ForwardIPIP, "FORWARD_GUE": bpf.ForwardGUE,
 		"TRACK_AUTO": bpf.TrackAuto, "TRACK_ALWAYS": bpf.TrackAlways, "TRACK_NEVER": bpf.TrackNever,
 		"OVERLOAD_CONTINUE": bpf.OverloadContinue, "OVERLOAD_DROP": bpf.OverloadDrop,
+		"OPTION_RULES": bpf.OptionRules, "OPTION_RATE": bpf.OptionRate, "OPTION_RATE_SOURCE": bpf.OptionRateSource,
+		"OPTION_CONNECTIONS": bpf.OptionConnections, "OPTION_SCHEDULE": bpf.OptionSchedule, "OPTION_HASH": bpf.OptionHash,
+		"OPTION_AFFINITY": bpf.OptionAffinity, "OPTION_ONE_PACKET": bpf.OptionOnePacket, "OPTION_QUIC": bpf.OptionQUIC,
+		"OPTION_OUTCOMES": bpf.OptionOutcomes, "OPTION_RETRY": bpf.OptionRetry,
+		"SCHEDULE_TABLE": bpf.ScheduleTable, "SCHEDULE_RANDOM": bpf.ScheduleRandom, "SCHEDULE_ROUND_ROBIN": bpf.ScheduleRoundRobin,
+		"SCHEDULE_LEAST_CONNECTIONS": bpf.ScheduleLeastConnections, "SCHEDULE_LEAST_LATENCY": bpf.ScheduleLeastLatency,
+		"HASH_FIVE_TUPLE": bpf.HashFiveTuple, "HASH_SOURCE": bpf.HashSource,
+		"HASH_SOURCE_DESTINATION": bpf.HashSourceDestination, "HASH_DESTINATION_PORT": bpf.HashDestinationPort,
 		"DECISION_SEND": bpf.DecisionSend, "DECISION_DROP": bpf.DecisionDrop,
 		"UPCALL_FRAME": bpf.UpcallFrame, "UPCALL_WINDOW": bpf.UpcallWindow,
 		"DECISION_LIFE": bpf.DecisionLife, "HEARTBEAT_LIFE": bpf.HeartbeatLife,

@@ -32,7 +32,7 @@ type (
 
 // Numbers of lib/types.h whose enums have no name.
 const (
-	LayoutVersion = 3
+	LayoutVersion = 4
 	FlowWays      = 4
 	PortCells     = 16
 
@@ -48,6 +48,29 @@ const (
 
 	OverloadContinue = 1
 	OverloadDrop     = 2
+
+	OptionRules       = 1 << 0
+	OptionRate        = 1 << 1
+	OptionRateSource  = 1 << 2
+	OptionConnections = 1 << 3
+	OptionSchedule    = 1 << 4
+	OptionHash        = 1 << 5
+	OptionAffinity    = 1 << 6
+	OptionOnePacket   = 1 << 7
+	OptionQUIC        = 1 << 8
+	OptionOutcomes    = 1 << 9
+	OptionRetry       = 1 << 10
+
+	ScheduleTable            = 0
+	ScheduleRandom           = 1
+	ScheduleRoundRobin       = 2
+	ScheduleLeastConnections = 3
+	ScheduleLeastLatency     = 4
+
+	HashFiveTuple         = 0
+	HashSource            = 1
+	HashSourceDestination = 2
+	HashDestinationPort   = 3
 
 	DecisionSend = 1
 	DecisionDrop = 2

@@ -229,6 +229,19 @@ type XdpService struct {
 	Timeouts         XdpTimeouts
 	Upcalls          uint16
 	UpcallsPerSource uint16
+	Options          uint16
+	Schedule         uint8
+	HashInput        uint8
+	AffinityIpv4     uint8
+	AffinityIpv6     uint8
+	Retries          uint8
+	QuicServerId     uint8
+	AffinityTimeout  uint32
+	Connections      uint32
+	Rate             uint32
+	Burst            uint32
+	RatePerSource    uint32
+	BurstPerSource   uint32
 }
 
 type XdpSource struct {

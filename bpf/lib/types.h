@@ -9,7 +9,7 @@
 
 #include <linux/types.h>
 
-enum { LAYOUT_VERSION = 3 };
+enum { LAYOUT_VERSION = 4 };
 
 /* An IPv6 address in network order. An IPv4 address is in the last four
  * bytes, the rest zero: like ::a.b.c.d, which is never routed, so that the
@@ -97,6 +97,36 @@ enum track {
 	TRACK_AUTO = 1,   /* those in marked slots of the table */
 	TRACK_ALWAYS = 2,
 	TRACK_NEVER = 3,
+};
+
+/* What a service has beside the usual. */
+enum option {
+	OPTION_RULES = 1 << 0,     /* its sources have rules, or go to a table of their own */
+	OPTION_RATE = 1 << 1,
+	OPTION_RATE_SOURCE = 1 << 2,
+	OPTION_CONNECTIONS = 1 << 3,
+	OPTION_SCHEDULE = 1 << 4,  /* the hash of a new flow is drawn, not computed */
+	OPTION_HASH = 1 << 5,      /* it is computed of something else */
+	OPTION_AFFINITY = 1 << 6,
+	OPTION_ONE_PACKET = 1 << 7,
+	OPTION_QUIC = 1 << 8,
+	OPTION_OUTCOMES = 1 << 9,  /* what becomes of its connections is counted */
+	OPTION_RETRY = 1 << 10,
+};
+
+enum schedule {
+	SCHEDULE_TABLE = 0, /* the hash is the flow's: maglev, source-hash */
+	SCHEDULE_RANDOM = 1,
+	SCHEDULE_ROUND_ROBIN = 2,
+	SCHEDULE_LEAST_CONNECTIONS = 3,
+	SCHEDULE_LEAST_LATENCY = 4,
+};
+
+enum hash_input {
+	HASH_FIVE_TUPLE = 0,
+	HASH_SOURCE = 1,
+	HASH_SOURCE_DESTINATION = 2,
+	HASH_DESTINATION_PORT = 3,
 };
 
 /* What becomes of a new flow that nobody can be asked about. */
@@ -196,6 +226,21 @@ struct service {
 	/* Most new flows that are asked about in 2^UPCALL_WINDOW ns: */
 	__u16 upcalls;
 	__u16 upcalls_per_source; /* an IPv4 address or an IPv6 /64 */
+	/* What few services have; where options is 0, nothing below is looked at. */
+	__u16 options;            /* enum option */
+	__u8 schedule;            /* enum schedule */
+	__u8 hash_input;          /* enum hash_input */
+	__u8 affinity_ipv4;       /* prefix length of a client */
+	__u8 affinity_ipv6;
+	__u8 retries;             /* of a SYN, 0 to 3 */
+	__u8 quic_server_id;      /* its length in a connection ID; 0: they are not looked at */
+	__u32 affinity_timeout;   /* ticks */
+	__u32 connections;        /* most at a time; 0: no limit */
+	/* New connections a second and how many may come at once; 0: no limit. */
+	__u32 rate;
+	__u32 burst;
+	__u32 rate_per_source;
+	__u32 burst_per_source;
 };
 
 struct backend {

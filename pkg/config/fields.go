@@ -2,6 +2,7 @@ package config
 
 import (
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -83,35 +84,37 @@ var serviceKind = needed(object("service", "Frontends that share backends. Keys 
 }, commonFields(func(s *rawService) *rawCommon { return &s.common })...)...))
 
 func commonFields[T any](inner func(*T) *rawCommon) []field[T] {
-	return within(inner,
-		of("forward", enum(model.NAT, model.DNAT, model.L2DSR, model.IPIP, model.GUE), func(c *rawCommon) *opt[model.Forward] { return &c.forward }, about{
-			doc: "`nat` rewrites both addresses and ports: replies come back through xlb, backends need no preparation and see xlb's address.\n" +
-				"`dnat` rewrites the destination only: backends see the client's address, and xlb must be their gateway, for replies pass it too.\n" +
-				"`l2dsr` rewrites MAC addresses only: the backend holds the VIP, is on the same link and answers the client directly.\n" +
-				"`ipip` puts an IP header before the packet: the backend may be behind routers, takes the header off, holds the VIP and answers directly; packets grow by 20 bytes (IPv6 40).\n" +
-				"`gue` is `ipip` with a UDP header between, so that routers and network cards spread flows; 8 bytes more.\n" +
-				"`xlb backend-host` prepares the backends of `l2dsr`, `ipip` and `gue`; see docs/BACKENDS.md.",
-			def: model.NAT, example: "l2dsr"}),
-		of("track", enum(model.TrackAuto, model.TrackAlways, model.TrackNever), func(c *rawCommon) *opt[model.Track] { return &c.track }, about{
-			doc: "Which flows are recorded where replies do not need it (`l2dsr`, `ipip`, `gue`).\n" +
-				"`auto`: those that a change of the table could move. A TCP SYN goes to the new backend and what is under way stays; of UDP, unknown flows stay for one `timeouts.udp` with the backend that their slot had before, then they take the new one. While nothing changes it takes no memory and no time, and a SYN flood costs nothing.\n" +
-				"`always`: every one, so that flows survive even where a balancer's table is built anew; each packet pays a look-up, and a flood can fill the flow table.\n" +
-				"`never`: none; a change moves the flows whose slot changed.\n" +
-				"`nat` and `dnat` record every flow: `auto` and `always` are the same there, `never` is refused.",
-			def: model.TrackAuto, example: "always"}),
-		of("fail", enum(model.FailOpen, model.FailClosed), func(c *rawCommon) *opt[model.FailMode] { return &c.fail }, about{
-			doc: "When no backend is usable: `open` uses them all, for a broken probe must not take a working service down; `closed` drops.",
-			def: model.FailOpen, example: "closed"}),
-		of("policies", listOf(policyUseKind), func(c *rawCommon) *opt[[]opt[rawPolicyUse]] { return &c.policies }, about{
-			doc: "Policies in the order in which they are asked about a new flow, until one says something else than continue; those that weigh are asked about the backends' weights in the same order. Each flow is then recorded, as with `track: always`.", example: "[cidr-filter, {policy: canary, mode: shadow}]"}),
-		of("on_overload", enum(model.OverloadContinue, model.OverloadDrop), func(c *rawCommon) *opt[model.OnOverload] { return &c.onOverload }, about{
-			doc: "What becomes of a new flow that nobody has time to ask the policies about, or while the daemon is away: `continue` goes on without them, `drop` drops the packet.",
-			def: model.OverloadContinue, example: "drop"}),
-		of("probe", probeKind, func(c *rawCommon) *opt[rawProbe] { return &c.probe }, about{
-			doc: "The health check of each backend: a type alone, or a mapping.", defDoc: "`tcp`; for UDP services `none`", example: "{type: http, path: /health}"}),
-		of("timeouts", timeoutsKind, func(c *rawCommon) *opt[rawTimeouts] { return &c.timeouts }, about{
-			doc: "How long idle flows are remembered.", example: "{udp: 30s}"}),
-	)
+	return within(inner, slices.Concat(basicFields, selectionFields, ruleFields, placementFields, outcomeFields)...)
+}
+
+var basicFields = []field[rawCommon]{
+	of("forward", enum(model.NAT, model.DNAT, model.L2DSR, model.IPIP, model.GUE), func(c *rawCommon) *opt[model.Forward] { return &c.forward }, about{
+		doc: "`nat` rewrites both addresses and ports: replies come back through xlb, backends need no preparation and see xlb's address.\n" +
+			"`dnat` rewrites the destination only: backends see the client's address, and xlb must be their gateway, for replies pass it too.\n" +
+			"`l2dsr` rewrites MAC addresses only: the backend holds the VIP, is on the same link and answers the client directly.\n" +
+			"`ipip` puts an IP header before the packet: the backend may be behind routers, takes the header off, holds the VIP and answers directly; packets grow by 20 bytes (IPv6 40).\n" +
+			"`gue` is `ipip` with a UDP header between, so that routers and network cards spread flows; 8 bytes more.\n" +
+			"`xlb backend-host` prepares the backends of `l2dsr`, `ipip` and `gue`; see docs/BACKENDS.md.",
+		def: model.NAT, example: "l2dsr"}),
+	of("track", enum(model.TrackAuto, model.TrackAlways, model.TrackNever), func(c *rawCommon) *opt[model.Track] { return &c.track }, about{
+		doc: "Which flows are recorded where replies do not need it (`l2dsr`, `ipip`, `gue`).\n" +
+			"`auto`: those that a change of the table could move. A TCP SYN goes to the new backend and what is under way stays; of UDP, unknown flows stay for one `timeouts.udp` with the backend that their slot had before, then they take the new one. While nothing changes it takes no memory and no time, and a SYN flood costs nothing.\n" +
+			"`always`: every one, so that flows survive even where a balancer's table is built anew; each packet pays a look-up, and a flood can fill the flow table.\n" +
+			"`never`: none; a change moves the flows whose slot changed.\n" +
+			"`nat` and `dnat` record every flow: `auto` and `always` are the same there, `never` is refused.",
+		def: model.TrackAuto, example: "always"}),
+	of("fail", enum(model.FailOpen, model.FailClosed), func(c *rawCommon) *opt[model.FailMode] { return &c.fail }, about{
+		doc: "When no backend is usable: `open` uses them all, for a broken probe must not take a working service down; `closed` drops.",
+		def: model.FailOpen, example: "closed"}),
+	of("policies", listOf(policyUseKind), func(c *rawCommon) *opt[[]opt[rawPolicyUse]] { return &c.policies }, about{
+		doc: "Policies in the order in which they are asked about a new flow, until one says something else than continue; those that weigh are asked about the backends' weights in the same order. Each flow is then recorded, as with `track: always`.", example: "[cidr-filter, {policy: canary, mode: shadow}]"}),
+	of("on_overload", enum(model.OverloadContinue, model.OverloadDrop), func(c *rawCommon) *opt[model.OnOverload] { return &c.onOverload }, about{
+		doc: "What becomes of a new flow that nobody has time to ask the policies about, or while the daemon is away: `continue` goes on without them, `drop` drops the packet.",
+		def: model.OverloadContinue, example: "drop"}),
+	of("probe", probeKind, func(c *rawCommon) *opt[rawProbe] { return &c.probe }, about{
+		doc: "The health check of each backend: a type alone, or a mapping.", defDoc: "`tcp`; for UDP services `none`", example: "{type: http, path: /health}"}),
+	of("timeouts", timeoutsKind, func(c *rawCommon) *opt[rawTimeouts] { return &c.timeouts }, about{
+		doc: "How long idle flows are remembered.", example: "{udp: 30s}"}),
 }
 
 var backendKind = shorthand(backendAddressKind,

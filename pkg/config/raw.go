@@ -45,6 +45,10 @@ type (
 		onOverload opt[model.OnOverload]
 		probe      opt[rawProbe]
 		timeouts   opt[rawTimeouts]
+		selection  rawSelection
+		rules      rawRules
+		placement  rawPlacement
+		outcomes   rawOutcomes
 	}
 	rawBackend struct {
 		address  opt[netip.AddrPort]

@@ -85,6 +85,12 @@ type Service struct {
 	Policies []PolicyUse
 	// OnOverload is 0 without policies.
 	OnOverload OnOverload
+	// Sources find backends beside the static ones.
+	Sources   []Source
+	Selection Selection
+	Rules     Rules
+	Placement Placement
+	Outcomes  Outcomes
 }
 
 // Frontend is a VIP, a protocol and a port.
