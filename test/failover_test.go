@@ -18,7 +18,9 @@ func TestFailover(t *testing.T) {
 	const probe = "probe: {type: http, path: /health, interval: 200ms, rise: 2, fall: 2}"
 	web := service{name: "web", weights: []int{1, 1, 1}, more: probe}
 	n.run(n.config("", web))
-	up := func(b *api.Backend) bool { return b.State == api.StateUp && b.EffectiveWeight == 1 && b.Reason == "" }
+	up := func(b *api.Backend) bool {
+		return b.State == api.StateHealthy && b.EffectiveWeight == 1 && b.Reason == ""
+	}
 	for i := range n.Backends {
 		n.awaitBackend(web, i, "first probe", up)
 	}
@@ -36,11 +38,11 @@ func TestFailover(t *testing.T) {
 			t.Fatal(err)
 		}
 		n.awaitBackend(web, 0, c.name, func(b *api.Backend) bool {
-			return b.State == api.StateDown && b.EffectiveWeight == 0 && b.Reason != "" && strings.Contains(b.Reason, c.reason)
+			return b.State == api.StateUnhealthy && b.EffectiveWeight == 0 && b.Reason != "" && strings.Contains(b.Reason, c.reason)
 		})
 		b := n.backends(decode[api.Status](n, "status"), web)[0]
 		for _, command := range []string{"status", "backend ls"} {
-			if text := n.xlb(strings.Fields(command)...); !strings.Contains(text, b.Reason) || !strings.Contains(text, "down") {
+			if text := n.xlb(strings.Fields(command)...); !strings.Contains(text, b.Reason) || !strings.Contains(text, "unhealthy") {
 				t.Errorf("%s: xlb %s does not say %q:\n%s", c.name, command, b.Reason, text)
 			}
 		}
@@ -72,8 +74,8 @@ func TestAllDown(t *testing.T) {
 			}
 		}
 	}
-	health(true, api.StateUp)
-	health(false, api.StateDown)
+	health(true, api.StateHealthy)
+	health(false, api.StateUnhealthy)
 
 	status := decode[api.Status](n, "status")
 	for _, s := range status.Services {
@@ -104,7 +106,7 @@ func TestAllDown(t *testing.T) {
 		t.Errorf("the dropped packet is not counted: %+v", stats.Reasons)
 	}
 
-	health(true, api.StateUp)
+	health(true, api.StateHealthy)
 	n.eventually("end of the failure", func() string {
 		if s, err := n.poll(); err != nil || len(s.Reasons) > 0 {
 			return fmt.Sprintf("%v, %v", s.Reasons, err)

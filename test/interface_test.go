@@ -17,7 +17,7 @@ func TestInterfaceComesBack(t *testing.T) {
 			n := newNetwork(t, testlab.TopologyOptions{Shape: testlab.Routed, Backends: 2})
 			web := service{name: "web", weights: []int{1, 1}, more: "probe: {type: tcp, interval: 200ms, rise: 1, fall: 1}"}
 			d := n.run(n.config("attach: "+mode, web))
-			up := func(b *api.Backend) bool { return b.State == api.StateUp }
+			up := func(b *api.Backend) bool { return b.State == api.StateHealthy }
 			for i := range n.Backends {
 				n.awaitBackend(web, i, "first probe", up)
 			}
@@ -30,7 +30,7 @@ func TestInterfaceComesBack(t *testing.T) {
 			}
 			for i := range n.Backends {
 				n.awaitBackend(web, i, "probe without the interface", func(b *api.Backend) bool {
-					return b.State == api.StateDown && b.Reason != ""
+					return b.State == api.StateUnhealthy && b.Reason != ""
 				})
 			}
 			err := n.lab.Veth(

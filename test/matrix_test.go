@@ -146,7 +146,7 @@ func (n *network) checkStatus(mode, forward string, services []service) {
 	}
 	for _, service := range services {
 		for i, b := range n.backends(s, service) {
-			if b == nil || b.Weight != weights[i] || b.EffectiveWeight != weights[i] || b.State != api.StateUnknown && b.State != api.StateUp {
+			if b == nil || b.Weight != weights[i] || b.EffectiveWeight != weights[i] || b.State != api.StateUnknown && b.State != api.StateHealthy {
 				n.t.Errorf("backend %d of %s: %+v, want weight %d", i+1, service.name, b, weights[i])
 			}
 		}

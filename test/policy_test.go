@@ -407,12 +407,12 @@ func TestPolicyProbes(t *testing.T) {
 	}
 	n.run(config("^(?P<role>[a-z0-9]+)$"))
 	for i, b := range n.Backends {
-		n.awaitBackend(echo, i, "the role is known", func(one *api.Backend) bool { return one != nil && one.State == api.StateUp && one.Role == b.Name })
+		n.awaitBackend(echo, i, "the role is known", func(one *api.Backend) bool { return one != nil && one.State == api.StateHealthy && one.Role == b.Name })
 	}
 	n.write(config("^" + n.Backends[0].Name + "$"))
 	n.xlb("reload")
-	n.awaitBackend(echo, 1, "the other one is down", func(b *api.Backend) bool { return b != nil && b.State == api.StateDown && b.Reason != "" })
-	n.awaitBackend(echo, 0, "the named one is up", func(b *api.Backend) bool { return b != nil && b.State == api.StateUp })
+	n.awaitBackend(echo, 1, "the other one is down", func(b *api.Backend) bool { return b != nil && b.State == api.StateUnhealthy && b.Reason != "" })
+	n.awaitBackend(echo, 0, "the named one is up", func(b *api.Backend) bool { return b != nil && b.State == api.StateHealthy })
 }
 
 // TestPolicyHostile: a module that does all the harm it can costs its own service

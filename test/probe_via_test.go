@@ -29,7 +29,7 @@ func TestProbeVia(t *testing.T) {
 			}
 			n.run(n.config("gue_port: 6081", services...))
 			for _, s := range services {
-				n.expectStates(s, api.StateUp, api.StateUp)
+				n.expectStates(s, api.StateHealthy, api.StateHealthy)
 			}
 
 			// The second backend loses the VIPs; its own addresses still answer.
@@ -37,16 +37,16 @@ func TestProbeVia(t *testing.T) {
 				must(n.Backends[1].Command(context.Background(), "ip", "address", "del", vip, "dev", "lo").Output())(t)
 			}
 			for _, s := range services[:2] {
-				n.expectStates(s, api.StateUp, api.StateDown)
+				n.expectStates(s, api.StateHealthy, api.StateUnhealthy)
 			}
 			for _, s := range services[2:] {
-				n.expectStates(s, api.StateUp, api.StateUp)
+				n.expectStates(s, api.StateHealthy, api.StateHealthy)
 			}
 			for _, vip := range []string{n.VIP4.String() + "/32", n.VIP6.String() + "/128"} {
 				must(n.Backends[1].Command(context.Background(), "ip", "address", "add", vip, "dev", "lo").Output())(t)
 			}
 			for _, s := range services {
-				n.expectStates(s, api.StateUp, api.StateUp)
+				n.expectStates(s, api.StateHealthy, api.StateHealthy)
 			}
 		})
 	}
@@ -87,10 +87,10 @@ func TestProbeViaAlone(t *testing.T) {
 	check := func() {
 		t.Helper()
 		for _, s := range dsr {
-			n.expectStates(s, api.StateUp, api.StateUp)
+			n.expectStates(s, api.StateHealthy, api.StateHealthy)
 		}
 		for _, s := range tunnelled {
-			n.expectStates(s, api.StateUp, api.StateDown)
+			n.expectStates(s, api.StateHealthy, api.StateUnhealthy)
 		}
 	}
 	check()
@@ -108,7 +108,7 @@ func TestProbeViaAlone(t *testing.T) {
 		one.SetHealthy(false)
 	}
 	for _, s := range dsr {
-		n.expectStates(s, api.StateDown, api.StateDown)
+		n.expectStates(s, api.StateUnhealthy, api.StateUnhealthy)
 	}
 	for _, one := range n.http {
 		one.SetHealthy(true)
@@ -129,7 +129,7 @@ func TestProbeViaAlone(t *testing.T) {
 	n.eventually("the way of probes is gone", func() string { return n.differs(before) })
 	n.write(n.config("", dsr...))
 	n.xlb("reload")
-	n.expectStates(dsr[0], api.StateUp, api.StateUp)
+	n.expectStates(dsr[0], api.StateHealthy, api.StateHealthy)
 	if n.differs(before) == "" {
 		t.Error("the way of probes is not there, so that nothing shows whether it goes")
 	}

@@ -185,9 +185,9 @@ func (e *env) backendRow(service string, b api.Backend, tableSize int) []any {
 
 func stateStyle(state string) style {
 	switch state {
-	case api.StateUp:
+	case api.StateHealthy:
 		return green
-	case api.StateDown:
+	case api.StateUnhealthy:
 		return red
 	case api.StateRetired:
 		return faint

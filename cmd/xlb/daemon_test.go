@@ -57,14 +57,14 @@ func newSample() *sample {
 			Services: []api.Service{
 				{
 					Name: "dns", Frontends: []string{"203.0.113.53:53/udp"}, Forward: "l2dsr", Schedule: "maglev", Fail: "open", FailOpen: true,
-					Backends: []api.Backend{{Address: netip.MustParseAddrPort("10.0.0.53:53"), Weight: 1, State: api.StateDown, Reason: "connect: connection refused", EffectiveWeight: 1, Slots: 65537, ID: 1, Since: minutes(2)}},
+					Backends: []api.Backend{{Address: netip.MustParseAddrPort("10.0.0.53:53"), Weight: 1, State: api.StateUnhealthy, Reason: "connect: connection refused", EffectiveWeight: 1, Slots: 65537, ID: 1, Since: minutes(2)}},
 				},
 				{
 					Name: "web", Frontends: []string{"203.0.113.10:80/tcp", "[2001:db8:1::10]:80/tcp"}, Forward: "nat", Schedule: "maglev", Fail: "closed",
 					Backends: []api.Backend{
-						{Address: web1, Weight: 1, State: api.StateUp, Flows: 12345, EffectiveWeight: 1, Slots: 16384, ID: 2, Since: minutes(75), Zone: "rack-1"},
+						{Address: web1, Weight: 1, State: api.StateHealthy, Flows: 12345, EffectiveWeight: 1, Slots: 16384, ID: 2, Since: minutes(75), Zone: "rack-1"},
 						{Address: web2, Weight: 3, State: api.StateDraining, Reason: "drained by the operator", Flows: 7, ID: 3, Override: true},
-						{Address: web6, Weight: 3, State: api.StateUp, EffectiveWeight: 3, Slots: 49153, ID: 4},
+						{Address: web6, Weight: 3, State: api.StateHealthy, EffectiveWeight: 3, Slots: 49153, ID: 4},
 					},
 				},
 			},
@@ -198,7 +198,7 @@ func (s *sample) Drain(_ context.Context, service string, b netip.AddrPort) erro
 }
 
 func (s *sample) Undrain(_ context.Context, service string, b netip.AddrPort) error {
-	return s.change(service, b, func(b *api.Backend) { b.State = api.StateUp })
+	return s.change(service, b, func(b *api.Backend) { b.State = api.StateHealthy })
 }
 
 func (s *sample) SetWeight(_ context.Context, service string, b netip.AddrPort, weight *uint16) error {

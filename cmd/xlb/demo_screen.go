@@ -92,7 +92,7 @@ func (s *demoScreen) demoTable(t demo.Table) string {
 			row = append(row, n)
 		}
 		reason := r.Reason
-		if r.State == api.StateUp {
+		if r.State == api.StateHealthy {
 			reason = ""
 		}
 		out.add(append(row, fmt.Sprintf("%.1f%%", 100*r.Share), reason)...)

@@ -200,23 +200,23 @@ func TestDemoScreen(t *testing.T) {
 	show := func(e *env) {
 		s := &demoScreen{env: e}
 		s.Step("Balance")
-		s.Table(table(1, api.StateUp))
-		s.Table(table(2, api.StateUp))
+		s.Table(table(1, api.StateHealthy))
+		s.Table(table(2, api.StateHealthy))
 		s.Say("Balanced.")
-		s.Table(table(3, api.StateDown))
+		s.Table(table(3, api.StateUnhealthy))
 		s.flush()
 	}
 	var paper bytes.Buffer
 	show(&env{stdout: &paper})
 	same(t, paper.String(), `
 1  Balance
-   BACKEND   ADDRESS     WEIGHT  STATE  HTTP4   SHARE
-   backend1  10.20.0.11       1  up         2  100.0%
+   BACKEND   ADDRESS     WEIGHT  STATE    HTTP4   SHARE
+   backend1  10.20.0.11       1  healthy      2  100.0%
    2 requests, 0 failed
    Balanced.
 
-   BACKEND   ADDRESS     WEIGHT  STATE  HTTP4   SHARE  REASON
-   backend1  10.20.0.11       1  down       3  100.0%  why
+   BACKEND   ADDRESS     WEIGHT  STATE      HTTP4   SHARE  REASON
+   backend1  10.20.0.11       1  unhealthy      3  100.0%  why
    3 requests, 0 failed
 `)
 	t.Setenv("NO_COLOR", "1")

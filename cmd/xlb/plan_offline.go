@@ -149,7 +149,7 @@ func healthInMaps(cfg *model.Config, present maps.Contents) map[probe.Key]model.
 	for _, s := range cfg.Services {
 		for _, b := range s.Backends {
 			if s.Probe.Type != model.ProbeNone && down[b.Address] {
-				health[probe.Key{Service: s.Name, Backend: b.Address}] = model.BackendHealth{State: model.HealthDown}
+				health[probe.Key{Service: s.Name, Backend: b.Address}] = model.BackendHealth{State: model.Unhealthy}
 			}
 		}
 	}

@@ -19,14 +19,14 @@ eth0       native  xdp link  the driver of eth0 runs XDP
 
 dns  203.0.113.53:53/udp  l2dsr, maglev, fail open
   all down: fail open, all are used
-  BACKEND       WEIGHT  STATE  SINCE  FLOWS  REASON
-  10.0.0.53:53       1  down      2m      0  connect: connection refused
+  BACKEND       WEIGHT  STATE      SINCE  FLOWS  REASON
+  10.0.0.53:53       1  unhealthy     2m      0  connect: connection refused
 
 web  203.0.113.10:80/tcp [2001:db8:1::10]:80/tcp  nat, maglev, fail closed
   BACKEND              WEIGHT  STATE     SINCE  FLOWS  ZONE    REASON
-  10.0.0.11:8080            1  up        1h15m  12.3k  rack-1
+  10.0.0.11:8080            1  healthy   1h15m  12.3k  rack-1
   10.0.0.12:8080           3*  draining             7          drained by the operator
-  [2001:db8::11]:8080       3  up                   0
+  [2001:db8::11]:8080       3  healthy              0
 
 * steered by an operator, not by the configuration alone
 `)
@@ -129,9 +129,9 @@ dropped     12 packets, 720 B
 flows       99 created
 
 BACKEND              WEIGHT  STATE     SINCE  FLOWS  SHARE  ZONE    REASON
-10.0.0.11:8080            1  up        1h15m  12.3k  25.0%  rack-1
+10.0.0.11:8080            1  healthy   1h15m  12.3k  25.0%  rack-1
 10.0.0.12:8080           3*  draining             7   0.0%          drained by the operator
-[2001:db8::11]:8080       3  up                   0  75.0%
+[2001:db8::11]:8080       3  healthy              0  75.0%
 `)
 	if got := decode[api.ServiceDetail](t, xlb(t, "service", "show", "--json", "web").ok(t)); got.TableSize != 65537 {
 		t.Errorf("JSON has table size %d", got.TableSize)
@@ -152,11 +152,11 @@ BACKEND              WEIGHT  STATE     SINCE  FLOWS  SHARE  ZONE    REASON
 func TestBackends(t *testing.T) {
 	newSample().start(t)
 	same(t, xlb(t, "backend", "ls").ok(t), `
-SERVICE  BACKEND              WEIGHT  STATE     SINCE  FLOWS  ZONE    REASON
-dns      10.0.0.53:53              1  down         2m      0          connect: connection refused
-web      10.0.0.11:8080            1  up        1h15m  12.3k  rack-1
-web      10.0.0.12:8080           3*  draining             7          drained by the operator
-web      [2001:db8::11]:8080       3  up                   0
+SERVICE  BACKEND              WEIGHT  STATE      SINCE  FLOWS  ZONE    REASON
+dns      10.0.0.53:53              1  unhealthy     2m      0          connect: connection refused
+web      10.0.0.11:8080            1  healthy    1h15m  12.3k  rack-1
+web      10.0.0.12:8080           3*  draining              7          drained by the operator
+web      [2001:db8::11]:8080       3  healthy               0
 `)
 	if n := len(lines(xlb(t, "backend", "ls", "web").ok(t))); n != 4 {
 		t.Errorf("backend ls web prints %d lines, want 4", n)
@@ -164,7 +164,7 @@ web      [2001:db8::11]:8080       3  up                   0
 	xlb(t, "backend", "ls", "wen").fails(t, 1, `xlb: there is no service "wen" (did you mean web?)`)
 
 	same(t, xlb(t, "backend", "drain", "web", "10.0.0.11:8080").ok(t), "web 10.0.0.11:8080: draining: no new flows, old ones stay")
-	if got := decode[api.ServiceBackend](t, xlb(t, "backend", "undrain", "web", "10.0.0.12", "--json").ok(t)); got.State != api.StateUp || got.Address != web2 {
+	if got := decode[api.ServiceBackend](t, xlb(t, "backend", "undrain", "web", "10.0.0.12", "--json").ok(t)); got.State != api.StateHealthy || got.Address != web2 {
 		t.Errorf("after undrain: %+v", got)
 	}
 	same(t, xlb(t, "backend", "weight", "web", "[2001:db8::11]:8080", "50").ok(t), "web [2001:db8::11]:8080: weight 50")

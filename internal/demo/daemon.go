@@ -60,7 +60,7 @@ func (d *demo) startDaemon(ctx context.Context) (api.Status, error) {
 			return false, nil
 		}
 		d.note(status.Services)
-		return d.every(func(s state) bool { return s.up && s.state == api.StateUp }), nil
+		return d.every(func(s state) bool { return s.up && s.state == api.StateHealthy }), nil
 	})
 	return status, err
 }
@@ -81,7 +81,7 @@ func (d *demo) look(ctx context.Context) error {
 func (d *demo) note(services []api.Service) {
 	states := make([]state, len(d.net.Backends))
 	for i := range states {
-		states[i] = state{state: api.StateUp, up: true, out: true}
+		states[i] = state{state: api.StateHealthy, up: true, out: true}
 	}
 	for _, s := range services {
 		for _, b := range s.Backends {
@@ -90,7 +90,7 @@ func (d *demo) note(services []api.Service) {
 				continue
 			}
 			one := &states[i]
-			if b.State != api.StateUp {
+			if b.State != api.StateHealthy {
 				one.state, one.reason = b.State, b.Reason
 			}
 			one.up = one.up && b.EffectiveWeight > 0

@@ -40,7 +40,7 @@ func (r *recorder) Service(name string) (ServiceDetail, error) {
 }
 
 func (r *recorder) Backends(service string) ([]ServiceBackend, error) {
-	return []ServiceBackend{{Service: service, Backend: Backend{Address: netip.MustParseAddrPort("10.0.0.1:80"), State: StateUp}}}, r.err
+	return []ServiceBackend{{Service: service, Backend: Backend{Address: netip.MustParseAddrPort("10.0.0.1:80"), State: StateHealthy}}}, r.err
 }
 
 func (r *recorder) note(words ...string) error {
@@ -179,7 +179,7 @@ func TestClientReachesDaemon(t *testing.T) {
 	if s, err := c.Service(ctx, "we.b-1"); err != nil || s.Name != "we.b-1" || s.ID != 7 {
 		t.Errorf("service %+v, %v", s, err)
 	}
-	if b, err := c.Backends(ctx, "web"); err != nil || len(b) != 1 || b[0].Service != "web" || b[0].State != StateUp {
+	if b, err := c.Backends(ctx, "web"); err != nil || len(b) != 1 || b[0].Service != "web" || b[0].State != StateHealthy {
 		t.Errorf("backends %+v, %v", b, err)
 	}
 	if o, err := c.Overrides(ctx); err != nil || len(o) != 1 {

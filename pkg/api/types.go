@@ -107,10 +107,10 @@ type Service struct {
 
 // The states of a backend.
 const (
-	// StateUp takes new flows: its probe succeeds, or it has none.
-	StateUp = "up"
-	// StateDown failed its probe. Its flows move to others.
-	StateDown = "down"
+	// StateHealthy takes new flows: its probe succeeds, or it has none.
+	StateHealthy = "healthy"
+	// StateUnhealthy failed its probe. Its flows move to others.
+	StateUnhealthy = "unhealthy"
 	// StateUnknown was not probed yet and counts as up.
 	StateUnknown = "unknown"
 	// StateDraining keeps its flows and gets no new ones.

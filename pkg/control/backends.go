@@ -110,16 +110,16 @@ func (r *round) backendState(s model.Service, b model.Backend) BackendState {
 	iface, local := r.Local[b.Address.Addr()]
 	switch {
 	case local:
-		out.State, out.Serves, out.Local = api.StateDown, false, true
+		out.State, out.Serves, out.Local = api.StateUnhealthy, false, true
 		out.Reason = fmt.Sprintf("address of this host: %s has it, and what is sent there never leaves", iface)
-	case health.State == model.HealthDown:
-		out.State, out.Serves = api.StateDown, false
+	case health.State == model.Unhealthy:
+		out.State, out.Serves = api.StateUnhealthy, false
 	case drain:
 		out.State, out.Reason = api.StateDraining, drainReason
 	case answer.Eject:
 		out.State, out.Reason = api.StateEjected, answer.Reason
-	case health.State == model.HealthUp || s.Probe.Type == model.ProbeNone || s.Probe.Type == "":
-		out.State = api.StateUp
+	case health.State == model.Healthy || s.Probe.Type == model.ProbeNone || s.Probe.Type == "":
+		out.State = api.StateHealthy
 	}
 	if out.Weight == 0 && out.Reason == "" {
 		out.Reason = "weight 0: no new flows"
@@ -128,7 +128,7 @@ func (r *round) backendState(s model.Service, b model.Backend) BackendState {
 }
 
 func takesFlows(b BackendState) bool {
-	return (b.State == api.StateUp || b.State == api.StateUnknown) && b.Weight > 0
+	return (b.State == api.StateHealthy || b.State == api.StateUnknown) && b.Weight > 0
 }
 
 // weigh sets the weights with which the backends enter the table.

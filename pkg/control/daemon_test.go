@@ -183,14 +183,14 @@ func TestProbesDecide(t *testing.T) {
 	if err := d.submit(t.Context(), func() error { d.adopt(&cfg); return nil }); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{api.StateUp, api.StateDown, api.StateUp} {
-		sick.Store(want == api.StateDown)
+	for _, want := range []string{api.StateHealthy, api.StateUnhealthy, api.StateHealthy} {
+		sick.Store(want == api.StateUnhealthy)
 		eventually(t, func() string { got := d.states(t, "web"); return unless(got[address] == want, "%v", got) })
 		st := d.status(t)
-		if st.Services[0].FailOpen != (want == api.StateDown) || !st.Ready {
+		if st.Services[0].FailOpen != (want == api.StateUnhealthy) || !st.Ready {
 			t.Errorf("%s: fail open %v, ready %v (%v)", want, st.Services[0].FailOpen, st.Ready, st.Reasons)
 		}
-		if down := strings.Contains(strings.Join(st.Reasons, " "), "service_down:web"); down != (want == api.StateDown) {
+		if down := strings.Contains(strings.Join(st.Reasons, " "), "service_down:web"); down != (want == api.StateUnhealthy) {
 			t.Errorf("%s: reasons %v", want, st.Reasons)
 		}
 	}
@@ -218,7 +218,7 @@ func TestAdoptedDownStaysDown(t *testing.T) {
 	d := startIn(t, dir, data, strings.Replace(web, "probe: none",
 		fmt.Sprintf("probe: {type: http, port: %d, interval: 60s, timeout: 50s}", port), 1))
 	got := d.states(t, "web")
-	if got["10.0.0.1:80"] != api.StateDown || got["10.0.0.2:80"] != api.StateUnknown {
+	if got["10.0.0.1:80"] != api.StateUnhealthy || got["10.0.0.2:80"] != api.StateUnknown {
 		t.Errorf("after adoption: %v", got)
 	}
 	for _, id := range data.contents.Tables[1].Present {

@@ -49,7 +49,7 @@ func TestDiscoveryDecides(t *testing.T) {
 	d := start(t, newMemory(), web, func(p *parts) {
 		p.source = func(s model.Service) discovery.Source { return finder{s.Name, feed[s.Name]} }
 	})
-	if got := d.states(t, "web"); len(got) != 1 || got["10.0.0.7:80"] != api.StateUp {
+	if got := d.states(t, "web"); len(got) != 1 || got["10.0.0.7:80"] != api.StateHealthy {
 		t.Errorf("the first plan did not wait for discovery: %v", got)
 	}
 	feed["web"] <- discovery.Update{Err: errors.New("no answer")}
@@ -57,21 +57,24 @@ func TestDiscoveryDecides(t *testing.T) {
 		r := strings.Join(d.status(t).Reasons, " ")
 		return unless(r == "discovery_failed:web", "reasons %s", r)
 	})
-	if got := d.states(t, "web"); got["10.0.0.7:80"] != api.StateUp {
+	if got := d.states(t, "web"); got["10.0.0.7:80"] != api.StateHealthy {
 		t.Errorf("a failed source took its backends away: %v", got)
 	}
 	found("web", "10.0.0.8:80")
 	eventually(t, func() string {
 		got := d.states(t, "web")
-		return unless(got["10.0.0.8:80"] == api.StateUp && len(d.status(t).Reasons) == 0, "%v", got)
+		return unless(got["10.0.0.8:80"] == api.StateHealthy && len(d.status(t).Reasons) == 0, "%v", got)
 	})
 	d.write(t, web+"  b: {frontends: 'tcp://203.0.113.2:80', probe: none, backends: ['10.0.0.3:80']}\n")
 	if err := d.Client.Reload(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if got := d.states(t, "web"); got["10.0.0.8:80"] != api.StateUp {
+	if got := d.states(t, "web"); got["10.0.0.8:80"] != api.StateHealthy {
 		t.Errorf("a reload forgot what discovery had found: %v", got)
 	}
 	found("b", "10.0.0.9:80")
-	eventually(t, func() string { got := d.states(t, "b"); return unless(got["10.0.0.9:80"] == api.StateUp, "%v", got) })
+	eventually(t, func() string {
+		got := d.states(t, "b")
+		return unless(got["10.0.0.9:80"] == api.StateHealthy, "%v", got)
+	})
 }

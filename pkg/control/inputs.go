@@ -156,7 +156,7 @@ func (c *controller) aimProbes() {
 func (c *controller) seed() {
 	in := c.input(c.cfg, c.discovered, autoSources{})
 	for key := range in.notServing() {
-		c.health[key] = model.BackendHealth{State: model.HealthDown, Reason: "was down when the daemon started; not probed yet", Since: c.since}
+		c.health[key] = model.BackendHealth{State: model.Unhealthy, Reason: "was down when the daemon started; not probed yet", Since: c.since}
 	}
 }
 

@@ -57,7 +57,7 @@ func newKernelHistory(t *testing.T, seed uint64, p *kernelPlane) (*history, *ker
 	}
 	h := &history{Rand: r, t: t, seed: seed, network: w, cfg: cfg, address: address}
 	w.down = func(service int, backend netip.AddrPort) bool {
-		return h.health[probe.Key{Service: cfg.Services[service].Name, Backend: backend}].State == model.HealthDown
+		return h.health[probe.Key{Service: cfg.Services[service].Name, Backend: backend}].State == model.Unhealthy
 	}
 	return h.begin(), w
 }

@@ -22,17 +22,17 @@ func TestLocalBackend(t *testing.T) {
 	in.Local = local
 	p := mustPlan(t, in)
 	checkPlan(t, in, p)
-	if d := cmp.Diff([]string{"10.0.0.1 down 0 false", "10.0.0.2 up 1 true"}, show(p.Services[0])); d != "" {
+	if d := cmp.Diff([]string{"10.0.0.1 unhealthy 0 false", "10.0.0.2 healthy 1 true"}, show(p.Services[0])); d != "" {
 		t.Errorf("-want +got:\n%s", d)
 	}
 	if b := p.Services[0].Backends[0]; !strings.HasPrefix(b.Reason, "address of this host: eth0") || p.Services[0].Usable != 1 {
 		t.Errorf("reason %q, usable %d", b.Reason, p.Services[0].Usable)
 	}
 
-	in.Health[probe.Key{Service: "web", Backend: ap("10.0.0.2:80")}] = model.BackendHealth{State: model.HealthDown}
+	in.Health[probe.Key{Service: "web", Backend: ap("10.0.0.2:80")}] = model.BackendHealth{State: model.Unhealthy}
 	p = mustPlan(t, in)
 	checkPlan(t, in, p)
-	if d := cmp.Diff([]string{"10.0.0.1 down 0 false", "10.0.0.2 down 1 true"}, show(p.Services[0])); d != "" {
+	if d := cmp.Diff([]string{"10.0.0.1 unhealthy 0 false", "10.0.0.2 unhealthy 1 true"}, show(p.Services[0])); d != "" {
 		t.Errorf("fail open (-want +got):\n%s", d)
 	}
 
@@ -65,9 +65,9 @@ func TestHostMoves(t *testing.T) {
 			return unless(s.State == want, "%s is %s: %s", s.Address, s.State, s.Reason)
 		})
 	}
-	state(api.StateUp)
+	state(api.StateHealthy)
 	d.host.move(map[netip.Addr]string{addr("10.0.0.1"): "eth0", addr("203.0.113.1"): "lo"})
-	state(api.StateDown)
+	state(api.StateUnhealthy)
 	if s := d.status(t); len(s.Warnings) != 1 || !strings.Contains(s.Warnings[0], "VIP 203.0.113.1") {
 		t.Errorf("the status warns of %q", s.Warnings)
 	}
@@ -75,5 +75,5 @@ func TestHostMoves(t *testing.T) {
 		t.Errorf("reload: %v", err)
 	}
 	d.host.move(nil)
-	state(api.StateUp)
+	state(api.StateHealthy)
 }

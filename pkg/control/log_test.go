@@ -39,7 +39,7 @@ func TestLog(t *testing.T) {
 		do   func(*api.Client) error
 		want []string
 	}{
-		{func(*api.Client) error { return nil }, []string{`level=INFO msg="xlb is running" version=1.2.3`, `level=DEBUG msg="backend is up" service=web backend=10.0.0.1:80 probe=none`}},
+		{func(*api.Client) error { return nil }, []string{`level=INFO msg="xlb is running" version=1.2.3`, `level=DEBUG msg="backend is healthy" service=web backend=10.0.0.1:80 probe=none`}},
 		{func(c *api.Client) error { return c.SetWeight(ctx, "web", backend, 7) }, []string{`level=INFO msg="operator: weight" service=web backend=10.0.0.1:80 weight=7`}},
 		{func(c *api.Client) error { return c.ResetWeight(ctx, "web", backend) }, []string{`level=INFO msg="operator: weight reset" service=web backend=10.0.0.1:80` + "\n"}},
 		{func(c *api.Client) error { return c.Drain(ctx, "web", backend) }, []string{

@@ -44,7 +44,7 @@ func TestDrainAndWeightOutliveRestarts(t *testing.T) {
 		for _, b := range list {
 			got += fmt.Sprintf("%s %s %d %d %d %v\n", b.Address, b.State, b.Weight, b.EffectiveWeight, b.Slots, b.Override)
 		}
-		want := "10.0.0.1:80 draining 1 0 0 true\n10.0.0.2:80 up 7 7 251 true\n"
+		want := "10.0.0.1:80 draining 1 0 0 true\n10.0.0.2:80 healthy 7 7 251 true\n"
 		if got != want {
 			t.Errorf("backends\n%swant\n%s", got, want)
 		}
@@ -87,7 +87,7 @@ func TestUndrainBeatsConfiguration(t *testing.T) {
 	if err := d.Client.Undrain(t.Context(), "web", ap("10.0.0.1:80")); err != nil {
 		t.Fatal(err)
 	}
-	if got := d.states(t, "web")["10.0.0.1:80"]; got != api.StateUp {
+	if got := d.states(t, "web")["10.0.0.1:80"]; got != api.StateHealthy {
 		t.Errorf("state %s after undrain", got)
 	}
 }
@@ -170,8 +170,8 @@ func TestPlanShowsAndChangesNothing(t *testing.T) {
 	want := []string{
 		`add source /2001:db8::250 "">"2001:db8::250"`,
 		`add frontend six/[2001:db8:1::1]:53/udp "">"service six"`,
-		`add backend six/[2001:db8:2::1]:53 "">"up"`,
-		`add backend web/10.0.0.3:80 "">"up"`,
+		`add backend six/[2001:db8:2::1]:53 "">"healthy"`,
+		`add backend web/10.0.0.3:80 "">"healthy"`,
 		`change table web/web "2 backends in 251 slots">"2 backends in 251 slots"`,
 		`add table six/six "">"1 backend in 251 slots"`,
 	}

@@ -45,8 +45,8 @@ func show(s ServiceState) (out []string) {
 }
 
 func TestBackendStates(t *testing.T) {
-	down := model.BackendHealth{State: model.HealthDown, Reason: "connect: refused"}
-	up := model.BackendHealth{State: model.HealthUp}
+	down := model.BackendHealth{State: model.Unhealthy, Reason: "connect: refused"}
+	up := model.BackendHealth{State: model.Healthy}
 	yes, no, three := true, false, uint16(3)
 	for _, tt := range []struct {
 		name     string
@@ -55,46 +55,46 @@ func TestBackendStates(t *testing.T) {
 		failOpen bool
 		usable   int
 	}{
-		{"plain", func(*model.Service, *Input) {}, []string{"10.0.0.1 up 1 true", "10.0.0.2 up 1 true"}, false, 2},
+		{"plain", func(*model.Service, *Input) {}, []string{"10.0.0.1 healthy 1 true", "10.0.0.2 healthy 1 true"}, false, 2},
 		{"not probed yet", func(s *model.Service, _ *Input) { s.Probe.Type = model.ProbeTCP },
 			[]string{"10.0.0.1 unknown 1 true", "10.0.0.2 unknown 1 true"}, false, 2},
 		{"one down", func(s *model.Service, in *Input) {
 			in.Health[probe.Key{Service: "web", Backend: ap("10.0.0.1:80")}] = down
 		},
-			[]string{"10.0.0.1 down 0 false", "10.0.0.2 up 1 true"}, false, 1},
+			[]string{"10.0.0.1 unhealthy 0 false", "10.0.0.2 healthy 1 true"}, false, 1},
 		{"probed up", func(s *model.Service, in *Input) {
 			s.Probe.Type = model.ProbeTCP
 			in.Health[probe.Key{Service: "web", Backend: ap("10.0.0.1:80")}] = up
-		}, []string{"10.0.0.1 up 1 true", "10.0.0.2 unknown 1 true"}, false, 2},
+		}, []string{"10.0.0.1 healthy 1 true", "10.0.0.2 unknown 1 true"}, false, 2},
 		{"all down, open", func(s *model.Service, in *Input) {
 			for _, b := range s.Backends {
 				in.Health[probe.Key{Service: "web", Backend: b.Address}] = down
 			}
-		}, []string{"10.0.0.1 down 1 true", "10.0.0.2 down 1 true"}, true, 0},
+		}, []string{"10.0.0.1 unhealthy 1 true", "10.0.0.2 unhealthy 1 true"}, true, 0},
 		{"all down, closed", func(s *model.Service, in *Input) {
 			s.Fail = model.FailClosed
 			for _, b := range s.Backends {
 				in.Health[probe.Key{Service: "web", Backend: b.Address}] = down
 			}
-		}, []string{"10.0.0.1 down 0 false", "10.0.0.2 down 0 false"}, false, 0},
+		}, []string{"10.0.0.1 unhealthy 0 false", "10.0.0.2 unhealthy 0 false"}, false, 0},
 		{"down and drained, open", func(s *model.Service, in *Input) {
 			s.Backends[1].Drain = true
 			in.Health[probe.Key{Service: "web", Backend: ap("10.0.0.1:80")}] = down
-		}, []string{"10.0.0.1 down 1 true", "10.0.0.2 draining 0 true"}, true, 0},
+		}, []string{"10.0.0.1 unhealthy 1 true", "10.0.0.2 draining 0 true"}, true, 0},
 		{"all drained, open", func(s *model.Service, in *Input) { s.Backends[0].Drain, s.Backends[1].Drain = true, true },
 			[]string{"10.0.0.1 draining 1 true", "10.0.0.2 draining 1 true"}, true, 0},
 		{"weight 0", func(s *model.Service, _ *Input) { s.Backends[0].Weight = 0 },
-			[]string{"10.0.0.1 up 0 true", "10.0.0.2 up 1 true"}, false, 1},
+			[]string{"10.0.0.1 healthy 0 true", "10.0.0.2 healthy 1 true"}, false, 1},
 		{"operator drains", func(s *model.Service, in *Input) {
 			in.Overrides[probe.Key{Service: "web", Backend: ap("10.0.0.1:80")}] = model.Override{Drain: &yes}
-		}, []string{"10.0.0.1 draining 0 true", "10.0.0.2 up 1 true"}, false, 1},
+		}, []string{"10.0.0.1 draining 0 true", "10.0.0.2 healthy 1 true"}, false, 1},
 		{"operator undrains and weighs", func(s *model.Service, in *Input) {
 			s.Backends[0].Drain = true
 			in.Overrides[probe.Key{Service: "web", Backend: ap("10.0.0.1:80")}] = model.Override{Drain: &no, Weight: &three}
-		}, []string{"10.0.0.1 up 3 true", "10.0.0.2 up 1 true"}, false, 2},
+		}, []string{"10.0.0.1 healthy 3 true", "10.0.0.2 healthy 1 true"}, false, 2},
 		{"discovered", func(s *model.Service, in *Input) {
 			in.Discovered = map[string][]model.Backend{"web": {{Address: ap("10.0.0.9:80"), Weight: 2}}}
-		}, []string{"10.0.0.9 up 2 true"}, false, 1},
+		}, []string{"10.0.0.9 healthy 2 true"}, false, 1},
 		{"none", func(s *model.Service, in *Input) { s.Backends = nil }, nil, false, 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -124,7 +124,7 @@ func TestRemovedBackendStaysUntilFlowless(t *testing.T) {
 	in := input(first.Contents, one)
 	second := mustPlan(t, in)
 	checkPlan(t, in, second)
-	want := []string{"10.0.0.1 retired 0 true", "10.0.0.2 up 1 true", "10.0.0.3 up 1 true"}
+	want := []string{"10.0.0.1 retired 0 true", "10.0.0.2 healthy 1 true", "10.0.0.3 healthy 1 true"}
 	if d := cmp.Diff(want, show(second.Services[0])); d != "" {
 		t.Errorf("backends (-want +got):\n%s", d)
 	}

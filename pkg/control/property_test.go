@@ -229,7 +229,7 @@ func TestOneChangeBuildsOneTable(t *testing.T) {
 		t.Fatal(err)
 	}
 	in.Present = first.Contents
-	in.Health[probe.Key{Service: "a", Backend: ap("10.0.0.1:80")}] = model.BackendHealth{State: model.HealthDown}
+	in.Health[probe.Key{Service: "a", Backend: ap("10.0.0.1:80")}] = model.BackendHealth{State: model.Unhealthy}
 	second, err := planner.Plan(in)
 	if err != nil {
 		t.Fatal(err)
@@ -276,7 +276,7 @@ func BenchmarkPlan(b *testing.B) {
 		in := in
 		for b.Loop() {
 			in.Present = p.Contents
-			in.Health = map[probe.Key]model.BackendHealth{key: {State: model.HealthDown - in.Health[key].State}}
+			in.Health = map[probe.Key]model.BackendHealth{key: {State: model.Unhealthy - in.Health[key].State}}
 			if p, err = planner.Plan(in); err != nil {
 				b.Fatal(err)
 			}

@@ -59,7 +59,7 @@ func TestFileWatch(t *testing.T) {
 		t.Helper()
 		eventually(t, func() string {
 			got := d.states(t, "web")
-			return unless(got["10.0.0.3:80"] == api.StateUp, "%v", got)
+			return unless(got["10.0.0.3:80"] == api.StateHealthy, "%v", got)
 		})
 	}
 	replace := func(t *testing.T, path, text string) {

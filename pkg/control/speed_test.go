@@ -49,10 +49,10 @@ func BenchmarkApplyOneOf1000(b *testing.B) {
 	}
 	key := probe.Key{Service: "s0500", Backend: ap("10.2.0.7:80")}
 	b.ReportAllocs()
-	state := model.HealthDown
+	state := model.Unhealthy
 	for b.Loop() {
 		c.probed(probe.Result{Target: probe.Target{Service: key.Service, Backend: key.Backend}, Health: model.BackendHealth{State: state}})
-		state = model.HealthUp + model.HealthDown - state
+		state = model.Healthy + model.Unhealthy - state
 		if !c.due() {
 			b.Fatal("nothing to do")
 		}

@@ -224,7 +224,7 @@ func TestDescribeForwarding(t *testing.T) {
 		"add feature dnat: replies of dnat backends are looked for",
 		"add service gue: forward gue, track auto", "add service web: forward dnat",
 		"add frontend 203.0.113.1:80/tcp: service web", "add frontend 203.0.113.2:80/tcp: service gue",
-		"add backend [2001:db8::1]:80: up", "add backend 10.0.0.1:80: up",
+		"add backend [2001:db8::1]:80: healthy", "add backend 10.0.0.1:80: healthy",
 		"add table gue: 1 backend in 251 slots", "add table web: 1 backend in 251 slots",
 	}
 	if d := cmp.Diff(want, got); d != "" {

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"slices"
 
+	"github.com/xlb-io/xlb/pkg/api"
 	"github.com/xlb-io/xlb/pkg/model"
 	"github.com/xlb-io/xlb/pkg/policy"
 	"github.com/xlb-io/xlb/pkg/probe"
@@ -98,11 +99,11 @@ func (c *controller) fill(w *weighing, s model.Service, probed map[probe.Key]pro
 
 func stateForPolicy(b BackendState) policy.BackendState {
 	switch b.State {
-	case "up":
+	case api.StateHealthy:
 		return policy.StateUp
-	case "down":
+	case api.StateUnhealthy:
 		return policy.StateDown
-	case "draining":
+	case api.StateDraining:
 		return policy.StateDraining
 	}
 	return policy.StateUnknown

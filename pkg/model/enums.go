@@ -153,10 +153,10 @@ const (
 	// HealthUnknown is a backend not probed yet. It counts as up, so that a
 	// restart of the daemon takes nothing out of service.
 	HealthUnknown Health = iota
-	// HealthUp passed `rise` probes in a row.
-	HealthUp
-	// HealthDown failed `fall` probes in a row.
-	HealthDown
+	// Healthy passed `rise` probes in a row.
+	Healthy
+	// Unhealthy failed `fall` probes in a row.
+	Unhealthy
 )
 
 var (
@@ -170,7 +170,7 @@ var (
 	errorNames    = map[OnError]string{ErrorContinue: "continue", ErrorDrop: "drop"}
 	overloadNames = map[OnOverload]string{OverloadContinue: "continue", OverloadDrop: "drop"}
 	policyNames   = map[PolicyMode]string{PolicyEnforce: "enforce", PolicyShadow: "shadow"}
-	healthNames   = map[Health]string{HealthUnknown: "unknown", HealthUp: "up", HealthDown: "down"}
+	healthNames   = map[Health]string{HealthUnknown: "unknown", Healthy: "healthy", Unhealthy: "unhealthy"}
 )
 
 func (p Protocol) String() string   { return nameOf(protocolNames, p) }

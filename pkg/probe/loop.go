@@ -110,7 +110,7 @@ func (r *Runner) finish(o outcome) {
 func (r *Runner) report(n Result) {
 	level := slog.LevelDebug // the reason alone changed, or nothing was probed
 	switch probed := n.Target.Probe.Type != model.ProbeNone; {
-	case n.Changed && n.Health.State != model.HealthUp:
+	case n.Changed && n.Health.State != model.Healthy:
 		level = slog.LevelWarn
 	case n.Changed && probed:
 		level = slog.LevelInfo

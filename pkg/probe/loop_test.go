@@ -65,7 +65,7 @@ func TestRunnerIsBoundedAndSaysWhenLate(t *testing.T) {
 		if got := strings.Count(log.String(), "probes start late"); got != 1 {
 			t.Errorf("%d warnings about late checks within a minute, want 1", got)
 		}
-		if !strings.Contains(log.String(), `msg="backend is down" service=web backend=10.1.0.0:80 probe=tcp reason="timeout after 500ms while connecting"`) {
+		if !strings.Contains(log.String(), `msg="backend is unhealthy" service=web backend=10.1.0.0:80 probe=tcp reason="timeout after 500ms while connecting"`) {
 			t.Error("the log does not say why the first backend is down")
 		}
 	})

@@ -147,12 +147,12 @@ func (r *Runner) Apply(targets []Target) {
 			continue
 		}
 		before := e.status.BackendHealth
-		if before.State != model.HealthUp {
-			e.status.BackendHealth = model.BackendHealth{State: model.HealthUp, Since: now}
+		if before.State != model.Healthy {
+			e.status.BackendHealth = model.BackendHealth{State: model.Healthy, Since: now}
 		}
 		e.status.Reason = ""
 		if e.status.BackendHealth != before {
-			r.news = append(r.news, Result{Target: t, Health: e.status.BackendHealth, Changed: before.State != model.HealthUp})
+			r.news = append(r.news, Result{Target: t, Health: e.status.BackendHealth, Changed: before.State != model.Healthy})
 		}
 	}
 	select {

@@ -52,7 +52,7 @@ func TestRunnerManyTargets(t *testing.T) {
 	eventually(t, "2000 targets are up", func() bool {
 		up := 0
 		for _, s := range r.Snapshot() {
-			if s.State == model.HealthUp && s.Latency > 0 {
+			if s.State == model.Healthy && s.Latency > 0 {
 				up++
 			}
 		}
@@ -97,16 +97,16 @@ func TestRunnerFollowsServer(t *testing.T) {
 			t.Fatalf("no change to %s %q within 10 s", state, reason)
 		}
 	}
-	next(model.HealthUp, "")
+	next(model.Healthy, "")
 	broken.Store(true)
-	next(model.HealthUp, "status 503, expected 200-399")
-	next(model.HealthDown, "status 503, expected 200-399")
+	next(model.Healthy, "status 503, expected 200-399")
+	next(model.Unhealthy, "status 503, expected 200-399")
 	broken.Store(false)
-	next(model.HealthDown, "")
-	next(model.HealthUp, "")
+	next(model.Unhealthy, "")
+	next(model.Healthy, "")
 	srv.Close()
-	next(model.HealthUp, "connect: connection refused")
-	next(model.HealthDown, "connect: connection refused")
+	next(model.Healthy, "connect: connection refused")
+	next(model.Unhealthy, "connect: connection refused")
 }
 
 // TestRunnerCloseLeavesNoSocket closes and removes while checks wait for a

@@ -27,9 +27,9 @@ func TestRunnerRiseAndFall(t *testing.T) {
 		time.Sleep(15 * time.Second)
 		r.Close()
 		rec.want(t, "fall 3, rise 2",
-			"web "+a+" up", "="+"web "+a+" up x", "="+"web "+a+" up y", "web "+a+" down x",
-			"="+"web "+a+" down", "="+"web "+a+" down x", "="+"web "+a+" down", "web "+a+" up",
-			"="+"web "+a+" up x", "="+"web "+a+" up")
+			"web "+a+" healthy", "="+"web "+a+" healthy x", "="+"web "+a+" healthy y", "web "+a+" unhealthy x",
+			"="+"web "+a+" unhealthy", "="+"web "+a+" unhealthy x", "="+"web "+a+" unhealthy", "web "+a+" healthy",
+			"="+"web "+a+" healthy x", "="+"web "+a+" healthy")
 
 		dials := n.dialed(a)
 		if first := dials[0].Sub(began); first > 200*time.Millisecond {
@@ -47,7 +47,7 @@ func TestRunnerRiseAndFall(t *testing.T) {
 			t.Error("the interval has no jitter")
 		}
 		s := r.Snapshot()[tg.Key()]
-		if s.State != model.HealthUp || !s.Passed || s.Streak != len(dials)-10 || s.Checked.IsZero() {
+		if s.State != model.Healthy || !s.Passed || s.Streak != len(dials)-10 || s.Checked.IsZero() {
 			t.Errorf("at the end: %+v after %d checks", s, len(dials))
 		}
 	})
@@ -77,7 +77,7 @@ func TestRunnerApplyKeepsUnchanged(t *testing.T) {
 		if got := len(n.dialed(a)); got != 2 {
 			t.Errorf("checked %d times after its interval, want twice", got)
 		}
-		rec.want(t, "both up once", "web "+a+" up", "web "+b+" up")
+		rec.want(t, "both healthy once", "web "+a+" healthy", "web "+b+" healthy")
 	})
 }
 
@@ -90,7 +90,7 @@ func TestRunnerApplyRemoves(t *testing.T) {
 		one.Probe.Timeout = time.Hour
 		r.Apply([]Target{one, two})
 		time.Sleep(5 * time.Second)
-		rec.want(t, "one hangs", "web "+b+" up")
+		rec.want(t, "one hangs", "web "+b+" healthy")
 		r.Apply(nil)
 		synctest.Wait()
 		if hanging, _ := n.hung(); hanging != 0 {
@@ -109,7 +109,7 @@ func TestRunnerApplyRemoves(t *testing.T) {
 }
 
 // TestRunnerApplyChangesProbe: an edit of the probe must not make a backend
-// that is down look up for a moment.
+// that is unhealthy look healthy for a moment.
 func TestRunnerApplyChangesProbe(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n, rec := newNetwork(map[string]string{a: "xx.", b: "..x"}), new(recorder)
@@ -122,13 +122,13 @@ func TestRunnerApplyChangesProbe(t *testing.T) {
 		}
 		r.Apply(targets)
 		time.Sleep(time.Second)
-		if got := slices.Sorted(slices.Values(rec.take())); !slices.Equal(got, []string{"web " + a + " down x", "web " + b + " up"}) {
+		if got := slices.Sorted(slices.Values(rec.take())); !slices.Equal(got, []string{"web " + a + " unhealthy x", "web " + b + " healthy"}) {
 			t.Errorf("first results: %q", got)
 		}
 
 		targets[0].Probe.Timeout /= 2
 		r.Apply(targets)
-		if s := r.Snapshot()[targets[0].Key()]; s.State != model.HealthDown || s.Reason != "connect: x" || s.Streak != 0 {
+		if s := r.Snapshot()[targets[0].Key()]; s.State != model.Unhealthy || s.Reason != "connect: x" || s.Streak != 0 {
 			t.Errorf("right after the change: %+v, want the old state and a new count", s)
 		}
 		time.Sleep(time.Second)
@@ -140,11 +140,11 @@ func TestRunnerApplyChangesProbe(t *testing.T) {
 		targets[0].Probe.Timeout, targets[1].Probe.Timeout = 7*time.Second, 7*time.Second
 		r.Apply(targets)
 		time.Sleep(time.Second)
-		rec.want(t, "its first result decides alone", "web "+a+" up")
+		rec.want(t, "its first result decides alone", "web "+a+" healthy")
 		targets[1].Probe.Timeout = 8 * time.Second
 		r.Apply(targets)
 		time.Sleep(time.Second)
-		rec.want(t, "also downwards", "web "+b+" down x")
+		rec.want(t, "also downwards", "web "+b+" unhealthy x")
 	})
 }
 
@@ -156,27 +156,27 @@ func TestRunnerNone(t *testing.T) {
 		tcp, none := target("web", a), target("web", b)
 		none.Probe = model.Probe{Type: model.ProbeNone}
 		r.Apply([]Target{tcp, none})
-		if s := r.Snapshot()[none.Key()]; s.State != model.HealthUp || s.Since.IsZero() {
-			t.Errorf("right after Apply: %+v, want up", s)
+		if s := r.Snapshot()[none.Key()]; s.State != model.Healthy || s.Since.IsZero() {
+			t.Errorf("right after Apply: %+v, want healthy", s)
 		}
 		time.Sleep(time.Second)
-		rec.want(t, "start", "web "+b+" up", "web "+a+" down x")
+		rec.want(t, "start", "web "+b+" healthy", "web "+a+" unhealthy x")
 		r.Apply([]Target{none})
 		tcp.Probe = model.Probe{Type: model.ProbeNone}
 		r.Apply([]Target{tcp, none})
 		synctest.Wait()
-		rec.want(t, "added again without a probe", "web "+a+" up")
+		rec.want(t, "added again without a probe", "web "+a+" healthy")
 
 		tcp.Probe = target("web", a).Probe
 		r.Apply([]Target{tcp, none})
 		time.Sleep(500 * time.Millisecond)
-		rec.want(t, "probed", "web "+a+" down x")
+		rec.want(t, "probed", "web "+a+" unhealthy x")
 		tcp.Probe = model.Probe{Type: model.ProbeNone}
 		r.Apply([]Target{tcp, none})
 		synctest.Wait()
-		rec.want(t, "down, then not probed any more", "web "+a+" up")
-		if s := r.Snapshot()[tcp.Key()]; s.State != model.HealthUp || s.Reason != "" {
-			t.Errorf("status is %+v, want up without a reason", s)
+		rec.want(t, "down, then not probed any more", "web "+a+" healthy")
+		if s := r.Snapshot()[tcp.Key()]; s.State != model.Healthy || s.Reason != "" {
+			t.Errorf("status is %+v, want healthy without a reason", s)
 		}
 		time.Sleep(time.Minute)
 		if n.dialed(b) != nil {
@@ -201,7 +201,7 @@ func TestRunnerOnChangeMayCallBack(t *testing.T) {
 		r.Apply(both[:1])
 		time.Sleep(5 * time.Second)
 		r.Close()
-		if want := []model.Health{model.HealthUp, model.HealthDown}; !slices.Equal(seen, want) {
+		if want := []model.Health{model.Healthy, model.Unhealthy}; !slices.Equal(seen, want) {
 			t.Errorf("states seen from OnChange: %v, want %v", seen, want)
 		}
 	})
@@ -217,7 +217,7 @@ func TestRunnerServicesAreApart(t *testing.T) {
 		r.Apply([]Target{one, two, one})
 		time.Sleep(500 * time.Millisecond)
 		got := r.Snapshot()
-		if len(got) != 2 || got[one.Key()].State != model.HealthUp || got[two.Key()].State != model.HealthDown {
+		if len(got) != 2 || got[one.Key()].State != model.Healthy || got[two.Key()].State != model.Unhealthy {
 			t.Errorf("one backend in two services: %v", got)
 		}
 	})

@@ -53,10 +53,10 @@ func (s *Status) observe(err error, decided bool, p model.Probe, now time.Time) 
 	}
 	s.Streak++
 	s.Reason = ""
-	needed, next := p.Rise, model.HealthUp
+	needed, next := p.Rise, model.Healthy
 	if !passed {
 		s.Reason = err.Error()
-		needed, next = p.Fall, model.HealthDown
+		needed, next = p.Fall, model.Unhealthy
 	}
 	if s.State != next && (!decided || s.Streak >= needed) {
 		s.State, s.Since = next, now

@@ -10,7 +10,7 @@ import (
 )
 
 func TestObserve(t *testing.T) {
-	const unknown, up, down = model.HealthUnknown, model.HealthUp, model.HealthDown
+	const unknown, up, down = model.HealthUnknown, model.Healthy, model.Unhealthy
 	for _, c := range []struct {
 		name       string
 		rise, fall int

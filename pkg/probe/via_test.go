@@ -112,7 +112,7 @@ func TestRunnerKeepsStateOnAnotherWay(t *testing.T) {
 			time.Sleep(100 * time.Millisecond)
 		}
 		synctest.Wait()
-		rec.want(t, "at first", "web "+a+" up", "=web "+a+" up x")
+		rec.want(t, "at first", "web "+a+" healthy", "=web "+a+" healthy x")
 		before := r.Snapshot()[tg.Key()]
 		tg.Via.Mark = 2
 		r.Apply([]Target{tg})
@@ -120,11 +120,11 @@ func TestRunnerKeepsStateOnAnotherWay(t *testing.T) {
 			t.Errorf("state %+v became %+v", before, now)
 		}
 		time.Sleep(250 * time.Millisecond) // the third failure
-		if s := r.Snapshot()[tg.Key()]; s.State != model.HealthUp || s.Streak != 3 {
+		if s := r.Snapshot()[tg.Key()]; s.State != model.Healthy || s.Streak != 3 {
 			t.Errorf("after three failures, one of them by the new way: %+v", s)
 		}
 		time.Sleep(1100 * time.Millisecond)
-		rec.want(t, "four failures", "web "+a+" down x")
+		rec.want(t, "four failures", "web "+a+" unhealthy x")
 	})
 }
 
@@ -147,11 +147,11 @@ func TestRunnerWithoutWay(t *testing.T) {
 		tg.Via = whole
 		r.Apply([]Target{tg})
 		time.Sleep(time.Second)
-		rec.want(t, "a way", "web "+a+" up")
+		rec.want(t, "a way", "web "+a+" healthy")
 		tg.Via = Via{Problem: "no way"}
 		r.Apply([]Target{tg})
 		time.Sleep(3 * time.Second)
-		rec.want(t, "no way again", "=web "+a+" up not probed: no way")
+		rec.want(t, "no way again", "=web "+a+" healthy not probed: no way")
 	})
 }
 
