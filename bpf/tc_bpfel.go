@@ -16,6 +16,7 @@ import (
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
+	TcMapAffinities     = "affinities"
 	TcMapBackendLoads   = "backend_loads"
 	TcMapBackendTraffic = "backend_traffic"
 	TcMapBackends       = "backends"
@@ -29,6 +30,7 @@ const (
 	TcMapPacket         = "packet"
 	TcMapPortSearch     = "port_search"
 	TcMapPorts          = "ports"
+	TcMapQuicServers    = "quic_servers"
 	TcMapReasons        = "reasons"
 	TcMapServiceLoads   = "service_loads"
 	TcMapServiceTraffic = "service_traffic"
@@ -112,6 +114,7 @@ type TcProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type TcMapSpecs struct {
+	Affinities     *ebpf.MapSpec `ebpf:"affinities"`
 	BackendLoads   *ebpf.MapSpec `ebpf:"backend_loads"`
 	BackendTraffic *ebpf.MapSpec `ebpf:"backend_traffic"`
 	Backends       *ebpf.MapSpec `ebpf:"backends"`
@@ -125,6 +128,7 @@ type TcMapSpecs struct {
 	Packet         *ebpf.MapSpec `ebpf:"packet"`
 	PortSearch     *ebpf.MapSpec `ebpf:"port_search"`
 	Ports          *ebpf.MapSpec `ebpf:"ports"`
+	QuicServers    *ebpf.MapSpec `ebpf:"quic_servers"`
 	Reasons        *ebpf.MapSpec `ebpf:"reasons"`
 	ServiceLoads   *ebpf.MapSpec `ebpf:"service_loads"`
 	ServiceTraffic *ebpf.MapSpec `ebpf:"service_traffic"`
@@ -180,6 +184,7 @@ func (o *TcObjects) Close() error {
 //
 // It can be passed to LoadTcObjects or ebpf.CollectionSpec.LoadAndAssign.
 type TcMaps struct {
+	Affinities     *ebpf.Map `ebpf:"affinities"`
 	BackendLoads   *ebpf.Map `ebpf:"backend_loads"`
 	BackendTraffic *ebpf.Map `ebpf:"backend_traffic"`
 	Backends       *ebpf.Map `ebpf:"backends"`
@@ -193,6 +198,7 @@ type TcMaps struct {
 	Packet         *ebpf.Map `ebpf:"packet"`
 	PortSearch     *ebpf.Map `ebpf:"port_search"`
 	Ports          *ebpf.Map `ebpf:"ports"`
+	QuicServers    *ebpf.Map `ebpf:"quic_servers"`
 	Reasons        *ebpf.Map `ebpf:"reasons"`
 	ServiceLoads   *ebpf.Map `ebpf:"service_loads"`
 	ServiceTraffic *ebpf.Map `ebpf:"service_traffic"`
@@ -212,6 +218,7 @@ type TcMaps struct {
 
 func (m *TcMaps) Close() error {
 	return _TcClose(
+		m.Affinities,
 		m.BackendLoads,
 		m.BackendTraffic,
 		m.Backends,
@@ -225,6 +232,7 @@ func (m *TcMaps) Close() error {
 		m.Packet,
 		m.PortSearch,
 		m.Ports,
+		m.QuicServers,
 		m.Reasons,
 		m.ServiceLoads,
 		m.ServiceTraffic,

@@ -4,6 +4,8 @@ package bpf
 // declares __be16 or __be32 are in network order here too.
 type (
 	Addr        = XdpAddr
+	Affinity    = XdpAffinity
+	AffinityKey = XdpAffinityKey
 	Backend     = XdpBackend
 	Count       = XdpCount
 	Decision    = XdpDecision
@@ -16,6 +18,7 @@ type (
 	Load        = XdpLoad
 	NextHop     = XdpNextHop
 	PortLine    = XdpPortLine
+	QuicKey     = XdpQuicKey
 	Reason      = XdpReason
 	Service     = XdpService
 	Source      = XdpSource

@@ -18,13 +18,27 @@ type XdpAddr struct {
 	Byte [16]uint8
 }
 
+type XdpAffinity struct {
+	_       structs.HostLayout
+	Backend uint32
+	At      uint32
+}
+
+type XdpAffinityKey struct {
+	_      structs.HostLayout
+	Client XdpAddr
+	Table  uint32
+	Pad    uint32
+}
+
 type XdpBackend struct {
 	_       structs.HostLayout
 	Address XdpAddr
 	Port    uint16
 	Flags   uint16
 	Service uint32
-	Pad     uint64
+	Weight  uint32
+	Pad     uint32
 }
 
 type XdpCount struct {
@@ -65,7 +79,10 @@ const (
 	XdpEventEVENT_UPCALL_AWAY    XdpEvent = 8
 	XdpEventEVENT_UPCALL_SIZE    XdpEvent = 9
 	XdpEventEVENT_DECIDED        XdpEvent = 10
-	XdpEventEVENT_MAX            XdpEvent = 11
+	XdpEventEVENT_AFFINITY       XdpEvent = 11
+	XdpEventEVENT_AFFINITY_LOST  XdpEvent = 12
+	XdpEventEVENT_QUIC           XdpEvent = 13
+	XdpEventEVENT_MAX            XdpEvent = 14
 )
 
 type XdpFlow struct {
@@ -137,8 +154,12 @@ type XdpNewFlow struct {
 	OldCell   uint32
 	OldPort   uint16
 	Evicts    uint8
-	Pad2      uint8
+	Named     uint8
+	Table     uint32
 	Options   uint32
+	Begins    uint8
+	Affinity  uint8
+	Pad2      [2]uint8
 	_         [4]byte
 	Meta      uint64
 	Decision  XdpDecision
@@ -194,6 +215,13 @@ type XdpPortSearch struct {
 	Now     uint32
 	Reclaim uint32
 	Taken   uint64
+}
+
+type XdpQuicKey struct {
+	_       structs.HostLayout
+	Service uint32
+	Form    uint8
+	Id      [15]uint8
 }
 
 type XdpReason uint32
@@ -364,6 +392,7 @@ type XdpVlan struct {
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
+	XdpMapAffinities     = "affinities"
 	XdpMapBackendLoads   = "backend_loads"
 	XdpMapBackendTraffic = "backend_traffic"
 	XdpMapBackends       = "backends"
@@ -377,6 +406,7 @@ const (
 	XdpMapPacket         = "packet"
 	XdpMapPortSearch     = "port_search"
 	XdpMapPorts          = "ports"
+	XdpMapQuicServers    = "quic_servers"
 	XdpMapReasons        = "reasons"
 	XdpMapServiceLoads   = "service_loads"
 	XdpMapServiceTraffic = "service_traffic"
@@ -462,6 +492,7 @@ type XdpProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type XdpMapSpecs struct {
+	Affinities     *ebpf.MapSpec `ebpf:"affinities"`
 	BackendLoads   *ebpf.MapSpec `ebpf:"backend_loads"`
 	BackendTraffic *ebpf.MapSpec `ebpf:"backend_traffic"`
 	Backends       *ebpf.MapSpec `ebpf:"backends"`
@@ -475,6 +506,7 @@ type XdpMapSpecs struct {
 	Packet         *ebpf.MapSpec `ebpf:"packet"`
 	PortSearch     *ebpf.MapSpec `ebpf:"port_search"`
 	Ports          *ebpf.MapSpec `ebpf:"ports"`
+	QuicServers    *ebpf.MapSpec `ebpf:"quic_servers"`
 	Reasons        *ebpf.MapSpec `ebpf:"reasons"`
 	ServiceLoads   *ebpf.MapSpec `ebpf:"service_loads"`
 	ServiceTraffic *ebpf.MapSpec `ebpf:"service_traffic"`
@@ -536,6 +568,7 @@ func (o *XdpObjects) Close() error {
 //
 // It can be passed to LoadXdpObjects or ebpf.CollectionSpec.LoadAndAssign.
 type XdpMaps struct {
+	Affinities     *ebpf.Map `ebpf:"affinities"`
 	BackendLoads   *ebpf.Map `ebpf:"backend_loads"`
 	BackendTraffic *ebpf.Map `ebpf:"backend_traffic"`
 	Backends       *ebpf.Map `ebpf:"backends"`
@@ -549,6 +582,7 @@ type XdpMaps struct {
 	Packet         *ebpf.Map `ebpf:"packet"`
 	PortSearch     *ebpf.Map `ebpf:"port_search"`
 	Ports          *ebpf.Map `ebpf:"ports"`
+	QuicServers    *ebpf.Map `ebpf:"quic_servers"`
 	Reasons        *ebpf.Map `ebpf:"reasons"`
 	ServiceLoads   *ebpf.Map `ebpf:"service_loads"`
 	ServiceTraffic *ebpf.Map `ebpf:"service_traffic"`
@@ -568,6 +602,7 @@ type XdpMaps struct {
 
 func (m *XdpMaps) Close() error {
 	return _XdpClose(
+		m.Affinities,
 		m.BackendLoads,
 		m.BackendTraffic,
 		m.Backends,
@@ -581,6 +616,7 @@ func (m *XdpMaps) Close() error {
 		m.Packet,
 		m.PortSearch,
 		m.Ports,
+		m.QuicServers,
 		m.Reasons,
 		m.ServiceLoads,
 		m.ServiceTraffic,

@@ -16,6 +16,7 @@ import (
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
+	flowTablesMapAffinities     = "affinities"
 	flowTablesMapBackendLoads   = "backend_loads"
 	flowTablesMapBackendTraffic = "backend_traffic"
 	flowTablesMapBackends       = "backends"
@@ -34,6 +35,7 @@ const (
 	flowTablesMapPacket         = "packet"
 	flowTablesMapPortSearch     = "port_search"
 	flowTablesMapPorts          = "ports"
+	flowTablesMapQuicServers    = "quic_servers"
 	flowTablesMapReasons        = "reasons"
 	flowTablesMapRecords        = "records"
 	flowTablesMapServiceLoads   = "service_loads"
@@ -130,6 +132,7 @@ type flowTablesProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type flowTablesMapSpecs struct {
+	Affinities     *ebpf.MapSpec `ebpf:"affinities"`
 	BackendLoads   *ebpf.MapSpec `ebpf:"backend_loads"`
 	BackendTraffic *ebpf.MapSpec `ebpf:"backend_traffic"`
 	Backends       *ebpf.MapSpec `ebpf:"backends"`
@@ -148,6 +151,7 @@ type flowTablesMapSpecs struct {
 	Packet         *ebpf.MapSpec `ebpf:"packet"`
 	PortSearch     *ebpf.MapSpec `ebpf:"port_search"`
 	Ports          *ebpf.MapSpec `ebpf:"ports"`
+	QuicServers    *ebpf.MapSpec `ebpf:"quic_servers"`
 	Reasons        *ebpf.MapSpec `ebpf:"reasons"`
 	Records        *ebpf.MapSpec `ebpf:"records"`
 	ServiceLoads   *ebpf.MapSpec `ebpf:"service_loads"`
@@ -206,6 +210,7 @@ func (o *flowTablesObjects) Close() error {
 //
 // It can be passed to loadFlowTablesObjects or ebpf.CollectionSpec.LoadAndAssign.
 type flowTablesMaps struct {
+	Affinities     *ebpf.Map `ebpf:"affinities"`
 	BackendLoads   *ebpf.Map `ebpf:"backend_loads"`
 	BackendTraffic *ebpf.Map `ebpf:"backend_traffic"`
 	Backends       *ebpf.Map `ebpf:"backends"`
@@ -224,6 +229,7 @@ type flowTablesMaps struct {
 	Packet         *ebpf.Map `ebpf:"packet"`
 	PortSearch     *ebpf.Map `ebpf:"port_search"`
 	Ports          *ebpf.Map `ebpf:"ports"`
+	QuicServers    *ebpf.Map `ebpf:"quic_servers"`
 	Reasons        *ebpf.Map `ebpf:"reasons"`
 	Records        *ebpf.Map `ebpf:"records"`
 	ServiceLoads   *ebpf.Map `ebpf:"service_loads"`
@@ -243,6 +249,7 @@ type flowTablesMaps struct {
 
 func (m *flowTablesMaps) Close() error {
 	return _FlowTablesClose(
+		m.Affinities,
 		m.BackendLoads,
 		m.BackendTraffic,
 		m.Backends,
@@ -261,6 +268,7 @@ func (m *flowTablesMaps) Close() error {
 		m.Packet,
 		m.PortSearch,
 		m.Ports,
+		m.QuicServers,
 		m.Reasons,
 		m.Records,
 		m.ServiceLoads,

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"reflect"
+	"strings"
 	"testing"
 
 	"github.com/xlb-io/xlb/pkg/model"
@@ -17,6 +18,8 @@ func TestDeclarations(t *testing.T) {
 		"defaults": "defaults:\n  %s\n",
 		"probe":    "defaults:\n  probe:\n    %s\n",
 		"timeouts": "defaults:\n  timeouts:\n    %s\n",
+		"affinity": "defaults:\n  affinity:\n    %s\n",
+		"quic":     "defaults:\n  quic:\n    %s\n",
 		"policy":   "policies:\n  p:\n    %s\n",
 		"subset":   "policies:\n  p:\n    path: x\n    subsets:\n      s:\n        %s\n",
 		"policies": "services:\n  s:\n    frontends: tcp://192.0.2.1:80\n    backends: []\n    policies:\n    - %s\n",
@@ -41,6 +44,12 @@ func TestDeclarations(t *testing.T) {
 				if g.name == "policy" && f.key != "path" {
 					text += "    path: x\n"
 				}
+				if g.name == "affinity" && f.key != "timeout" {
+					text += "    timeout: 10m\n"
+				}
+				if g.name == "quic" && f.key != "server_id_length" {
+					text += "    server_id_length: 4\n"
+				}
 				if g.name == "policies" && f.key != "policy" {
 					text += "      policy: canary\n"
 				}
@@ -58,6 +67,12 @@ func TestDeclarations(t *testing.T) {
 				}
 				if f.key != "interfaces" {
 					text += "interfaces: eth0\n"
+				}
+				switch {
+				case f.key == "server_id":
+					text = strings.ReplaceAll(text, "tcp:", "udp:") + "defaults: {quic: {server_id_length: 4}}\n"
+				case g.name == "service" && (f.key == "ops" || f.key == "quic"):
+					text = strings.ReplaceAll(text, "tcp:", "udp:") + "defaults: {forward: l2dsr}\n"
 				}
 				parse(t, text)
 				checkSchema(t, []byte(text))

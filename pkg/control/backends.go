@@ -25,7 +25,7 @@ func (in *Input) backendsOf(s model.Service) []model.Backend {
 func (r *round) addService(s model.Service, id uint32, runs map[bool]sourceRun) error {
 	run := sourcesOf(s, runs)
 	entry := maps.Service{
-		Forward: s.Forward, Track: r.trackOf(s), FirstSource: uint16(run.first), Sources: uint16(run.n), Timeouts: s.Timeouts,
+		Forward: s.Forward, Track: r.trackOf(s), Selection: selectionOf(s.Selection), FirstSource: uint16(run.first), Sources: uint16(run.n), Timeouts: s.Timeouts,
 	}
 	if r.Deciding[s.Name] {
 		entry.Policy = s.OnOverload
@@ -34,9 +34,10 @@ func (r *round) addService(s model.Service, id uint32, runs map[bool]sourceRun) 
 	r.plan.Contents.Services[id] = entry
 	state := ServiceState{
 		Name: s.Name, ID: id, Frontends: s.Frontends, Forward: s.Forward, Track: entry.Track, Fail: s.Fail, Via: s.Probe.Via,
-		Decides:  r.Deciding[s.Name],
-		NoSource: s.Forward == model.NAT && run.n == 0,
-		tracking: trackingOf(r.plan.Contents.Services[id]), lasts: longestTimeout(s),
+		Selection: s.Selection,
+		Decides:   r.Deciding[s.Name],
+		NoSource:  s.Forward == model.NAT && run.n == 0,
+		tracking:  trackingOf(r.plan.Contents.Services[id]), lasts: longestTimeout(s),
 	}
 	if state.NoSource {
 		state.warnings = append(state.warnings, fmt.Sprintf("service %q has no source address for nat and drops new flows (set sources)", s.Name))
@@ -65,8 +66,13 @@ func (r *round) addService(s model.Service, id uint32, runs map[bool]sourceRun) 
 		slices.ContainsFunc(state.Backends, func(b BackendState) bool { return !b.Local })
 	weigh(&state)
 	for _, b := range state.Backends {
-		r.plan.Contents.Backends[b.ID] = maps.Backend{Address: b.Address, Service: id, Serves: b.Serves}
+		entry := maps.Backend{Address: b.Address, Service: id, Serves: b.Serves}
+		if s.Selection.Schedule == model.LeastConnections {
+			entry.Weight = b.Effective
+		}
+		r.plan.Contents.Backends[b.ID] = entry
 	}
+	r.nameQUICServers(&state, backends)
 	r.plan.Warnings = append(r.plan.Warnings, state.warnings...)
 	r.jobs = append(r.jobs, tableJob{service: len(r.plan.Services), id: id})
 	r.plan.Services = append(r.plan.Services, state)
@@ -84,8 +90,11 @@ func (in *Input) trackOf(s model.Service) model.Track {
 
 // trackOf is the same without policies.
 func trackOf(s model.Service) model.Track {
-	if s.Forward.RewritesPorts() {
+	if s.Forward.RewritesPorts() || s.Selection.RecordsAll() {
 		return model.TrackAlways
+	}
+	if s.Selection.OnePacket {
+		return model.TrackNever
 	}
 	return cmp.Or(s.Track, model.TrackAuto)
 }
@@ -181,6 +190,7 @@ func (r *round) retire(candidates map[uint32]maps.Backend, superseded map[uint32
 			continue
 		}
 		b.Serves = b.Serves && !superseded[b.Service]
+		b.Weight = 0
 		r.plan.Contents.Backends[id] = b
 		left[b.Service] = append(left[b.Service], BackendState{
 			Address: b.Address, ID: id, State: api.StateRetired, Reason: "removed; stays until its last flow ends", Serves: b.Serves,
@@ -188,6 +198,7 @@ func (r *round) retire(candidates map[uint32]maps.Backend, superseded map[uint32
 	}
 	for i := range r.plan.Services {
 		s := &r.plan.Services[i]
+		r.keepQUICServers(s, left[s.ID])
 		s.Backends = append(s.Backends, left[s.ID]...)
 		sortStates(s.Backends)
 		delete(left, s.ID)

@@ -76,8 +76,9 @@ type ServiceState struct {
 	Frontends []model.Frontend
 	Forward   model.Forward
 	// Track is what is recorded: always with nat and dnat.
-	Track model.Track
-	Fail  model.FailMode
+	Track     model.Track
+	Fail      model.FailMode
+	Selection model.Selection
 	// Decides: policies are asked about its new flows.
 	Decides bool
 	// Via is the way of its probes.
@@ -125,6 +126,8 @@ type BackendState struct {
 	Weight, Effective uint16
 	Slots             int
 	Override, Serves  bool
+	// ServerID is what connection IDs of QUIC call it; empty if nothing.
+	ServerID string
 	// Answer is what policies said of it.
 	Answer Answer
 	// Local: it is an address of this host, and never used.
@@ -160,6 +163,9 @@ type round struct {
 	next     uint32          // no lower backend number is free
 	partial  bool            // an update: used lacks what Present has
 	present  map[uint32]map[netip.AddrPort]uint32
+	// named are, by backend number, what Present calls servers of QUIC, of the
+	// services that are planned.
+	named map[uint32]maps.QUICServer
 }
 
 // Plan returns what the maps shall hold. Numbers of services and backends stay
@@ -175,7 +181,9 @@ func (p *Planner) Plan(in Input) (*Plan, error) {
 		Backends: make(map[uint32]maps.Backend, len(in.Present.Backends)),
 		Sources:  make(map[uint32]netip.Addr, len(in.Present.Sources)),
 		Tunnels:  map[uint32]maps.Tunnel{},
-		Features: map[uint32]maps.Features{},
+
+		QUICServers: make(map[maps.QUICServer]uint32, len(in.Present.QUICServers)),
+		Features:    map[uint32]maps.Features{},
 	}
 	r.plan.transitions, r.plan.inherited = map[uint32]transition{}, map[uint32]bool{}
 	r.services = slices.Clone(in.Services)
@@ -221,6 +229,10 @@ func (r *round) indexPresent() {
 		if other, double := of[b.Address]; !double || id < other {
 			of[b.Address] = id
 		}
+	}
+	r.named = make(map[uint32]maps.QUICServer, len(r.Present.QUICServers))
+	for q, id := range r.Present.QUICServers {
+		r.named[id] = q
 	}
 	for _, t := range r.Present.Tables {
 		for _, m := range t.Marked {

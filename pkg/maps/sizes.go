@@ -24,6 +24,9 @@ type Sizes struct {
 	Table int
 	// Flows is a power of two.
 	Flows int
+	// Affinities is the number of clients whose backend is remembered; 0 counts
+	// as 1.
+	Affinities int
 }
 
 // SizesOf returns the capacities that settings ask for.
@@ -35,6 +38,8 @@ func SizesOf(s model.Settings) Sizes {
 		Sources:   s.MaxSources,
 		Table:     s.TableSize,
 		Flows:     1 << bits.Len(uint(max(s.FlowTableSize, bpf.PortCells)-1)),
+
+		Affinities: max(s.AffinityTableSize, 1),
 	}
 }
 
@@ -45,9 +50,11 @@ func (s Sizes) apply(spec *ebpf.CollectionSpec) error {
 		servicesName: s.Services, tablesName: s.Services, serviceTrafficName: s.Services,
 		serviceUpcallsName: s.Services, serviceLoadsName: s.Services,
 		backendsName: s.Backends, backendTrafficName: s.Backends, backendLoadsName: s.Backends,
-		sourcesName: s.Sources,
-		flowsName:   s.Flows / bpf.FlowWays,
-		portsName:   s.Flows * cellsPerFlow / bpf.PortCells,
+		quicServersName: s.Backends,
+		sourcesName:     s.Sources,
+		affinitiesName:  max(s.Affinities, 1),
+		flowsName:       s.Flows / bpf.FlowWays,
+		portsName:       s.Flows * cellsPerFlow / bpf.PortCells,
 	} {
 		m := spec.Maps[name]
 		if m == nil {
@@ -67,5 +74,7 @@ func sizesOf(layout bpf.Layout, m map[string]*ebpf.Map) Sizes {
 		Sources:   int(m[sourcesName].MaxEntries()),
 		Table:     int(layout.TableSize),
 		Flows:     int(layout.FlowSets) * bpf.FlowWays,
+
+		Affinities: int(m[affinitiesName].MaxEntries()),
 	}
 }
