@@ -24,6 +24,7 @@ type dataPlane interface {
 	Read() (maps.Contents, error)
 	Apply(maps.Changes) error
 	FlowCounts() map[uint32]int
+	CorrectLoads() (wrong int, err error)
 	Strays(map[uint32]maps.Table) (map[uint32]maps.Slots, error)
 	Flows() iter.Seq[maps.Flow]
 	Reasons() ([]maps.NamedCount, error)
