@@ -208,6 +208,8 @@ func (c *controller) run(ctx context.Context) {
 	defer drift.Stop()
 	due := time.NewTimer(0)
 	defer due.Stop()
+	timed := time.NewTimer(0) // for elections that time changes
+	defer timed.Stop()
 	for {
 		select {
 		case <-ctx.Done():
@@ -225,6 +227,8 @@ func (c *controller) run(ctx context.Context) {
 		case <-drift.C:
 			c.startDriftCheck(drift)
 		case <-due.C:
+		case <-timed.C:
+			c.touchDue()
 		}
 		c.takeAll()
 		c.startWeighing()
@@ -237,6 +241,9 @@ func (c *controller) run(ctx context.Context) {
 		}
 		begin := time.Now()
 		c.reconcile()
+		if next := c.touchDue(); next > 0 {
+			timed.Reset(next - c.clock())
+		}
 		// Rounds take half of the time at most, so that a burst of changes
 		// becomes few of them.
 		if pause := time.Now().Add(min(time.Since(begin), time.Second)); pause.After(c.notBefore) {
