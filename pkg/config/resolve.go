@@ -38,6 +38,9 @@ func (r *reader) resolve(f *rawFile) *model.Config {
 		}
 	}
 	w.checkDNATBackends()
+	if len(r.errs) == 0 {
+		w.add(cfg)
+	}
 	return cfg
 }
 

@@ -13,6 +13,9 @@ type Config struct {
 	// Policies are sorted by name.
 	Policies []Policy
 	Services []Service
+	// LeftOut are services that the operator added and that do not go with the
+	// rest: why not, by name.
+	LeftOut map[string]string
 }
 
 // Settings shape the data plane. Those marked "at start" take effect when the
@@ -93,6 +96,8 @@ type Service struct {
 	Rules     Rules
 	Placement Placement
 	Outcomes  Outcomes
+	// Added: by the operator, not in the configuration file.
+	Added bool
 }
 
 // Frontend is a VIP, a protocol and a port.
