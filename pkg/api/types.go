@@ -154,6 +154,9 @@ const (
 	StateDraining = "draining"
 	// StateEjected keeps its flows and gets no new ones: a policy said so.
 	StateEjected = "ejected"
+	// StateDisabled gets no flows at all: the operator said so. Its flows move to
+	// others.
+	StateDisabled = "disabled"
 	// StateRetired is no longer configured; it stays until its last flow ends.
 	StateRetired = "retired"
 )

@@ -172,7 +172,7 @@ func newController(p parts, cfg *model.Config) *controller {
 		lastReload: api.Reload{At: time.Now(), OK: true},
 		planner:    NewPlanner(), stale: true,
 		discovered: map[string][]model.Backend{},
-		health: map[probe.Key]model.BackendHealth{}, targets: map[probe.Key]bool{}, pending: map[probe.Key]time.Time{}, retarget: true,
+		health:     map[probe.Key]model.BackendHealth{}, targets: map[probe.Key]bool{}, pending: map[probe.Key]time.Time{}, retarget: true,
 		names: map[uint32]string{}, retired: map[uint32]time.Time{}, undrawn: map[netip.Addr]time.Time{},
 		idle: map[uint32]bool{}, idleSource: map[netip.Addr]bool{}, problems: map[string]error{},
 		towards:  map[netip.Addr]netip.Addr{},
@@ -210,6 +210,8 @@ func (c *controller) run(ctx context.Context) {
 	defer drift.Stop()
 	due := time.NewTimer(0)
 	defer due.Stop()
+	timed := time.NewTimer(0) // for elections that time changes
+	defer timed.Stop()
 	for {
 		select {
 		case <-ctx.Done():
@@ -227,6 +229,8 @@ func (c *controller) run(ctx context.Context) {
 		case <-drift.C:
 			c.startDriftCheck(drift)
 		case <-due.C:
+		case <-timed.C:
+			c.touchDue()
 		}
 		c.takeAll()
 		c.startWeighing()
@@ -239,6 +243,9 @@ func (c *controller) run(ctx context.Context) {
 		}
 		begin := time.Now()
 		c.reconcile()
+		if next := c.touchDue(); next > 0 {
+			timed.Reset(next - c.clock())
+		}
 		// Rounds take half of the time at most, so that a burst of changes
 		// becomes few of them.
 		if pause := time.Now().Add(min(time.Since(begin), time.Second)); pause.After(c.notBefore) {
