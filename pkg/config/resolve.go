@@ -54,6 +54,7 @@ func (r *reader) settings(f *rawFile) model.Settings {
 		MaxSources:          f.maxSources.orValue(settings.MaxSources),
 		PolicyRate:          f.policyRate.orValue(settings.PolicyRate),
 		PolicyRatePerSource: f.policySource.orValue(settings.PolicyRatePerSource),
+		Probing:             r.probing(f.probing),
 	}
 	s.Interfaces = unique(r, f.interfaces.v, "interface")
 	if len(f.interfaces.v) == 0 && f.interfaces.at.line > 0 && (f.interfaces.ok || !f.interfaces.given) {

@@ -181,7 +181,7 @@ func newController(p parts, cfg *model.Config) *controller {
 		c.adoptPolicies(p.first)
 	}
 	c.discovery = discovery.NewManager(discovery.Options{New: p.source, Log: p.log})
-	c.prober = probe.NewRunner(probe.Options{Log: p.log, Policy: c.askProbe, OnChange: func(r probe.Result) {
+	c.prober = probe.NewRunner(probe.Options{Probing: cfg.Settings.Probing, Log: p.log, Policy: c.askProbe, OnChange: func(r probe.Result) {
 		c.post(func() { c.probed(r) })
 	}})
 	c.publish()
