@@ -105,6 +105,7 @@ type controller struct {
 	inForce      atomic.Pointer[policySet]
 	reloading    sync.Mutex // one reload at a time
 	upcallCounts upcallCounts
+	pasts        pasts
 
 	inboxMu sync.Mutex
 	inbox   []func()

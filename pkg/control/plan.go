@@ -124,7 +124,9 @@ type BackendState struct {
 	// table, 0 if not in it, and Slots its part of the table.
 	Weight, Effective uint16
 	Slots             int
-	Override, Serves  bool
+	// Configured is the weight that the configuration or a source gives.
+	Configured       uint16
+	Override, Serves bool
 	// Answer is what policies said of it.
 	Answer Answer
 	// Local: it is an address of this host, and never used.

@@ -48,7 +48,7 @@ func (e *entry) status() Status {
 	s := Status{}
 	if e.job != nil {
 		s = e.job.status
-		s.Next, s.Sharers = e.job.due, len(e.job.sharers)
+		s.Next, s.To, s.Sharers = e.job.due, e.job.way.to, len(e.job.sharers)
 	}
 	s.BackendHealth = e.health
 	return s

@@ -2,6 +2,7 @@ package probe
 
 import (
 	"errors"
+	"net/netip"
 	"time"
 
 	"github.com/xlb-io/xlb/pkg/model"
@@ -26,6 +27,8 @@ type Status struct {
 	// Next is when the next check is due or, while one runs, was; zero without
 	// checks.
 	Next time.Time
+	// To is where the check goes.
+	To netip.AddrPort
 	// Sharers is how many targets the check is for.
 	Sharers int
 }
