@@ -168,7 +168,7 @@ func TestServiceErrors(t *testing.T) {
 			"x.yaml:16:29: status: 300-200 ends before it starts (write 200-300)",
 			`x.yaml:16:38: status: "ok" is not a range of HTTP status codes (for example 200 or 200-399)`,
 			`x.yaml:17:13: body: "" is not a valid text (1 to 4096 bytes)`,
-			`x.yaml:18:7: unknown key "urls" in probe (known: type, via, port, interval, timeout, rise, fall, method, path, host, status, body, verify, policy)`)},
+			`x.yaml:18:7: unknown key "urls" in probe (known: type, via, port, interval, timeout, rise, fall, method, path, host, status, body, verify, policy, jitter, interval_failing, backoff_max)`)},
 		{"tcp probe", lines("  web:", "    frontends: tcp://192.0.2.1:80", "    backends: []", "    probe: {method: GET, path: /, host: a, status: 200, body: ok, verify: true, rise: 1}"), lines(
 			"x.yaml:6:13: probe: method has no effect with type tcp (use type: http or remove method)",
 			"x.yaml:6:26: probe: path has no effect with type tcp (use type: http or remove path)",

@@ -89,7 +89,7 @@ func (r *round) backendState(s model.Service, b model.Backend) BackendState {
 	key := probe.Key{Service: s.Name, Backend: b.Address}
 	override, overridden := r.Overrides[key]
 	answer := r.Answers[s.Name][b.Address]
-	out := BackendState{Address: b.Address, Weight: b.Weight, Zone: b.Zone, Tags: b.Tags, Tier: b.Priority, Override: overridden, drain: b.Drain}
+	out := BackendState{Address: b.Address, Weight: b.Weight, Configured: b.Weight, Zone: b.Zone, Tags: b.Tags, Tier: b.Priority, Override: overridden, drain: b.Drain}
 	answer.weigh(&out)
 	drain, drainReason := b.Drain, "drained by the configuration"
 	if override.Drain != nil {

@@ -139,6 +139,8 @@ type BackendState struct {
 	Override, Serves  bool
 	// Added: the operator did, not the configuration or a source.
 	Added bool
+	// Configured is the weight that the configuration or a source gives.
+	Configured uint16
 	// Answer is what policies said of it.
 	Answer Answer
 	// Local: it is an address of this host, and never used.
