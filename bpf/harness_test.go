@@ -225,6 +225,8 @@ type want struct {
 	events           []string
 	// begun: counted as a flow although none is recorded.
 	begun bool
+	// outcomes are counted for service and backend; "NAME@7" for backend 7.
+	outcomes []string
 }
 
 // expect sends a packet and compares everything. It returns what left.

@@ -16,53 +16,53 @@ import (
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	TcMapBackendLoads    = "backend_loads"
-	TcMapBackendOutcomes = "backend_outcomes"
-	TcMapBackendTraffic  = "backend_traffic"
-	TcMapBackends        = "backends"
-	TcMapDecisions       = "decisions"
-	TcMapEvents          = "events"
-	TcMapFeatures        = "features"
-	TcMapFlows           = "flows"
-	TcMapHeartbeat       = "heartbeat"
-	TcMapNewFlow         = "new_flow"
-	TcMapNextHops        = "next_hops"
-	TcMapPacket          = "packet"
-	TcMapPortSearch      = "port_search"
-	TcMapPorts           = "ports"
-	TcMapReasons         = "reasons"
-	TcMapRetrySearch     = "retry_search"
-	TcMapServiceLoads    = "service_loads"
-	TcMapServiceOutcomes = "service_outcomes"
-	TcMapServiceTraffic  = "service_traffic"
-	TcMapServiceUpcalls  = "service_upcalls"
-	TcMapServices        = "services"
-	TcMapSettings        = "settings"
-	TcMapSourceUpcalls   = "source_upcalls"
-	TcMapSources         = "sources"
-	TcMapSyns            = "syns"
-	TcMapTables          = "tables"
-	TcMapTunnels         = "tunnels"
-	TcMapUpcallPacket    = "upcall_packet"
-	TcMapUpcalls         = "upcalls"
-	TcMapVips4           = "vips4"
-	TcMapVips6           = "vips6"
-	TcMapVlans           = "vlans"
-	TcProgXlbInject      = "xlb_inject"
-	TcProgXlbProbe       = "xlb_probe"
-	TcProgXlbTc          = "xlb_tc"
-	TcVarCompanion       = "companion"
-	TcVarFixedGateway    = "fixed_gateway"
-	TcVarFlowSeed        = "flow_seed"
-	TcVarFlowSetMask     = "flow_set_mask"
-	TcVarGatewayMac      = "gateway_mac"
-	TcVarNatPortFirst    = "nat_port_first"
-	TcVarNatPortLast     = "nat_port_last"
-	TcVarPortCellMask    = "port_cell_mask"
-	TcVarProbeIngress    = "probe_ingress"
-	TcVarProbeMac        = "probe_mac"
-	TcVarTableSize       = "table_size"
-	TcVarVipBucketMask   = "vip_bucket_mask"
+	TcMapBackendLoads   = "backend_loads"
+	TcMapBackendOutcome = "backend_outcome"
+	TcMapBackendTraffic = "backend_traffic"
+	TcMapBackends       = "backends"
+	TcMapDecisions      = "decisions"
+	TcMapEvents         = "events"
+	TcMapFeatures       = "features"
+	TcMapFlows          = "flows"
+	TcMapHeartbeat      = "heartbeat"
+	TcMapNewFlow        = "new_flow"
+	TcMapNextHops       = "next_hops"
+	TcMapPacket         = "packet"
+	TcMapPortSearch     = "port_search"
+	TcMapPorts          = "ports"
+	TcMapReasons        = "reasons"
+	TcMapRetrySearch    = "retry_search"
+	TcMapServiceLoads   = "service_loads"
+	TcMapServiceOutcome = "service_outcome"
+	TcMapServiceTraffic = "service_traffic"
+	TcMapServiceUpcalls = "service_upcalls"
+	TcMapServices       = "services"
+	TcMapSettings       = "settings"
+	TcMapSourceUpcalls  = "source_upcalls"
+	TcMapSources        = "sources"
+	TcMapSyns           = "syns"
+	TcMapTables         = "tables"
+	TcMapTunnels        = "tunnels"
+	TcMapUpcallPacket   = "upcall_packet"
+	TcMapUpcalls        = "upcalls"
+	TcMapVips4          = "vips4"
+	TcMapVips6          = "vips6"
+	TcMapVlans          = "vlans"
+	TcProgXlbInject     = "xlb_inject"
+	TcProgXlbProbe      = "xlb_probe"
+	TcProgXlbTc         = "xlb_tc"
+	TcVarCompanion      = "companion"
+	TcVarFixedGateway   = "fixed_gateway"
+	TcVarFlowSeed       = "flow_seed"
+	TcVarFlowSetMask    = "flow_set_mask"
+	TcVarGatewayMac     = "gateway_mac"
+	TcVarNatPortFirst   = "nat_port_first"
+	TcVarNatPortLast    = "nat_port_last"
+	TcVarPortCellMask   = "port_cell_mask"
+	TcVarProbeIngress   = "probe_ingress"
+	TcVarProbeMac       = "probe_mac"
+	TcVarTableSize      = "table_size"
+	TcVarVipBucketMask  = "vip_bucket_mask"
 )
 
 // LoadTc returns the embedded CollectionSpec for Tc.
@@ -116,38 +116,38 @@ type TcProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type TcMapSpecs struct {
-	BackendLoads    *ebpf.MapSpec `ebpf:"backend_loads"`
-	BackendOutcomes *ebpf.MapSpec `ebpf:"backend_outcomes"`
-	BackendTraffic  *ebpf.MapSpec `ebpf:"backend_traffic"`
-	Backends        *ebpf.MapSpec `ebpf:"backends"`
-	Decisions       *ebpf.MapSpec `ebpf:"decisions"`
-	Events          *ebpf.MapSpec `ebpf:"events"`
-	Features        *ebpf.MapSpec `ebpf:"features"`
-	Flows           *ebpf.MapSpec `ebpf:"flows"`
-	Heartbeat       *ebpf.MapSpec `ebpf:"heartbeat"`
-	NewFlow         *ebpf.MapSpec `ebpf:"new_flow"`
-	NextHops        *ebpf.MapSpec `ebpf:"next_hops"`
-	Packet          *ebpf.MapSpec `ebpf:"packet"`
-	PortSearch      *ebpf.MapSpec `ebpf:"port_search"`
-	Ports           *ebpf.MapSpec `ebpf:"ports"`
-	Reasons         *ebpf.MapSpec `ebpf:"reasons"`
-	RetrySearch     *ebpf.MapSpec `ebpf:"retry_search"`
-	ServiceLoads    *ebpf.MapSpec `ebpf:"service_loads"`
-	ServiceOutcomes *ebpf.MapSpec `ebpf:"service_outcomes"`
-	ServiceTraffic  *ebpf.MapSpec `ebpf:"service_traffic"`
-	ServiceUpcalls  *ebpf.MapSpec `ebpf:"service_upcalls"`
-	Services        *ebpf.MapSpec `ebpf:"services"`
-	Settings        *ebpf.MapSpec `ebpf:"settings"`
-	SourceUpcalls   *ebpf.MapSpec `ebpf:"source_upcalls"`
-	Sources         *ebpf.MapSpec `ebpf:"sources"`
-	Syns            *ebpf.MapSpec `ebpf:"syns"`
-	Tables          *ebpf.MapSpec `ebpf:"tables"`
-	Tunnels         *ebpf.MapSpec `ebpf:"tunnels"`
-	UpcallPacket    *ebpf.MapSpec `ebpf:"upcall_packet"`
-	Upcalls         *ebpf.MapSpec `ebpf:"upcalls"`
-	Vips4           *ebpf.MapSpec `ebpf:"vips4"`
-	Vips6           *ebpf.MapSpec `ebpf:"vips6"`
-	Vlans           *ebpf.MapSpec `ebpf:"vlans"`
+	BackendLoads   *ebpf.MapSpec `ebpf:"backend_loads"`
+	BackendOutcome *ebpf.MapSpec `ebpf:"backend_outcome"`
+	BackendTraffic *ebpf.MapSpec `ebpf:"backend_traffic"`
+	Backends       *ebpf.MapSpec `ebpf:"backends"`
+	Decisions      *ebpf.MapSpec `ebpf:"decisions"`
+	Events         *ebpf.MapSpec `ebpf:"events"`
+	Features       *ebpf.MapSpec `ebpf:"features"`
+	Flows          *ebpf.MapSpec `ebpf:"flows"`
+	Heartbeat      *ebpf.MapSpec `ebpf:"heartbeat"`
+	NewFlow        *ebpf.MapSpec `ebpf:"new_flow"`
+	NextHops       *ebpf.MapSpec `ebpf:"next_hops"`
+	Packet         *ebpf.MapSpec `ebpf:"packet"`
+	PortSearch     *ebpf.MapSpec `ebpf:"port_search"`
+	Ports          *ebpf.MapSpec `ebpf:"ports"`
+	Reasons        *ebpf.MapSpec `ebpf:"reasons"`
+	RetrySearch    *ebpf.MapSpec `ebpf:"retry_search"`
+	ServiceLoads   *ebpf.MapSpec `ebpf:"service_loads"`
+	ServiceOutcome *ebpf.MapSpec `ebpf:"service_outcome"`
+	ServiceTraffic *ebpf.MapSpec `ebpf:"service_traffic"`
+	ServiceUpcalls *ebpf.MapSpec `ebpf:"service_upcalls"`
+	Services       *ebpf.MapSpec `ebpf:"services"`
+	Settings       *ebpf.MapSpec `ebpf:"settings"`
+	SourceUpcalls  *ebpf.MapSpec `ebpf:"source_upcalls"`
+	Sources        *ebpf.MapSpec `ebpf:"sources"`
+	Syns           *ebpf.MapSpec `ebpf:"syns"`
+	Tables         *ebpf.MapSpec `ebpf:"tables"`
+	Tunnels        *ebpf.MapSpec `ebpf:"tunnels"`
+	UpcallPacket   *ebpf.MapSpec `ebpf:"upcall_packet"`
+	Upcalls        *ebpf.MapSpec `ebpf:"upcalls"`
+	Vips4          *ebpf.MapSpec `ebpf:"vips4"`
+	Vips6          *ebpf.MapSpec `ebpf:"vips6"`
+	Vlans          *ebpf.MapSpec `ebpf:"vlans"`
 }
 
 // TcVariableSpecs contains global variables before they are loaded into the kernel.
@@ -188,44 +188,44 @@ func (o *TcObjects) Close() error {
 //
 // It can be passed to LoadTcObjects or ebpf.CollectionSpec.LoadAndAssign.
 type TcMaps struct {
-	BackendLoads    *ebpf.Map `ebpf:"backend_loads"`
-	BackendOutcomes *ebpf.Map `ebpf:"backend_outcomes"`
-	BackendTraffic  *ebpf.Map `ebpf:"backend_traffic"`
-	Backends        *ebpf.Map `ebpf:"backends"`
-	Decisions       *ebpf.Map `ebpf:"decisions"`
-	Events          *ebpf.Map `ebpf:"events"`
-	Features        *ebpf.Map `ebpf:"features"`
-	Flows           *ebpf.Map `ebpf:"flows"`
-	Heartbeat       *ebpf.Map `ebpf:"heartbeat"`
-	NewFlow         *ebpf.Map `ebpf:"new_flow"`
-	NextHops        *ebpf.Map `ebpf:"next_hops"`
-	Packet          *ebpf.Map `ebpf:"packet"`
-	PortSearch      *ebpf.Map `ebpf:"port_search"`
-	Ports           *ebpf.Map `ebpf:"ports"`
-	Reasons         *ebpf.Map `ebpf:"reasons"`
-	RetrySearch     *ebpf.Map `ebpf:"retry_search"`
-	ServiceLoads    *ebpf.Map `ebpf:"service_loads"`
-	ServiceOutcomes *ebpf.Map `ebpf:"service_outcomes"`
-	ServiceTraffic  *ebpf.Map `ebpf:"service_traffic"`
-	ServiceUpcalls  *ebpf.Map `ebpf:"service_upcalls"`
-	Services        *ebpf.Map `ebpf:"services"`
-	Settings        *ebpf.Map `ebpf:"settings"`
-	SourceUpcalls   *ebpf.Map `ebpf:"source_upcalls"`
-	Sources         *ebpf.Map `ebpf:"sources"`
-	Syns            *ebpf.Map `ebpf:"syns"`
-	Tables          *ebpf.Map `ebpf:"tables"`
-	Tunnels         *ebpf.Map `ebpf:"tunnels"`
-	UpcallPacket    *ebpf.Map `ebpf:"upcall_packet"`
-	Upcalls         *ebpf.Map `ebpf:"upcalls"`
-	Vips4           *ebpf.Map `ebpf:"vips4"`
-	Vips6           *ebpf.Map `ebpf:"vips6"`
-	Vlans           *ebpf.Map `ebpf:"vlans"`
+	BackendLoads   *ebpf.Map `ebpf:"backend_loads"`
+	BackendOutcome *ebpf.Map `ebpf:"backend_outcome"`
+	BackendTraffic *ebpf.Map `ebpf:"backend_traffic"`
+	Backends       *ebpf.Map `ebpf:"backends"`
+	Decisions      *ebpf.Map `ebpf:"decisions"`
+	Events         *ebpf.Map `ebpf:"events"`
+	Features       *ebpf.Map `ebpf:"features"`
+	Flows          *ebpf.Map `ebpf:"flows"`
+	Heartbeat      *ebpf.Map `ebpf:"heartbeat"`
+	NewFlow        *ebpf.Map `ebpf:"new_flow"`
+	NextHops       *ebpf.Map `ebpf:"next_hops"`
+	Packet         *ebpf.Map `ebpf:"packet"`
+	PortSearch     *ebpf.Map `ebpf:"port_search"`
+	Ports          *ebpf.Map `ebpf:"ports"`
+	Reasons        *ebpf.Map `ebpf:"reasons"`
+	RetrySearch    *ebpf.Map `ebpf:"retry_search"`
+	ServiceLoads   *ebpf.Map `ebpf:"service_loads"`
+	ServiceOutcome *ebpf.Map `ebpf:"service_outcome"`
+	ServiceTraffic *ebpf.Map `ebpf:"service_traffic"`
+	ServiceUpcalls *ebpf.Map `ebpf:"service_upcalls"`
+	Services       *ebpf.Map `ebpf:"services"`
+	Settings       *ebpf.Map `ebpf:"settings"`
+	SourceUpcalls  *ebpf.Map `ebpf:"source_upcalls"`
+	Sources        *ebpf.Map `ebpf:"sources"`
+	Syns           *ebpf.Map `ebpf:"syns"`
+	Tables         *ebpf.Map `ebpf:"tables"`
+	Tunnels        *ebpf.Map `ebpf:"tunnels"`
+	UpcallPacket   *ebpf.Map `ebpf:"upcall_packet"`
+	Upcalls        *ebpf.Map `ebpf:"upcalls"`
+	Vips4          *ebpf.Map `ebpf:"vips4"`
+	Vips6          *ebpf.Map `ebpf:"vips6"`
+	Vlans          *ebpf.Map `ebpf:"vlans"`
 }
 
 func (m *TcMaps) Close() error {
 	return _TcClose(
 		m.BackendLoads,
-		m.BackendOutcomes,
+		m.BackendOutcome,
 		m.BackendTraffic,
 		m.Backends,
 		m.Decisions,
@@ -241,7 +241,7 @@ func (m *TcMaps) Close() error {
 		m.Reasons,
 		m.RetrySearch,
 		m.ServiceLoads,
-		m.ServiceOutcomes,
+		m.ServiceOutcome,
 		m.ServiceTraffic,
 		m.ServiceUpcalls,
 		m.Services,

@@ -400,58 +400,58 @@ type XdpVlan struct {
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	XdpMapBackendLoads    = "backend_loads"
-	XdpMapBackendOutcomes = "backend_outcomes"
-	XdpMapBackendTraffic  = "backend_traffic"
-	XdpMapBackends        = "backends"
-	XdpMapDecisions       = "decisions"
-	XdpMapEvents          = "events"
-	XdpMapFeatures        = "features"
-	XdpMapFlows           = "flows"
-	XdpMapHeartbeat       = "heartbeat"
-	XdpMapNewFlow         = "new_flow"
-	XdpMapNextHops        = "next_hops"
-	XdpMapPacket          = "packet"
-	XdpMapPortSearch      = "port_search"
-	XdpMapPorts           = "ports"
-	XdpMapReasons         = "reasons"
-	XdpMapRetrySearch     = "retry_search"
-	XdpMapServiceLoads    = "service_loads"
-	XdpMapServiceOutcomes = "service_outcomes"
-	XdpMapServiceTraffic  = "service_traffic"
-	XdpMapServiceUpcalls  = "service_upcalls"
-	XdpMapServices        = "services"
-	XdpMapSettings        = "settings"
-	XdpMapSourceUpcalls   = "source_upcalls"
-	XdpMapSources         = "sources"
-	XdpMapSyns            = "syns"
-	XdpMapTables          = "tables"
-	XdpMapTunnels         = "tunnels"
-	XdpMapUpcallPacket    = "upcall_packet"
-	XdpMapUpcalls         = "upcalls"
-	XdpMapVips4           = "vips4"
-	XdpMapVips6           = "vips6"
-	XdpMapVlans           = "vlans"
-	XdpProgXlbXdp         = "xlb_xdp"
-	XdpVarCompanion       = "companion"
-	XdpVarFixedGateway    = "fixed_gateway"
-	XdpVarFlowSeed        = "flow_seed"
-	XdpVarFlowSetMask     = "flow_set_mask"
-	XdpVarGatewayMac      = "gateway_mac"
-	XdpVarGoEvent         = "go_event"
-	XdpVarGoFlowState     = "go_flow_state"
-	XdpVarGoOutcome       = "go_outcome"
-	XdpVarGoReason        = "go_reason"
-	XdpVarGoVip           = "go_vip"
-	XdpVarGoVip4Key       = "go_vip4_key"
-	XdpVarGoVip6Key       = "go_vip6_key"
-	XdpVarNatPortFirst    = "nat_port_first"
-	XdpVarNatPortLast     = "nat_port_last"
-	XdpVarPortCellMask    = "port_cell_mask"
-	XdpVarProbeIngress    = "probe_ingress"
-	XdpVarProbeMac        = "probe_mac"
-	XdpVarTableSize       = "table_size"
-	XdpVarVipBucketMask   = "vip_bucket_mask"
+	XdpMapBackendLoads   = "backend_loads"
+	XdpMapBackendOutcome = "backend_outcome"
+	XdpMapBackendTraffic = "backend_traffic"
+	XdpMapBackends       = "backends"
+	XdpMapDecisions      = "decisions"
+	XdpMapEvents         = "events"
+	XdpMapFeatures       = "features"
+	XdpMapFlows          = "flows"
+	XdpMapHeartbeat      = "heartbeat"
+	XdpMapNewFlow        = "new_flow"
+	XdpMapNextHops       = "next_hops"
+	XdpMapPacket         = "packet"
+	XdpMapPortSearch     = "port_search"
+	XdpMapPorts          = "ports"
+	XdpMapReasons        = "reasons"
+	XdpMapRetrySearch    = "retry_search"
+	XdpMapServiceLoads   = "service_loads"
+	XdpMapServiceOutcome = "service_outcome"
+	XdpMapServiceTraffic = "service_traffic"
+	XdpMapServiceUpcalls = "service_upcalls"
+	XdpMapServices       = "services"
+	XdpMapSettings       = "settings"
+	XdpMapSourceUpcalls  = "source_upcalls"
+	XdpMapSources        = "sources"
+	XdpMapSyns           = "syns"
+	XdpMapTables         = "tables"
+	XdpMapTunnels        = "tunnels"
+	XdpMapUpcallPacket   = "upcall_packet"
+	XdpMapUpcalls        = "upcalls"
+	XdpMapVips4          = "vips4"
+	XdpMapVips6          = "vips6"
+	XdpMapVlans          = "vlans"
+	XdpProgXlbXdp        = "xlb_xdp"
+	XdpVarCompanion      = "companion"
+	XdpVarFixedGateway   = "fixed_gateway"
+	XdpVarFlowSeed       = "flow_seed"
+	XdpVarFlowSetMask    = "flow_set_mask"
+	XdpVarGatewayMac     = "gateway_mac"
+	XdpVarGoEvent        = "go_event"
+	XdpVarGoFlowState    = "go_flow_state"
+	XdpVarGoOutcome      = "go_outcome"
+	XdpVarGoReason       = "go_reason"
+	XdpVarGoVip          = "go_vip"
+	XdpVarGoVip4Key      = "go_vip4_key"
+	XdpVarGoVip6Key      = "go_vip6_key"
+	XdpVarNatPortFirst   = "nat_port_first"
+	XdpVarNatPortLast    = "nat_port_last"
+	XdpVarPortCellMask   = "port_cell_mask"
+	XdpVarProbeIngress   = "probe_ingress"
+	XdpVarProbeMac       = "probe_mac"
+	XdpVarTableSize      = "table_size"
+	XdpVarVipBucketMask  = "vip_bucket_mask"
 )
 
 // LoadXdp returns the embedded CollectionSpec for Xdp.
@@ -503,38 +503,38 @@ type XdpProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type XdpMapSpecs struct {
-	BackendLoads    *ebpf.MapSpec `ebpf:"backend_loads"`
-	BackendOutcomes *ebpf.MapSpec `ebpf:"backend_outcomes"`
-	BackendTraffic  *ebpf.MapSpec `ebpf:"backend_traffic"`
-	Backends        *ebpf.MapSpec `ebpf:"backends"`
-	Decisions       *ebpf.MapSpec `ebpf:"decisions"`
-	Events          *ebpf.MapSpec `ebpf:"events"`
-	Features        *ebpf.MapSpec `ebpf:"features"`
-	Flows           *ebpf.MapSpec `ebpf:"flows"`
-	Heartbeat       *ebpf.MapSpec `ebpf:"heartbeat"`
-	NewFlow         *ebpf.MapSpec `ebpf:"new_flow"`
-	NextHops        *ebpf.MapSpec `ebpf:"next_hops"`
-	Packet          *ebpf.MapSpec `ebpf:"packet"`
-	PortSearch      *ebpf.MapSpec `ebpf:"port_search"`
-	Ports           *ebpf.MapSpec `ebpf:"ports"`
-	Reasons         *ebpf.MapSpec `ebpf:"reasons"`
-	RetrySearch     *ebpf.MapSpec `ebpf:"retry_search"`
-	ServiceLoads    *ebpf.MapSpec `ebpf:"service_loads"`
-	ServiceOutcomes *ebpf.MapSpec `ebpf:"service_outcomes"`
-	ServiceTraffic  *ebpf.MapSpec `ebpf:"service_traffic"`
-	ServiceUpcalls  *ebpf.MapSpec `ebpf:"service_upcalls"`
-	Services        *ebpf.MapSpec `ebpf:"services"`
-	Settings        *ebpf.MapSpec `ebpf:"settings"`
-	SourceUpcalls   *ebpf.MapSpec `ebpf:"source_upcalls"`
-	Sources         *ebpf.MapSpec `ebpf:"sources"`
-	Syns            *ebpf.MapSpec `ebpf:"syns"`
-	Tables          *ebpf.MapSpec `ebpf:"tables"`
-	Tunnels         *ebpf.MapSpec `ebpf:"tunnels"`
-	UpcallPacket    *ebpf.MapSpec `ebpf:"upcall_packet"`
-	Upcalls         *ebpf.MapSpec `ebpf:"upcalls"`
-	Vips4           *ebpf.MapSpec `ebpf:"vips4"`
-	Vips6           *ebpf.MapSpec `ebpf:"vips6"`
-	Vlans           *ebpf.MapSpec `ebpf:"vlans"`
+	BackendLoads   *ebpf.MapSpec `ebpf:"backend_loads"`
+	BackendOutcome *ebpf.MapSpec `ebpf:"backend_outcome"`
+	BackendTraffic *ebpf.MapSpec `ebpf:"backend_traffic"`
+	Backends       *ebpf.MapSpec `ebpf:"backends"`
+	Decisions      *ebpf.MapSpec `ebpf:"decisions"`
+	Events         *ebpf.MapSpec `ebpf:"events"`
+	Features       *ebpf.MapSpec `ebpf:"features"`
+	Flows          *ebpf.MapSpec `ebpf:"flows"`
+	Heartbeat      *ebpf.MapSpec `ebpf:"heartbeat"`
+	NewFlow        *ebpf.MapSpec `ebpf:"new_flow"`
+	NextHops       *ebpf.MapSpec `ebpf:"next_hops"`
+	Packet         *ebpf.MapSpec `ebpf:"packet"`
+	PortSearch     *ebpf.MapSpec `ebpf:"port_search"`
+	Ports          *ebpf.MapSpec `ebpf:"ports"`
+	Reasons        *ebpf.MapSpec `ebpf:"reasons"`
+	RetrySearch    *ebpf.MapSpec `ebpf:"retry_search"`
+	ServiceLoads   *ebpf.MapSpec `ebpf:"service_loads"`
+	ServiceOutcome *ebpf.MapSpec `ebpf:"service_outcome"`
+	ServiceTraffic *ebpf.MapSpec `ebpf:"service_traffic"`
+	ServiceUpcalls *ebpf.MapSpec `ebpf:"service_upcalls"`
+	Services       *ebpf.MapSpec `ebpf:"services"`
+	Settings       *ebpf.MapSpec `ebpf:"settings"`
+	SourceUpcalls  *ebpf.MapSpec `ebpf:"source_upcalls"`
+	Sources        *ebpf.MapSpec `ebpf:"sources"`
+	Syns           *ebpf.MapSpec `ebpf:"syns"`
+	Tables         *ebpf.MapSpec `ebpf:"tables"`
+	Tunnels        *ebpf.MapSpec `ebpf:"tunnels"`
+	UpcallPacket   *ebpf.MapSpec `ebpf:"upcall_packet"`
+	Upcalls        *ebpf.MapSpec `ebpf:"upcalls"`
+	Vips4          *ebpf.MapSpec `ebpf:"vips4"`
+	Vips6          *ebpf.MapSpec `ebpf:"vips6"`
+	Vlans          *ebpf.MapSpec `ebpf:"vlans"`
 }
 
 // XdpVariableSpecs contains global variables before they are loaded into the kernel.
@@ -582,44 +582,44 @@ func (o *XdpObjects) Close() error {
 //
 // It can be passed to LoadXdpObjects or ebpf.CollectionSpec.LoadAndAssign.
 type XdpMaps struct {
-	BackendLoads    *ebpf.Map `ebpf:"backend_loads"`
-	BackendOutcomes *ebpf.Map `ebpf:"backend_outcomes"`
-	BackendTraffic  *ebpf.Map `ebpf:"backend_traffic"`
-	Backends        *ebpf.Map `ebpf:"backends"`
-	Decisions       *ebpf.Map `ebpf:"decisions"`
-	Events          *ebpf.Map `ebpf:"events"`
-	Features        *ebpf.Map `ebpf:"features"`
-	Flows           *ebpf.Map `ebpf:"flows"`
-	Heartbeat       *ebpf.Map `ebpf:"heartbeat"`
-	NewFlow         *ebpf.Map `ebpf:"new_flow"`
-	NextHops        *ebpf.Map `ebpf:"next_hops"`
-	Packet          *ebpf.Map `ebpf:"packet"`
-	PortSearch      *ebpf.Map `ebpf:"port_search"`
-	Ports           *ebpf.Map `ebpf:"ports"`
-	Reasons         *ebpf.Map `ebpf:"reasons"`
-	RetrySearch     *ebpf.Map `ebpf:"retry_search"`
-	ServiceLoads    *ebpf.Map `ebpf:"service_loads"`
-	ServiceOutcomes *ebpf.Map `ebpf:"service_outcomes"`
-	ServiceTraffic  *ebpf.Map `ebpf:"service_traffic"`
-	ServiceUpcalls  *ebpf.Map `ebpf:"service_upcalls"`
-	Services        *ebpf.Map `ebpf:"services"`
-	Settings        *ebpf.Map `ebpf:"settings"`
-	SourceUpcalls   *ebpf.Map `ebpf:"source_upcalls"`
-	Sources         *ebpf.Map `ebpf:"sources"`
-	Syns            *ebpf.Map `ebpf:"syns"`
-	Tables          *ebpf.Map `ebpf:"tables"`
-	Tunnels         *ebpf.Map `ebpf:"tunnels"`
-	UpcallPacket    *ebpf.Map `ebpf:"upcall_packet"`
-	Upcalls         *ebpf.Map `ebpf:"upcalls"`
-	Vips4           *ebpf.Map `ebpf:"vips4"`
-	Vips6           *ebpf.Map `ebpf:"vips6"`
-	Vlans           *ebpf.Map `ebpf:"vlans"`
+	BackendLoads   *ebpf.Map `ebpf:"backend_loads"`
+	BackendOutcome *ebpf.Map `ebpf:"backend_outcome"`
+	BackendTraffic *ebpf.Map `ebpf:"backend_traffic"`
+	Backends       *ebpf.Map `ebpf:"backends"`
+	Decisions      *ebpf.Map `ebpf:"decisions"`
+	Events         *ebpf.Map `ebpf:"events"`
+	Features       *ebpf.Map `ebpf:"features"`
+	Flows          *ebpf.Map `ebpf:"flows"`
+	Heartbeat      *ebpf.Map `ebpf:"heartbeat"`
+	NewFlow        *ebpf.Map `ebpf:"new_flow"`
+	NextHops       *ebpf.Map `ebpf:"next_hops"`
+	Packet         *ebpf.Map `ebpf:"packet"`
+	PortSearch     *ebpf.Map `ebpf:"port_search"`
+	Ports          *ebpf.Map `ebpf:"ports"`
+	Reasons        *ebpf.Map `ebpf:"reasons"`
+	RetrySearch    *ebpf.Map `ebpf:"retry_search"`
+	ServiceLoads   *ebpf.Map `ebpf:"service_loads"`
+	ServiceOutcome *ebpf.Map `ebpf:"service_outcome"`
+	ServiceTraffic *ebpf.Map `ebpf:"service_traffic"`
+	ServiceUpcalls *ebpf.Map `ebpf:"service_upcalls"`
+	Services       *ebpf.Map `ebpf:"services"`
+	Settings       *ebpf.Map `ebpf:"settings"`
+	SourceUpcalls  *ebpf.Map `ebpf:"source_upcalls"`
+	Sources        *ebpf.Map `ebpf:"sources"`
+	Syns           *ebpf.Map `ebpf:"syns"`
+	Tables         *ebpf.Map `ebpf:"tables"`
+	Tunnels        *ebpf.Map `ebpf:"tunnels"`
+	UpcallPacket   *ebpf.Map `ebpf:"upcall_packet"`
+	Upcalls        *ebpf.Map `ebpf:"upcalls"`
+	Vips4          *ebpf.Map `ebpf:"vips4"`
+	Vips6          *ebpf.Map `ebpf:"vips6"`
+	Vlans          *ebpf.Map `ebpf:"vlans"`
 }
 
 func (m *XdpMaps) Close() error {
 	return _XdpClose(
 		m.BackendLoads,
-		m.BackendOutcomes,
+		m.BackendOutcome,
 		m.BackendTraffic,
 		m.Backends,
 		m.Decisions,
@@ -635,7 +635,7 @@ func (m *XdpMaps) Close() error {
 		m.Reasons,
 		m.RetrySearch,
 		m.ServiceLoads,
-		m.ServiceOutcomes,
+		m.ServiceOutcome,
 		m.ServiceTraffic,
 		m.ServiceUpcalls,
 		m.Services,

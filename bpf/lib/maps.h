@@ -168,14 +168,14 @@ struct {
 	__uint(max_entries, 1);
 	__type(key, __u32);
 	__type(value, struct outcomes);
-} service_outcomes SEC(".maps");
+} service_outcome SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 1);
 	__type(key, __u32);
 	__type(value, struct outcomes);
-} backend_outcomes SEC(".maps");
+} backend_outcome SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);

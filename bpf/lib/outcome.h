@@ -26,7 +26,8 @@
 
 enum {
 	STAMP_COUNTED = 0, /* it came again, and its silence is counted */
-	STAMP_SPOILED = 2, /* a copy came: whose answer comes first cannot be told (Karn) */
+	STAMP_SPOILED = 2, /* a copy came: whose answer comes first cannot be told (Karn);
+			    * or nobody sees answers */
 };
 
 /* An answer counts for one part of 2^LATENCY_SHIFT in the smoothed time. */
@@ -46,11 +47,11 @@ static __always_inline bool state_waits(__u8 state)
 
 static __always_inline void outcome_add(__u32 service, __u32 backend, enum outcome what)
 {
-	struct outcomes *o = bpf_map_lookup_elem(&service_outcomes, &service);
+	struct outcomes *o = bpf_map_lookup_elem(&service_outcome, &service);
 
 	if (o)
 		o->count[what & (OUTCOME_MAX - 1)]++;
-	o = bpf_map_lookup_elem(&backend_outcomes, &backend);
+	o = bpf_map_lookup_elem(&backend_outcome, &backend);
 	if (o)
 		o->count[what & (OUTCOME_MAX - 1)]++;
 }
@@ -78,8 +79,9 @@ __noinline int outcome_begun(__u32 number, __u64 meta, __u32 service, __u32 back
 	__u64 *cell = syn_cell(number);
 
 	outcome_add(service, backend, OUTCOME_ATTEMPTS);
-	if (cell && rewritten)
-		WRITE_ONCE(*cell, (__u64)syn_tag(number, meta) << 32 | stamp_now());
+	if (cell)
+		WRITE_ONCE(*cell, (__u64)syn_tag(number, meta) << 32 |
+					  (rewritten ? stamp_now() : STAMP_SPOILED));
 	return 0;
 }
 

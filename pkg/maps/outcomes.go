@@ -36,12 +36,12 @@ func (o Outcomes) Minus(earlier Outcomes) Outcomes {
 
 // BackendOutcomes returns what became of connections to a backend, by its number.
 func (s *Set) BackendOutcomes(id uint32) (Outcomes, error) {
-	return s.outcomes(backendOutcomesName, id)
+	return s.outcomes(backendOutcomeName, id)
 }
 
 // ServiceOutcomes returns what became of connections of a service, by its number.
 func (s *Set) ServiceOutcomes(id uint32) (Outcomes, error) {
-	return s.outcomes(serviceOutcomesName, id)
+	return s.outcomes(serviceOutcomeName, id)
 }
 
 func (s *Set) outcomes(name string, id uint32) (Outcomes, error) {
@@ -97,8 +97,8 @@ func encodeOutcomes(s Service, out *bpf.Service) error {
 	return nil
 }
 
-func (s *Set) dumpServiceOutcomes() ([]DumpEntry, error) { return s.dumpOutcomes(serviceOutcomesName) }
-func (s *Set) dumpBackendOutcomes() ([]DumpEntry, error) { return s.dumpOutcomes(backendOutcomesName) }
+func (s *Set) dumpServiceOutcomes() ([]DumpEntry, error) { return s.dumpOutcomes(serviceOutcomeName) }
+func (s *Set) dumpBackendOutcomes() ([]DumpEntry, error) { return s.dumpOutcomes(backendOutcomeName) }
 
 // dumpOutcomes leaves out the places that never counted anything.
 func (s *Set) dumpOutcomes(name string) ([]DumpEntry, error) {
