@@ -18,6 +18,7 @@ func (r *reader) checkDefaults(d *rawCommon) {
 		r.refuseKeys(p.httpKeys(), model.ProbeNone)
 	}
 	r.checkProbeTimes(p, &rawProbe{})
+	r.checkEjectTimes(&d.outcomes.eject.v, &rawEject{})
 }
 
 // serviceProbe returns the probe of a service from its own keys and those of

@@ -21,6 +21,7 @@ func TestDeclarations(t *testing.T) {
 		"zones":    "defaults:\n  zones:\n    %s\n",
 		"timeouts": "defaults:\n  timeouts:\n    %s\n",
 		"probes":   "probes:\n  %s\n",
+		"eject":    "defaults:\n  eject:\n    %s\n",
 		"policy":   "policies:\n  p:\n    %s\n",
 		"subset":   "policies:\n  p:\n    path: x\n    subsets:\n      s:\n        %s\n",
 		"policies": "services:\n  s:\n    frontends: tcp://192.0.2.1:80\n    backends: []\n    policies:\n    - %s\n",

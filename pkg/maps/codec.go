@@ -95,6 +95,9 @@ func encodeService(s Service) (bpf.Service, error) {
 	if err := s.Selection.encode(&out); err != nil {
 		return out, err
 	}
+	if err := encodeOutcomes(s, &out); err != nil {
+		return out, err
+	}
 	if s.Policy == 0 {
 		return out, nil
 	}
@@ -161,7 +164,8 @@ func decodeService(s bpf.Service) (Service, bool) {
 			UDP:            seconds(s.Timeouts.Udp),
 		},
 		Selection: decodeSelection(s),
-		Policy:    keyOf(overloads, s.Policy), Upcalls: perSecond(s.Upcalls), UpcallsPerSource: perSecond(s.UpcallsPerSource),
+		Outcomes:  s.Options&bpf.OptionOutcomes != 0, Retries: int(s.Retries),
+		Policy: keyOf(overloads, s.Policy), Upcalls: perSecond(s.Upcalls), UpcallsPerSource: perSecond(s.UpcallsPerSource),
 	}, s.Forward != 0
 }
 
