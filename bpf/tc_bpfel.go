@@ -30,13 +30,18 @@ const (
 	TcMapPortSearch     = "port_search"
 	TcMapPorts          = "ports"
 	TcMapReasons        = "reasons"
+	TcMapRules          = "rules"
 	TcMapServiceLoads   = "service_loads"
+	TcMapServiceRates   = "service_rates"
+	TcMapServiceRefused = "service_refused"
 	TcMapServiceTraffic = "service_traffic"
 	TcMapServiceUpcalls = "service_upcalls"
 	TcMapServices       = "services"
 	TcMapSettings       = "settings"
+	TcMapSourceRates    = "source_rates"
 	TcMapSourceUpcalls  = "source_upcalls"
 	TcMapSources        = "sources"
+	TcMapSubsets        = "subsets"
 	TcMapTables         = "tables"
 	TcMapTunnels        = "tunnels"
 	TcMapUpcallPacket   = "upcall_packet"
@@ -126,13 +131,18 @@ type TcMapSpecs struct {
 	PortSearch     *ebpf.MapSpec `ebpf:"port_search"`
 	Ports          *ebpf.MapSpec `ebpf:"ports"`
 	Reasons        *ebpf.MapSpec `ebpf:"reasons"`
+	Rules          *ebpf.MapSpec `ebpf:"rules"`
 	ServiceLoads   *ebpf.MapSpec `ebpf:"service_loads"`
+	ServiceRates   *ebpf.MapSpec `ebpf:"service_rates"`
+	ServiceRefused *ebpf.MapSpec `ebpf:"service_refused"`
 	ServiceTraffic *ebpf.MapSpec `ebpf:"service_traffic"`
 	ServiceUpcalls *ebpf.MapSpec `ebpf:"service_upcalls"`
 	Services       *ebpf.MapSpec `ebpf:"services"`
 	Settings       *ebpf.MapSpec `ebpf:"settings"`
+	SourceRates    *ebpf.MapSpec `ebpf:"source_rates"`
 	SourceUpcalls  *ebpf.MapSpec `ebpf:"source_upcalls"`
 	Sources        *ebpf.MapSpec `ebpf:"sources"`
+	Subsets        *ebpf.MapSpec `ebpf:"subsets"`
 	Tables         *ebpf.MapSpec `ebpf:"tables"`
 	Tunnels        *ebpf.MapSpec `ebpf:"tunnels"`
 	UpcallPacket   *ebpf.MapSpec `ebpf:"upcall_packet"`
@@ -194,13 +204,18 @@ type TcMaps struct {
 	PortSearch     *ebpf.Map `ebpf:"port_search"`
 	Ports          *ebpf.Map `ebpf:"ports"`
 	Reasons        *ebpf.Map `ebpf:"reasons"`
+	Rules          *ebpf.Map `ebpf:"rules"`
 	ServiceLoads   *ebpf.Map `ebpf:"service_loads"`
+	ServiceRates   *ebpf.Map `ebpf:"service_rates"`
+	ServiceRefused *ebpf.Map `ebpf:"service_refused"`
 	ServiceTraffic *ebpf.Map `ebpf:"service_traffic"`
 	ServiceUpcalls *ebpf.Map `ebpf:"service_upcalls"`
 	Services       *ebpf.Map `ebpf:"services"`
 	Settings       *ebpf.Map `ebpf:"settings"`
+	SourceRates    *ebpf.Map `ebpf:"source_rates"`
 	SourceUpcalls  *ebpf.Map `ebpf:"source_upcalls"`
 	Sources        *ebpf.Map `ebpf:"sources"`
+	Subsets        *ebpf.Map `ebpf:"subsets"`
 	Tables         *ebpf.Map `ebpf:"tables"`
 	Tunnels        *ebpf.Map `ebpf:"tunnels"`
 	UpcallPacket   *ebpf.Map `ebpf:"upcall_packet"`
@@ -226,13 +241,18 @@ func (m *TcMaps) Close() error {
 		m.PortSearch,
 		m.Ports,
 		m.Reasons,
+		m.Rules,
 		m.ServiceLoads,
+		m.ServiceRates,
+		m.ServiceRefused,
 		m.ServiceTraffic,
 		m.ServiceUpcalls,
 		m.Services,
 		m.Settings,
+		m.SourceRates,
 		m.SourceUpcalls,
 		m.Sources,
+		m.Subsets,
 		m.Tables,
 		m.Tunnels,
 		m.UpcallPacket,

@@ -26,3 +26,4 @@ const enum flow_state *go_flow_state __attribute__((unused));
 const struct vip4_key *go_vip4_key __attribute__((unused));
 const struct vip6_key *go_vip6_key __attribute__((unused));
 const struct vip *go_vip __attribute__((unused));
+const struct rule_key *go_rule_key __attribute__((unused));

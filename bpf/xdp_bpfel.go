@@ -196,6 +196,13 @@ type XdpPortSearch struct {
 	Taken   uint64
 }
 
+type XdpRateKey struct {
+	_       structs.HostLayout
+	Source  XdpAddr
+	Service uint32
+	Pad     uint32
+}
+
 type XdpReason uint32
 
 const (
@@ -223,8 +230,24 @@ const (
 	XdpReasonREASON_UPCALL           XdpReason = 21
 	XdpReasonREASON_DROP_POLICY      XdpReason = 22
 	XdpReasonREASON_DROP_OVERLOAD    XdpReason = 23
-	XdpReasonREASON_MAX              XdpReason = 24
+	XdpReasonREASON_DROP_DENIED      XdpReason = 24
+	XdpReasonREASON_DROP_NOT_ALLOWED XdpReason = 25
+	XdpReasonREASON_DROP_RATE        XdpReason = 26
+	XdpReasonREASON_DROP_RATE_SOURCE XdpReason = 27
+	XdpReasonREASON_DROP_CONNECTIONS XdpReason = 28
+	XdpReasonREASON_MAX              XdpReason = 29
 )
+
+type XdpRefused struct {
+	_       structs.HostLayout
+	Packets [8]uint64
+}
+
+type XdpRuleKey struct {
+	_      structs.HostLayout
+	Length uint32
+	Word   [4]uint32
+}
 
 type XdpService struct {
 	_                structs.HostLayout
@@ -257,6 +280,13 @@ type XdpSource struct {
 	Address XdpAddr
 	Ipv6    uint8
 	Pad     [7]uint8
+}
+
+type XdpSubset struct {
+	_       structs.HostLayout
+	Service uint32
+	Tag     [64]uint8
+	Zone    [64]uint8
 }
 
 type XdpTimeouts struct {
@@ -378,13 +408,18 @@ const (
 	XdpMapPortSearch     = "port_search"
 	XdpMapPorts          = "ports"
 	XdpMapReasons        = "reasons"
+	XdpMapRules          = "rules"
 	XdpMapServiceLoads   = "service_loads"
+	XdpMapServiceRates   = "service_rates"
+	XdpMapServiceRefused = "service_refused"
 	XdpMapServiceTraffic = "service_traffic"
 	XdpMapServiceUpcalls = "service_upcalls"
 	XdpMapServices       = "services"
 	XdpMapSettings       = "settings"
+	XdpMapSourceRates    = "source_rates"
 	XdpMapSourceUpcalls  = "source_upcalls"
 	XdpMapSources        = "sources"
+	XdpMapSubsets        = "subsets"
 	XdpMapTables         = "tables"
 	XdpMapTunnels        = "tunnels"
 	XdpMapUpcallPacket   = "upcall_packet"
@@ -401,6 +436,7 @@ const (
 	XdpVarGoEvent        = "go_event"
 	XdpVarGoFlowState    = "go_flow_state"
 	XdpVarGoReason       = "go_reason"
+	XdpVarGoRuleKey      = "go_rule_key"
 	XdpVarGoVip          = "go_vip"
 	XdpVarGoVip4Key      = "go_vip4_key"
 	XdpVarGoVip6Key      = "go_vip6_key"
@@ -476,13 +512,18 @@ type XdpMapSpecs struct {
 	PortSearch     *ebpf.MapSpec `ebpf:"port_search"`
 	Ports          *ebpf.MapSpec `ebpf:"ports"`
 	Reasons        *ebpf.MapSpec `ebpf:"reasons"`
+	Rules          *ebpf.MapSpec `ebpf:"rules"`
 	ServiceLoads   *ebpf.MapSpec `ebpf:"service_loads"`
+	ServiceRates   *ebpf.MapSpec `ebpf:"service_rates"`
+	ServiceRefused *ebpf.MapSpec `ebpf:"service_refused"`
 	ServiceTraffic *ebpf.MapSpec `ebpf:"service_traffic"`
 	ServiceUpcalls *ebpf.MapSpec `ebpf:"service_upcalls"`
 	Services       *ebpf.MapSpec `ebpf:"services"`
 	Settings       *ebpf.MapSpec `ebpf:"settings"`
+	SourceRates    *ebpf.MapSpec `ebpf:"source_rates"`
 	SourceUpcalls  *ebpf.MapSpec `ebpf:"source_upcalls"`
 	Sources        *ebpf.MapSpec `ebpf:"sources"`
+	Subsets        *ebpf.MapSpec `ebpf:"subsets"`
 	Tables         *ebpf.MapSpec `ebpf:"tables"`
 	Tunnels        *ebpf.MapSpec `ebpf:"tunnels"`
 	UpcallPacket   *ebpf.MapSpec `ebpf:"upcall_packet"`
@@ -504,6 +545,7 @@ type XdpVariableSpecs struct {
 	GoEvent       *ebpf.VariableSpec `ebpf:"go_event"`
 	GoFlowState   *ebpf.VariableSpec `ebpf:"go_flow_state"`
 	GoReason      *ebpf.VariableSpec `ebpf:"go_reason"`
+	GoRuleKey     *ebpf.VariableSpec `ebpf:"go_rule_key"`
 	GoVip         *ebpf.VariableSpec `ebpf:"go_vip"`
 	GoVip4Key     *ebpf.VariableSpec `ebpf:"go_vip4_key"`
 	GoVip6Key     *ebpf.VariableSpec `ebpf:"go_vip6_key"`
@@ -550,13 +592,18 @@ type XdpMaps struct {
 	PortSearch     *ebpf.Map `ebpf:"port_search"`
 	Ports          *ebpf.Map `ebpf:"ports"`
 	Reasons        *ebpf.Map `ebpf:"reasons"`
+	Rules          *ebpf.Map `ebpf:"rules"`
 	ServiceLoads   *ebpf.Map `ebpf:"service_loads"`
+	ServiceRates   *ebpf.Map `ebpf:"service_rates"`
+	ServiceRefused *ebpf.Map `ebpf:"service_refused"`
 	ServiceTraffic *ebpf.Map `ebpf:"service_traffic"`
 	ServiceUpcalls *ebpf.Map `ebpf:"service_upcalls"`
 	Services       *ebpf.Map `ebpf:"services"`
 	Settings       *ebpf.Map `ebpf:"settings"`
+	SourceRates    *ebpf.Map `ebpf:"source_rates"`
 	SourceUpcalls  *ebpf.Map `ebpf:"source_upcalls"`
 	Sources        *ebpf.Map `ebpf:"sources"`
+	Subsets        *ebpf.Map `ebpf:"subsets"`
 	Tables         *ebpf.Map `ebpf:"tables"`
 	Tunnels        *ebpf.Map `ebpf:"tunnels"`
 	UpcallPacket   *ebpf.Map `ebpf:"upcall_packet"`
@@ -582,13 +629,18 @@ func (m *XdpMaps) Close() error {
 		m.PortSearch,
 		m.Ports,
 		m.Reasons,
+		m.Rules,
 		m.ServiceLoads,
+		m.ServiceRates,
+		m.ServiceRefused,
 		m.ServiceTraffic,
 		m.ServiceUpcalls,
 		m.Services,
 		m.Settings,
+		m.SourceRates,
 		m.SourceUpcalls,
 		m.Sources,
+		m.Subsets,
 		m.Tables,
 		m.Tunnels,
 		m.UpcallPacket,
@@ -611,6 +663,7 @@ type XdpVariables struct {
 	GoEvent       *ebpf.Variable `ebpf:"go_event"`
 	GoFlowState   *ebpf.Variable `ebpf:"go_flow_state"`
 	GoReason      *ebpf.Variable `ebpf:"go_reason"`
+	GoRuleKey     *ebpf.Variable `ebpf:"go_rule_key"`
 	GoVip         *ebpf.Variable `ebpf:"go_vip"`
 	GoVip4Key     *ebpf.Variable `ebpf:"go_vip4_key"`
 	GoVip6Key     *ebpf.Variable `ebpf:"go_vip6_key"`

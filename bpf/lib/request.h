@@ -6,6 +6,7 @@
 #include "decision.h"
 #include "select.h"
 #include "foresee.h"
+#include "rules.h"
 #include "send.h"
 
 /* The answer. */
@@ -186,6 +187,9 @@ static __always_inline enum fate tracked(const struct packet *p, struct route *r
 		v->reason = REASON_DROP_POLICY;
 		return FATE_DROP;
 	}
+	/* What comes back from the daemon was let in before. */
+	if (!n->decision.action && !v->moved && begins(p) && gate_shut(r->service, p, service, v))
+		return FATE_DROP;
 	choose_decided(&n->decision, c, s, p, service, r, v);
 	if (!r->backend || is_rst(p))
 		return FATE_SEND;
@@ -221,6 +225,8 @@ static __always_inline enum fate request(const struct packet *p, __u32 service, 
 	if (stays(p, r.service->forward, v))
 		return FATE_PASS;
 	v->service = service;
+	if (r.service->options & OPTION_RULES && rules_refuse(p, service, &c.table, v))
+		return FATE_DROP;
 	records = rewrites(r.service->forward) || r.service->track == TRACK_ALWAYS || r.service->policy;
 	if (!records) {
 		slot_find(&c, &s);
@@ -236,6 +242,8 @@ static __always_inline enum fate request(const struct packet *p, __u32 service, 
 		r.backend_id = s.present;
 		r.backend = s.present ? backend_get(s.present) : NULL;
 		v->begun = is_syn(p);
+		if (v->begun && gate_shut(r.service, p, service, v))
+			return FATE_DROP;
 	}
 	if (!r.backend) {
 		v->reason = REASON_DROP_NO_BACKEND;

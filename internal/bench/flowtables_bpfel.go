@@ -36,13 +36,18 @@ const (
 	flowTablesMapPorts          = "ports"
 	flowTablesMapReasons        = "reasons"
 	flowTablesMapRecords        = "records"
+	flowTablesMapRules          = "rules"
 	flowTablesMapServiceLoads   = "service_loads"
+	flowTablesMapServiceRates   = "service_rates"
+	flowTablesMapServiceRefused = "service_refused"
 	flowTablesMapServiceTraffic = "service_traffic"
 	flowTablesMapServiceUpcalls = "service_upcalls"
 	flowTablesMapServices       = "services"
 	flowTablesMapSettings       = "settings"
+	flowTablesMapSourceRates    = "source_rates"
 	flowTablesMapSourceUpcalls  = "source_upcalls"
 	flowTablesMapSources        = "sources"
+	flowTablesMapSubsets        = "subsets"
 	flowTablesMapTables         = "tables"
 	flowTablesMapTunnels        = "tunnels"
 	flowTablesMapUpcalls        = "upcalls"
@@ -150,13 +155,18 @@ type flowTablesMapSpecs struct {
 	Ports          *ebpf.MapSpec `ebpf:"ports"`
 	Reasons        *ebpf.MapSpec `ebpf:"reasons"`
 	Records        *ebpf.MapSpec `ebpf:"records"`
+	Rules          *ebpf.MapSpec `ebpf:"rules"`
 	ServiceLoads   *ebpf.MapSpec `ebpf:"service_loads"`
+	ServiceRates   *ebpf.MapSpec `ebpf:"service_rates"`
+	ServiceRefused *ebpf.MapSpec `ebpf:"service_refused"`
 	ServiceTraffic *ebpf.MapSpec `ebpf:"service_traffic"`
 	ServiceUpcalls *ebpf.MapSpec `ebpf:"service_upcalls"`
 	Services       *ebpf.MapSpec `ebpf:"services"`
 	Settings       *ebpf.MapSpec `ebpf:"settings"`
+	SourceRates    *ebpf.MapSpec `ebpf:"source_rates"`
 	SourceUpcalls  *ebpf.MapSpec `ebpf:"source_upcalls"`
 	Sources        *ebpf.MapSpec `ebpf:"sources"`
+	Subsets        *ebpf.MapSpec `ebpf:"subsets"`
 	Tables         *ebpf.MapSpec `ebpf:"tables"`
 	Tunnels        *ebpf.MapSpec `ebpf:"tunnels"`
 	Upcalls        *ebpf.MapSpec `ebpf:"upcalls"`
@@ -226,13 +236,18 @@ type flowTablesMaps struct {
 	Ports          *ebpf.Map `ebpf:"ports"`
 	Reasons        *ebpf.Map `ebpf:"reasons"`
 	Records        *ebpf.Map `ebpf:"records"`
+	Rules          *ebpf.Map `ebpf:"rules"`
 	ServiceLoads   *ebpf.Map `ebpf:"service_loads"`
+	ServiceRates   *ebpf.Map `ebpf:"service_rates"`
+	ServiceRefused *ebpf.Map `ebpf:"service_refused"`
 	ServiceTraffic *ebpf.Map `ebpf:"service_traffic"`
 	ServiceUpcalls *ebpf.Map `ebpf:"service_upcalls"`
 	Services       *ebpf.Map `ebpf:"services"`
 	Settings       *ebpf.Map `ebpf:"settings"`
+	SourceRates    *ebpf.Map `ebpf:"source_rates"`
 	SourceUpcalls  *ebpf.Map `ebpf:"source_upcalls"`
 	Sources        *ebpf.Map `ebpf:"sources"`
+	Subsets        *ebpf.Map `ebpf:"subsets"`
 	Tables         *ebpf.Map `ebpf:"tables"`
 	Tunnels        *ebpf.Map `ebpf:"tunnels"`
 	Upcalls        *ebpf.Map `ebpf:"upcalls"`
@@ -263,13 +278,18 @@ func (m *flowTablesMaps) Close() error {
 		m.Ports,
 		m.Reasons,
 		m.Records,
+		m.Rules,
 		m.ServiceLoads,
+		m.ServiceRates,
+		m.ServiceRefused,
 		m.ServiceTraffic,
 		m.ServiceUpcalls,
 		m.Services,
 		m.Settings,
+		m.SourceRates,
 		m.SourceUpcalls,
 		m.Sources,
+		m.Subsets,
 		m.Tables,
 		m.Tunnels,
 		m.Upcalls,

@@ -13,6 +13,8 @@ type Config struct {
 	// Policies are sorted by name.
 	Policies []Policy
 	Services []Service
+	// Networks are the contents of the files that services' rules name.
+	Networks map[string]*Networks
 }
 
 // Settings shape the data plane. Those marked "at start" take effect when the
