@@ -241,9 +241,9 @@ static __always_inline enum fate request(const struct packet *p, __u32 service, 
 	} else {
 		r.backend_id = s.present;
 		r.backend = s.present ? backend_get(s.present) : NULL;
-		v->begun = is_syn(p);
-		if (v->begun && gate_shut(r.service, p, service, v))
+		if (is_syn(p) && gate_shut(r.service, p, service, v))
 			return FATE_DROP;
+		v->begun = is_syn(p);
 	}
 	if (!r.backend) {
 		v->reason = REASON_DROP_NO_BACKEND;
