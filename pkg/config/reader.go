@@ -7,6 +7,7 @@ import (
 	"github.com/goccy/go-yaml/ast"
 
 	"github.com/xlb-io/xlb/internal/yamlguard"
+	"github.com/xlb-io/xlb/pkg/model"
 )
 
 // maxNodes bounds the values read, aliases expanded. A file of 16 MiB without
@@ -52,10 +53,12 @@ func (o opt[V]) orValue(def V) V {
 
 // reader walks a syntax tree and collects mistakes.
 type reader struct {
-	file    string
-	local   map[netip.Addr]string // of OnHost
-	errs    Errors
-	aliases map[*ast.AliasNode]ast.Node
+	file  string
+	local map[netip.Addr]string // of OnHost
+	// networks are the files that rules name, nil for those that cannot be read.
+	networks map[string]*model.Networks
+	errs     Errors
+	aliases  map[*ast.AliasNode]ast.Node
 	// budget is how many more values may be read.
 	budget   int
 	hopeless bool

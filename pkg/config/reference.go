@@ -97,7 +97,9 @@ func heading(g *group) string {
 	case policyFileKind.groups[0]:
 		return "policies: NAME:"
 	case subsetKind.groups[0]:
-		return "policies: NAME: subsets: NAME:"
+		return "policies: NAME: subsets: NAME: and steer: to:"
+	case steerKind.groups[0]:
+		return "services: NAME: steer:"
 	case policyUseKind.groups[0]:
 		return "services: NAME: policies:"
 	}

@@ -36,6 +36,7 @@ func (r *reader) resolve(f *rawFile) *model.Config {
 		}
 	}
 	w.checkDNATBackends()
+	cfg.Networks = r.networks
 	return cfg
 }
 
