@@ -27,6 +27,7 @@ type (
 		maxSources    opt[int]
 		policyRate    opt[int]
 		policySource  opt[int]
+		zone          opt[string]
 		policies      opt[[]named[rawPolicy]]
 		defaults      opt[rawCommon]
 		services      opt[[]named[rawService]]

@@ -49,11 +49,10 @@ func (r *reader) origins(list opt[[]opt[model.Origin]]) []model.Origin {
 	return out
 }
 
-// readNetworks reads a file that rules name, once, and reports what is wrong with
-// it where it is first named.
-func (r *reader) readNetworks(at place, path string) *model.Networks {
-	if n, known := r.networks[path]; known {
-		return n
+// readNetworks reads a file that rules name, if it was not read before.
+func (r *reader) readNetworks(at place, path string) {
+	if r.networks[path] != nil {
+		return
 	}
 	n, err := rules.Read(path)
 	if err != nil {
@@ -62,12 +61,9 @@ func (r *reader) readNetworks(at place, path string) *model.Networks {
 			hint = "names are relative to the configuration file's directory"
 		}
 		r.fail(at, err.Error(), hint)
-	}
-	if r.networks == nil {
-		r.networks = map[string]*model.Networks{}
+		return
 	}
 	r.networks[path] = n
-	return n
 }
 
 // steering fills Steer and Default.

@@ -107,11 +107,13 @@ func TestRules(t *testing.T) {
 func TestRulesErrors(t *testing.T) {
 	ruleFiles(t)
 	for name, c := range map[string]struct{ text, want string }{
-		"prefix":       {ruled("deny: [10.0.0.0/33]"), `x.yaml:6:12: deny: "10.0.0.0/33" is no address and no prefix (for example 192.0.2.0/24 or 2001:db8::/32)`},
-		"host bits":    {ruled("allow: 10.0.0.1/8"), `x.yaml:6:12: allow: 10.0.0.1/8 has bits set behind its prefix (the network is 10.0.0.0/8)`},
-		"mapped":       {ruled("allow: '::ffff:10.0.0.1'"), `x.yaml:6:12: allow: ::ffff:10.0.0.1/128 is IPv4 in an IPv6 address, which no packet has (write it as IPv4)`},
-		"no file":      {ruled("deny: [lists/missing.txt]"), `x.yaml:6:12: stat lists/missing.txt: no such file or directory (names are relative to the configuration file's directory)`},
-		"twice":        {ruled("deny: [lists/missing.txt]", "allow: lists/missing.txt"), `x.yaml:7:12: stat lists/missing.txt: no such file or directory (names are relative to the configuration file's directory)`},
+		"prefix":    {ruled("deny: [10.0.0.0/33]"), `x.yaml:6:12: deny: "10.0.0.0/33" is no address and no prefix (for example 192.0.2.0/24 or 2001:db8::/32)`},
+		"host bits": {ruled("allow: 10.0.0.1/8"), `x.yaml:6:12: allow: 10.0.0.1/8 has bits set behind its prefix (the network is 10.0.0.0/8)`},
+		"mapped":    {ruled("allow: '::ffff:10.0.0.1'"), `x.yaml:6:12: allow: ::ffff:10.0.0.1/128 is IPv4 in an IPv6 address, which no packet has (write it as IPv4)`},
+		"no file":   {ruled("deny: [lists/missing.txt]"), `x.yaml:6:12: stat lists/missing.txt: no such file or directory (names are relative to the configuration file's directory)`},
+		"twice": {ruled("deny: [lists/missing.txt]", "allow: lists/missing.txt"), lines(
+			`x.yaml:6:12: stat lists/missing.txt: no such file or directory (names are relative to the configuration file's directory)`,
+			`x.yaml:7:12: stat lists/missing.txt: no such file or directory (names are relative to the configuration file's directory)`)},
 		"wrong line":   {ruled("deny: lists/wrong.txt"), `x.yaml:6:11: lists/wrong.txt:2: "10.0.0.0/33" is no address and no prefix (for example 192.0.2.0/24 or 2001:db8::/32) (correct the file; xlb takes it as a whole or not at all)`},
 		"a directory":  {ruled("deny: lists"), `x.yaml:6:11: lists is no regular file (correct the file; xlb takes it as a whole or not at all)`},
 		"a database":   {ruled("deny: GeoLite2-Country.mmdb"), `x.yaml:6:11: GeoLite2-Country.mmdb is a database, not a list of prefixes (use it in steer: as geoip:)`},

@@ -67,15 +67,3 @@ func (t Tags) List() []string {
 	}
 	return strings.Split(string(t), ",")
 }
-
-// String is how messages call s: "tag canary", "zone rack-2", "tag canary in zone
-// rack-2".
-func (s Subset) String() string {
-	switch {
-	case s.Zone == "":
-		return "tag " + s.Tag
-	case s.Tag == "":
-		return "zone " + s.Zone
-	}
-	return "tag " + s.Tag + " in zone " + s.Zone
-}
