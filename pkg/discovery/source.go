@@ -44,7 +44,10 @@ type Emit func(backends []model.Backend, warnings ...string)
 // kinds are the source types there are. A new one is a file with its
 // constructor, and a line here. A constructor does nothing but take notes; what
 // can fail happens in Run.
-var kinds = map[model.SourceType]func(model.Source) Source{}
+var kinds = map[model.SourceType]func(model.Source) Source{
+	model.SourceDNS: newDNS,
+	model.SourceSRV: newSRV,
+}
 
 // New returns the source of a type that the configuration knows, or nil.
 func New(s model.Source) Source {
