@@ -45,8 +45,9 @@ type Emit func(backends []model.Backend, warnings ...string)
 // constructor, and a line here. A constructor does nothing but take notes; what
 // can fail happens in Run.
 var kinds = map[model.SourceType]func(model.Source) Source{
-	model.SourceDNS: newDNS,
-	model.SourceSRV: newSRV,
+	model.SourceDNS:    newDNS,
+	model.SourceSRV:    newSRV,
+	model.SourceConsul: newConsul,
 }
 
 // New returns the source of a type that the configuration knows, or nil.
