@@ -171,7 +171,7 @@ func newController(p parts, cfg *model.Config) *controller {
 		lastReload: api.Reload{At: time.Now(), OK: true},
 		planner:    NewPlanner(), stale: true,
 		discovered: map[string][]model.Backend{},
-		health: map[probe.Key]model.BackendHealth{}, targets: map[probe.Key]bool{}, pending: map[probe.Key]time.Time{}, retarget: true,
+		health:     map[probe.Key]model.BackendHealth{}, targets: map[probe.Key]bool{}, pending: map[probe.Key]time.Time{}, retarget: true,
 		names: map[uint32]string{}, retired: map[uint32]time.Time{}, undrawn: map[netip.Addr]time.Time{},
 		idle: map[uint32]bool{}, idleSource: map[netip.Addr]bool{}, problems: map[string]error{},
 		towards:  map[netip.Addr]netip.Addr{},
