@@ -13,7 +13,10 @@ type (
 	FlowSet     = XdpFlowSet
 	FlowState   = XdpFlowState
 	Layout      = XdpLayout
+	Load        = XdpLoad
 	NextHop     = XdpNextHop
+	Outcome     = XdpOutcome
+	Outcomes    = XdpOutcomes
 	PortLine    = XdpPortLine
 	Reason      = XdpReason
 	Service     = XdpService
@@ -71,6 +74,9 @@ const (
 	HashSource            = 1
 	HashSourceDestination = 2
 	HashDestinationPort   = 3
+
+	// MaxRetries of a SYN.
+	MaxRetries = 3
 
 	DecisionSend = 1
 	DecisionDrop = 2

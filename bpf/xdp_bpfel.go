@@ -65,7 +65,8 @@ const (
 	XdpEventEVENT_UPCALL_AWAY    XdpEvent = 8
 	XdpEventEVENT_UPCALL_SIZE    XdpEvent = 9
 	XdpEventEVENT_DECIDED        XdpEvent = 10
-	XdpEventEVENT_MAX            XdpEvent = 11
+	XdpEventEVENT_SYN_RETRIED    XdpEvent = 11
+	XdpEventEVENT_MAX            XdpEvent = 12
 )
 
 type XdpFlow struct {
@@ -95,6 +96,7 @@ const (
 	XdpFlowStateFLOW_FIN_BACKEND XdpFlowState = 8
 	XdpFlowStateFLOW_RST_CLIENT  XdpFlowState = 16
 	XdpFlowStateFLOW_RST_BACKEND XdpFlowState = 32
+	XdpFlowStateFLOW_RETRY       XdpFlowState = 64
 )
 
 type XdpLayout struct {
@@ -106,6 +108,14 @@ type XdpLayout struct {
 	PortCells uint32
 	Frontends uint32
 	Pad       uint32
+}
+
+type XdpLoad struct {
+	_           structs.HostLayout
+	Connections int32
+	Latency     uint32
+	Cursor      uint64
+	Pad         [6]uint64
 }
 
 type XdpNewFlow struct {
@@ -130,7 +140,7 @@ type XdpNewFlow struct {
 	OldPort   uint16
 	Evicts    uint8
 	Pad2      uint8
-	Pad3      uint32
+	Options   uint32
 	_         [4]byte
 	Meta      uint64
 	Decision  XdpDecision
@@ -150,6 +160,23 @@ type XdpNextHop struct {
 	Vlan         uint16
 	VlanProtocol uint16
 	Pad          [3]uint32
+}
+
+type XdpOutcome uint32
+
+const (
+	XdpOutcomeOUTCOME_ATTEMPTS   XdpOutcome = 0
+	XdpOutcomeOUTCOME_ANSWERED   XdpOutcome = 1
+	XdpOutcomeOUTCOME_UNANSWERED XdpOutcome = 2
+	XdpOutcomeOUTCOME_REFUSED    XdpOutcome = 3
+	XdpOutcomeOUTCOME_RESET      XdpOutcome = 4
+	XdpOutcomeOUTCOME_RETRIED    XdpOutcome = 5
+	XdpOutcomeOUTCOME_MAX        XdpOutcome = 8
+)
+
+type XdpOutcomes struct {
+	_     structs.HostLayout
+	Count [8]uint64
 }
 
 type XdpPacket struct {
@@ -215,8 +242,25 @@ const (
 	XdpReasonREASON_UPCALL           XdpReason = 21
 	XdpReasonREASON_DROP_POLICY      XdpReason = 22
 	XdpReasonREASON_DROP_OVERLOAD    XdpReason = 23
-	XdpReasonREASON_MAX              XdpReason = 24
+	XdpReasonREASON_DROP_REFUSAL     XdpReason = 24
+	XdpReasonREASON_MAX              XdpReason = 25
 )
+
+type XdpRetrySearch struct {
+	_      structs.HostLayout
+	Choice struct {
+		_     structs.HostLayout
+		Table uint32
+		_     [4]byte
+		Hash  uint64
+	}
+	Service uint32
+	Tried   uint32
+	Failed  uint32
+	Found   uint32
+	Other   uint32
+	Seen    [5]uint32
+}
 
 type XdpService struct {
 	_                structs.HostLayout
@@ -356,6 +400,8 @@ type XdpVlan struct {
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
+	XdpMapBackendLoads   = "backend_loads"
+	XdpMapBackendOutcome = "backend_outcome"
 	XdpMapBackendTraffic = "backend_traffic"
 	XdpMapBackends       = "backends"
 	XdpMapDecisions      = "decisions"
@@ -369,12 +415,16 @@ const (
 	XdpMapPortSearch     = "port_search"
 	XdpMapPorts          = "ports"
 	XdpMapReasons        = "reasons"
+	XdpMapRetrySearch    = "retry_search"
+	XdpMapServiceLoads   = "service_loads"
+	XdpMapServiceOutcome = "service_outcome"
 	XdpMapServiceTraffic = "service_traffic"
 	XdpMapServiceUpcalls = "service_upcalls"
 	XdpMapServices       = "services"
 	XdpMapSettings       = "settings"
 	XdpMapSourceUpcalls  = "source_upcalls"
 	XdpMapSources        = "sources"
+	XdpMapSyns           = "syns"
 	XdpMapTables         = "tables"
 	XdpMapTunnels        = "tunnels"
 	XdpMapUpcallPacket   = "upcall_packet"
@@ -390,6 +440,7 @@ const (
 	XdpVarGatewayMac     = "gateway_mac"
 	XdpVarGoEvent        = "go_event"
 	XdpVarGoFlowState    = "go_flow_state"
+	XdpVarGoOutcome      = "go_outcome"
 	XdpVarGoReason       = "go_reason"
 	XdpVarGoVip          = "go_vip"
 	XdpVarGoVip4Key      = "go_vip4_key"
@@ -452,6 +503,8 @@ type XdpProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type XdpMapSpecs struct {
+	BackendLoads   *ebpf.MapSpec `ebpf:"backend_loads"`
+	BackendOutcome *ebpf.MapSpec `ebpf:"backend_outcome"`
 	BackendTraffic *ebpf.MapSpec `ebpf:"backend_traffic"`
 	Backends       *ebpf.MapSpec `ebpf:"backends"`
 	Decisions      *ebpf.MapSpec `ebpf:"decisions"`
@@ -465,12 +518,16 @@ type XdpMapSpecs struct {
 	PortSearch     *ebpf.MapSpec `ebpf:"port_search"`
 	Ports          *ebpf.MapSpec `ebpf:"ports"`
 	Reasons        *ebpf.MapSpec `ebpf:"reasons"`
+	RetrySearch    *ebpf.MapSpec `ebpf:"retry_search"`
+	ServiceLoads   *ebpf.MapSpec `ebpf:"service_loads"`
+	ServiceOutcome *ebpf.MapSpec `ebpf:"service_outcome"`
 	ServiceTraffic *ebpf.MapSpec `ebpf:"service_traffic"`
 	ServiceUpcalls *ebpf.MapSpec `ebpf:"service_upcalls"`
 	Services       *ebpf.MapSpec `ebpf:"services"`
 	Settings       *ebpf.MapSpec `ebpf:"settings"`
 	SourceUpcalls  *ebpf.MapSpec `ebpf:"source_upcalls"`
 	Sources        *ebpf.MapSpec `ebpf:"sources"`
+	Syns           *ebpf.MapSpec `ebpf:"syns"`
 	Tables         *ebpf.MapSpec `ebpf:"tables"`
 	Tunnels        *ebpf.MapSpec `ebpf:"tunnels"`
 	UpcallPacket   *ebpf.MapSpec `ebpf:"upcall_packet"`
@@ -491,6 +548,7 @@ type XdpVariableSpecs struct {
 	GatewayMac    *ebpf.VariableSpec `ebpf:"gateway_mac"`
 	GoEvent       *ebpf.VariableSpec `ebpf:"go_event"`
 	GoFlowState   *ebpf.VariableSpec `ebpf:"go_flow_state"`
+	GoOutcome     *ebpf.VariableSpec `ebpf:"go_outcome"`
 	GoReason      *ebpf.VariableSpec `ebpf:"go_reason"`
 	GoVip         *ebpf.VariableSpec `ebpf:"go_vip"`
 	GoVip4Key     *ebpf.VariableSpec `ebpf:"go_vip4_key"`
@@ -524,6 +582,8 @@ func (o *XdpObjects) Close() error {
 //
 // It can be passed to LoadXdpObjects or ebpf.CollectionSpec.LoadAndAssign.
 type XdpMaps struct {
+	BackendLoads   *ebpf.Map `ebpf:"backend_loads"`
+	BackendOutcome *ebpf.Map `ebpf:"backend_outcome"`
 	BackendTraffic *ebpf.Map `ebpf:"backend_traffic"`
 	Backends       *ebpf.Map `ebpf:"backends"`
 	Decisions      *ebpf.Map `ebpf:"decisions"`
@@ -537,12 +597,16 @@ type XdpMaps struct {
 	PortSearch     *ebpf.Map `ebpf:"port_search"`
 	Ports          *ebpf.Map `ebpf:"ports"`
 	Reasons        *ebpf.Map `ebpf:"reasons"`
+	RetrySearch    *ebpf.Map `ebpf:"retry_search"`
+	ServiceLoads   *ebpf.Map `ebpf:"service_loads"`
+	ServiceOutcome *ebpf.Map `ebpf:"service_outcome"`
 	ServiceTraffic *ebpf.Map `ebpf:"service_traffic"`
 	ServiceUpcalls *ebpf.Map `ebpf:"service_upcalls"`
 	Services       *ebpf.Map `ebpf:"services"`
 	Settings       *ebpf.Map `ebpf:"settings"`
 	SourceUpcalls  *ebpf.Map `ebpf:"source_upcalls"`
 	Sources        *ebpf.Map `ebpf:"sources"`
+	Syns           *ebpf.Map `ebpf:"syns"`
 	Tables         *ebpf.Map `ebpf:"tables"`
 	Tunnels        *ebpf.Map `ebpf:"tunnels"`
 	UpcallPacket   *ebpf.Map `ebpf:"upcall_packet"`
@@ -554,6 +618,8 @@ type XdpMaps struct {
 
 func (m *XdpMaps) Close() error {
 	return _XdpClose(
+		m.BackendLoads,
+		m.BackendOutcome,
 		m.BackendTraffic,
 		m.Backends,
 		m.Decisions,
@@ -567,12 +633,16 @@ func (m *XdpMaps) Close() error {
 		m.PortSearch,
 		m.Ports,
 		m.Reasons,
+		m.RetrySearch,
+		m.ServiceLoads,
+		m.ServiceOutcome,
 		m.ServiceTraffic,
 		m.ServiceUpcalls,
 		m.Services,
 		m.Settings,
 		m.SourceUpcalls,
 		m.Sources,
+		m.Syns,
 		m.Tables,
 		m.Tunnels,
 		m.UpcallPacket,
@@ -594,6 +664,7 @@ type XdpVariables struct {
 	GatewayMac    *ebpf.Variable `ebpf:"gateway_mac"`
 	GoEvent       *ebpf.Variable `ebpf:"go_event"`
 	GoFlowState   *ebpf.Variable `ebpf:"go_flow_state"`
+	GoOutcome     *ebpf.Variable `ebpf:"go_outcome"`
 	GoReason      *ebpf.Variable `ebpf:"go_reason"`
 	GoVip         *ebpf.Variable `ebpf:"go_vip"`
 	GoVip4Key     *ebpf.Variable `ebpf:"go_vip4_key"`

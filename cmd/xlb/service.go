@@ -168,7 +168,7 @@ func (e *env) printService(s api.ServiceDetail) {
 		if s.ProbeVia != "" {
 			via = " via the VIP"
 		}
-		line("probe", "%s%s every %s, timeout %s, rise %d, fall %d", p.Type, via, seconds(p.IntervalSeconds), seconds(p.TimeoutSeconds), p.Rise, p.Fall)
+		line("probe", "%s%s %s", p.Type, via, paceText(p))
 	}
 	var timeouts []string
 	for _, name := range []string{"tcp_syn", "tcp_established", "tcp_fin", "tcp_closed", "udp"} {

@@ -154,6 +154,9 @@ const (
 	StateDraining = "draining"
 	// StateEjected keeps its flows and gets no new ones: a policy said so.
 	StateEjected = "ejected"
+	// StateDisabled gets no flows at all: the operator said so. Its flows move to
+	// others.
+	StateDisabled = "disabled"
 	// StateRetired is no longer configured; it stays until its last flow ends.
 	StateRetired = "retired"
 )
@@ -216,6 +219,12 @@ type ServiceProbe struct {
 	TimeoutSeconds  float64 `json:"timeout_seconds"`
 	Rise            int     `json:"rise"`
 	Fall            int     `json:"fall"`
+	// JitterPercent of an interval is by how much it may be longer or shorter.
+	JitterPercent int `json:"jitter_percent"`
+	// FailingSeconds is the interval when failing, and BackoffSeconds up to where
+	// it doubles while a backend is unhealthy; 0: as usual, and not at all.
+	FailingSeconds float64 `json:"failing_seconds,omitempty"`
+	BackoffSeconds float64 `json:"backoff_seconds,omitempty"`
 }
 
 // ServiceBackend is a backend with the name of its service. The name is empty

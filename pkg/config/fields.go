@@ -67,6 +67,10 @@ var fileKind = needed(object("file", "The file is a mapping of these keys.",
 		doc: "New flows a second, of each service with policies, that these are asked about; `on_overload` says what becomes of the rest. Counted in windows of 67 ms.", def: settings.PolicyRate, example: "50000"}),
 	of("policy_rate_per_source", integer(1, 900_000), func(f *rawFile) *opt[int] { return &f.policySource }, about{
 		doc: "The same of one client, an IPv4 address or an IPv6 /64, so that a flood takes nobody else's turn.", def: settings.PolicyRatePerSource, example: "200"}),
+	of("zone", zoneKind.kind, func(f *rawFile) *opt[string] { return &f.zone }, about{
+		doc: "The zone of this balancer, for services that prefer their own (`zones: {prefer: own}`).", example: "eu-1a"}),
+	of("probes", probingKind, func(f *rawFile) *opt[rawProbing] { return &f.probing }, about{
+		doc: "How the probes of all services are run: a strategy alone, or a mapping.", def: settings.Probing.Strategy, example: "{strategy: pool, workers: 4096}"}),
 	of("policies", mapOf(policyNameKind, policyFileKind), func(f *rawFile) *opt[[]named[rawPolicy]] { return &f.policies }, about{
 		doc: "The policies that services can name.", example: "{canary: {path: policies/canary, config: {percent: 5}, subsets: {canary: {tag: canary}}}}"}),
 	of("defaults", object("defaults", "What services inherit. A service's own key wins, key by key, also inside `probe` and `timeouts`.", commonFields(func(d *rawCommon) *rawCommon { return d })...),
@@ -126,13 +130,13 @@ var backendKind = shorthand(backendAddressKind,
 		of("port", portKind, func(b *rawBackend) *opt[uint16] { return &b.port }, about{
 			doc: "The server's port.", defDoc: "the port that all frontends share", example: "8080"}),
 		of("weight", integer[uint16](0, 65535), func(b *rawBackend) *opt[uint16] { return &b.weight }, about{
-			doc: "Relative share of new flows; with 0 it takes none.", def: 1, example: "3"}),
+			doc: "Relative share of new flows; with 0 it takes none and keeps those it has.", def: 1, example: "3"}),
 		of("zone", zoneKind.kind, func(b *rawBackend) *opt[string] { return &b.zone }, about{
-			doc: "A label, for example a rack. Policies see it, and subsets can name it.", example: "rack-2"}),
+			doc: "A label, for example a rack or a data centre. `zones` spreads over them, `xlb zone` disables one, subsets can name it, and policies see it.", example: "rack-2"}),
 		of("tags", listOf(tagKind.kind), func(b *rawBackend) *opt[[]opt[string]] { return &b.tags }, about{
-			doc: "Labels. Policies see them, and subsets can name one.", example: "[canary, ssd]"}),
+			doc: "Labels. Subsets can name one, and policies see them.", example: "[canary, ssd]"}),
 		of("priority", integer[uint16](0, 255), func(b *rawBackend) *opt[uint16] { return &b.priority }, about{
-			doc: "Its tier: the lowest that has a usable backend takes all new flows, the next one serves when a whole tier is down.", def: 0, example: "1"}),
+			doc: "Its tier: the lowest that has enough usable backends takes all new flows; `tiers` says how many that is. Without `tiers` one is enough.", def: 0, example: "1"}),
 		of("drain", boolean, func(b *rawBackend) *opt[bool] { return &b.drain }, about{
 			doc: "No new flows; the old ones stay.", def: false, example: "true"}),
 	),
@@ -141,7 +145,7 @@ var backendKind = shorthand(backendAddressKind,
 var probeTypeKind = enum(model.ProbeNone, model.ProbeTCP, model.ProbeHTTP, model.ProbeHTTPS, model.ProbePolicy)
 
 var probeKind = shorthand(probeTypeKind,
-	object("probe", "The long form of a probe. A UDP service is probed only if its own probe names a type, or if its probe has a port.",
+	object("probe", "The long form of a probe. A UDP service is probed only if its own probe names a type, or if its probe has a port.", append([]field[rawProbe]{
 		of("type", probeTypeKind, func(p *rawProbe) *opt[model.ProbeType] { return &p.kind }, about{
 			doc: "`tcp` connects; `http` and `https` send a request and look at the answer; `policy` lets a policy speak over a connection; `none` takes every backend as up.", defDoc: "`tcp`; for UDP services `none`", example: "http"}),
 		of("via", enum(model.ViaDirect, model.ViaVIP), func(p *rawProbe) *opt[model.ProbeVia] { return &p.via }, about{
@@ -151,9 +155,9 @@ var probeKind = shorthand(probeTypeKind,
 		of("port", portKind, func(p *rawProbe) *opt[uint16] { return &p.port }, about{
 			doc: "The port to probe.", defDoc: "the backend's own", example: "8081"}),
 		of("interval", duration(100*time.Millisecond, time.Hour, time.Millisecond), func(p *rawProbe) *opt[time.Duration] { return &p.interval }, about{
-			doc: "Time between the starts of two probes, ±10 %.", def: probe.Interval, example: "5s"}),
+			doc: "Time between the starts of two probes, longer or shorter by the `jitter`.", def: probe.Interval, example: "5s"}),
 		of("timeout", duration(10*time.Millisecond, time.Hour, time.Millisecond), func(p *rawProbe) *opt[time.Duration] { return &p.timeout }, about{
-			doc: "A probe that takes longer has failed. Not longer than `interval`.", defDoc: "`" + short(probe.Timeout) + "`, or `interval` if that is shorter", example: "500ms"}),
+			doc: "A probe that takes longer has failed. Not longer than `interval` and `interval_failing`.", defDoc: "`" + short(probe.Timeout) + "`, or the shorter of the intervals if that is shorter", example: "500ms"}),
 		of("rise", integer(1, 100), func(p *rawProbe) *opt[int] { return &p.rise }, about{
 			doc: "Successes in a row that bring a backend up.", def: probe.Rise, example: "1"}),
 		of("fall", integer(1, 100), func(p *rawProbe) *opt[int] { return &p.fall }, about{
@@ -172,7 +176,7 @@ var probeKind = shorthand(probeTypeKind,
 			doc: "`https` only: check the certificate's chain and name. Off by default: a probe asks whether the server serves, not who it is.", def: false, example: "true"}),
 		of("policy", policyNameKind.kind, func(p *rawProbe) *opt[string] { return &p.policy }, about{
 			doc: "`policy` only, and required there: one of `policies:`, with a probe hook.", example: "line-probe"}),
-	),
+	}, within(func(p *rawProbe) *rawPace { return &p.pace }, paceFields...)...)...),
 	func(t opt[model.ProbeType]) rawProbe { return rawProbe{kind: t} })
 
 var timeoutKind = duration(time.Second, 168*time.Hour, time.Second)

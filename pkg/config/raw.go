@@ -27,6 +27,8 @@ type (
 		maxSources    opt[int]
 		policyRate    opt[int]
 		policySource  opt[int]
+		zone          opt[string]
+		probing       opt[rawProbing]
 		policies      opt[[]named[rawPolicy]]
 		defaults      opt[rawCommon]
 		services      opt[[]named[rawService]]
@@ -65,6 +67,7 @@ type (
 		via                opt[model.ProbeVia]
 		port               opt[uint16]
 		interval, timeout  opt[time.Duration]
+		pace               rawPace
 		rise, fall         opt[int]
 		method, path, host opt[string]
 		status             opt[[]opt[model.StatusRange]]
@@ -91,6 +94,7 @@ var (
 		MaxBackends:   16384,
 		MaxSources:    64,
 		PolicyRate:    20000, PolicyRatePerSource: 1000,
+		Probing: model.Probing{Strategy: model.ProbePool, Workers: model.DefaultProbeWorkers},
 	}
 	timeouts = model.Timeouts{
 		TCPSyn:         30 * time.Second,
@@ -102,6 +106,7 @@ var (
 	probe = model.Probe{
 		Type:     model.ProbeTCP,
 		Interval: 2 * time.Second,
+		Jitter:   10,
 		Timeout:  time.Second,
 		Rise:     2,
 		Fall:     3,

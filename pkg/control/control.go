@@ -24,6 +24,7 @@ type dataPlane interface {
 	Read() (maps.Contents, error)
 	Apply(maps.Changes) error
 	FlowCounts() map[uint32]int
+	CorrectLoads() (wrong int, err error)
 	Strays(map[uint32]maps.Table) (map[uint32]maps.Slots, error)
 	Flows() iter.Seq[maps.Flow]
 	Reasons() ([]maps.NamedCount, error)
@@ -108,6 +109,7 @@ type controller struct {
 	inForce      atomic.Pointer[policySet]
 	reloading    sync.Mutex // one reload at a time
 	upcallCounts upcallCounts
+	pasts        pasts
 
 	inboxMu sync.Mutex
 	inbox   []func()
@@ -182,7 +184,7 @@ func newController(p parts, cfg *model.Config) *controller {
 		c.adoptPolicies(p.first)
 	}
 	c.discovery = discovery.NewManager(discovery.Options{New: p.source, Cache: p.discoveryCache, Log: p.log})
-	c.prober = probe.NewRunner(probe.Options{Log: p.log, Policy: c.askProbe, OnChange: func(r probe.Result) {
+	c.prober = probe.NewRunner(probe.Options{Probing: cfg.Settings.Probing, Log: p.log, Policy: c.askProbe, OnChange: func(r probe.Result) {
 		c.post(func() { c.probed(r) })
 	}})
 	c.publish()
@@ -209,6 +211,8 @@ func (c *controller) run(ctx context.Context) {
 	defer drift.Stop()
 	due := time.NewTimer(0)
 	defer due.Stop()
+	timed := time.NewTimer(0) // for elections that time changes
+	defer timed.Stop()
 	for {
 		select {
 		case <-ctx.Done():
@@ -226,6 +230,8 @@ func (c *controller) run(ctx context.Context) {
 		case <-drift.C:
 			c.startDriftCheck(drift)
 		case <-due.C:
+		case <-timed.C:
+			c.touchDue()
 		}
 		c.takeAll()
 		c.startWeighing()
@@ -238,6 +244,9 @@ func (c *controller) run(ctx context.Context) {
 		}
 		begin := time.Now()
 		c.reconcile()
+		if next := c.touchDue(); next > 0 {
+			timed.Reset(next - c.clock())
+		}
 		// Rounds take half of the time at most, so that a burst of changes
 		// becomes few of them.
 		if pause := time.Now().Add(min(time.Since(begin), time.Second)); pause.After(c.notBefore) {

@@ -57,6 +57,8 @@ type Service struct {
 	// family) that `nat` draws from.
 	FirstSource, Sources uint16
 	Timeouts             model.Timeouts
+	// Selection is how the backend of a new flow is chosen.
+	Selection Selection
 	// Policy: the daemon is asked about each new flow, and this is what becomes
 	// of one that it cannot be asked about. Zero: the service has no policies.
 	Policy model.OnOverload
@@ -64,6 +66,12 @@ type Service struct {
 	// asked about, in all and for each IPv4 address or IPv6 /64. The data plane
 	// counts in windows of 67 ms, rounds up, and knows 14 to 976547.
 	Upcalls, UpcallsPerSource uint32
+	// Outcomes: what becomes of connections is counted. Of a service whose flows are
+	// not all recorded, only those that are.
+	Outcomes bool
+	// Retries is how many other backends a connection may try, 0 to 3. It needs
+	// Outcomes, and replies that are seen.
+	Retries int
 }
 
 // Backend is what the data plane knows of a backend.

@@ -116,6 +116,8 @@ func (s *Set) resetNew(c Changes) error {
 			if err := firstError(
 				func() error { return s.checkPlace(backendsName, b.Key, "max_backends") },
 				func() error { return s.resetTraffic(backendTrafficName, b.Key) },
+				func() error { return s.resetLoad(b.Key, loadMaps.backend) },
+				func() error { return s.resetOutcomes(backendOutcomeName, b.Key) },
 			); err != nil {
 				return err
 			}
@@ -126,6 +128,8 @@ func (s *Set) resetNew(c Changes) error {
 			if err := firstError(
 				func() error { return s.checkPlace(servicesName, v.Key, "max_services") },
 				func() error { return s.resetTraffic(serviceTrafficName, v.Key) },
+				func() error { return s.resetLoad(v.Key, loadMaps.service) },
+				func() error { return s.resetOutcomes(serviceOutcomeName, v.Key) },
 			); err != nil {
 				return err
 			}

@@ -118,6 +118,7 @@ var eventNames = map[bpf.Event]string{
 	bpf.XdpEventEVENT_UPCALL_AWAY:    "upcall_away",
 	bpf.XdpEventEVENT_UPCALL_SIZE:    "upcall_size",
 	bpf.XdpEventEVENT_DECIDED:        "decided",
+	bpf.XdpEventEVENT_SYN_RETRIED:    "syn_retried",
 }
 
 // ReasonName is the name of a verdict's reason, such as "drop_no_backend".
@@ -156,4 +157,5 @@ var reasonNames = map[bpf.Reason]string{
 	bpf.XdpReasonREASON_UPCALL:           "upcall",
 	bpf.XdpReasonREASON_DROP_POLICY:      "drop_policy",
 	bpf.XdpReasonREASON_DROP_OVERLOAD:    "drop_overload",
+	bpf.XdpReasonREASON_DROP_REFUSAL:     "drop_refusal",
 }
