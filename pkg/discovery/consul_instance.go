@@ -5,7 +5,6 @@ import (
 	"math"
 	"net/netip"
 	"slices"
-	"strings"
 
 	"github.com/xlb-io/xlb/pkg/model"
 )
@@ -91,9 +90,8 @@ func (c *consulSource) of(i instance) (model.Backend, error) {
 	return b, nil
 }
 
-// labels are those tags that can be one of a backend.
+// labels are those tags that can be one of a backend. Other programs keep whole
+// rules in theirs.
 func labels(tags []string) []string {
-	return slices.DeleteFunc(slices.Clone(tags), func(tag string) bool {
-		return tag == "" || strings.ContainsFunc(tag, func(r rune) bool { return r == ',' || r <= ' ' || r == 0x7f }) || len(tag) > 63
-	})
+	return slices.DeleteFunc(slices.Clone(tags), func(tag string) bool { return !tagExp.MatchString(tag) })
 }

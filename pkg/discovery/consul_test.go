@@ -145,7 +145,7 @@ func TestConsul(t *testing.T) {
 	// No address of its own: the node's. And one that cannot be used.
 	a.register("three", "", dict{"Port": 99})
 	a.register("four", "db.example.com", nil)
-	got := f.until("a warning", func(a answer) bool { return len(a.warnings) > 0 })
+	got := f.until("a warning", func(a heard) bool { return len(a.warnings) > 0 })
 	if want := "127.0.0.1:99 zone=unknown tags=found"; len(got.backends) != 2 || !strings.Contains(got.String(), want) {
 		t.Errorf("with the node's address:\n%s\nwant %s", got, want)
 	}

@@ -46,7 +46,7 @@ func (r resolver) query(ctx context.Context, name string, kind uint16) (*dns.Msg
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		failures = append(failures, fmt.Sprintf("%s: %v", server, plain(err)))
+		failures = append(failures, fmt.Sprintf("%s: %v", server, inShort(err)))
 	}
 	return nil, fmt.Errorf("%s %s: %s", question.Name, dns.TypeToString[kind], strings.Join(failures, "; "))
 }
@@ -71,8 +71,8 @@ func (r resolver) servers() ([]string, error) {
 	return servers, nil
 }
 
-// plain takes the addresses off a network error, which the caller names.
-func plain(err error) error {
+// inShort takes the addresses off a network error, which the caller names.
+func inShort(err error) error {
 	var op *net.OpError
 	switch {
 	case errors.As(err, &op) && op.Timeout():

@@ -180,15 +180,15 @@ func write(t *testing.T, path, content string) {
 	}
 }
 
-// answer is what a source has said, with the time, or that its Run ended.
-type answer struct {
+// heard is what a source has said, with the time, or that its Run ended.
+type heard struct {
 	backends []model.Backend
 	warnings []string
 	err      error
 	at       time.Time
 }
 
-func (a answer) String() string {
+func (a heard) String() string {
 	if a.err != nil {
 		return "error: " + a.err.Error()
 	}
@@ -223,21 +223,21 @@ func describe(b model.Backend) string {
 // follower runs a source as the manager does, but pauses only shortly.
 type follower struct {
 	t       *testing.T
-	answers chan answer
+	answers chan heard
 }
 
 func follow(t *testing.T, s Source) *follower {
 	t.Helper()
-	f := &follower{t: t, answers: make(chan answer, 1024)}
+	f := &follower{t: t, answers: make(chan heard, 1024)}
 	ctx, cancel := context.WithCancel(context.Background())
 	var done sync.WaitGroup
 	done.Go(func() {
 		for ctx.Err() == nil {
 			err := s.Run(ctx, func(backends []model.Backend, warnings ...string) {
-				f.answers <- answer{backends: append([]model.Backend(nil), backends...), warnings: warnings, at: time.Now()}
+				f.answers <- heard{backends: append([]model.Backend(nil), backends...), warnings: warnings, at: time.Now()}
 			})
 			if ctx.Err() == nil {
-				f.answers <- answer{err: err, at: time.Now()}
+				f.answers <- heard{err: err, at: time.Now()}
 				_ = pause(ctx, 50*time.Millisecond)
 			}
 		}
@@ -250,21 +250,21 @@ func follow(t *testing.T, s Source) *follower {
 }
 
 // next returns the next answer.
-func (f *follower) next() answer {
+func (f *follower) next() heard {
 	f.t.Helper()
 	select {
 	case a := <-f.answers:
 		return a
 	case <-time.After(patience):
 		f.t.Fatal("the source says nothing more")
-		return answer{}
+		return heard{}
 	}
 }
 
 // until waits for an answer that is right, and returns it.
-func (f *follower) until(what string, right func(answer) bool) answer {
+func (f *follower) until(what string, right func(heard) bool) heard {
 	f.t.Helper()
-	timeout, last := time.After(patience), answer{}
+	timeout, last := time.After(patience), heard{}
 	for {
 		select {
 		case last = <-f.answers:
@@ -279,9 +279,9 @@ func (f *follower) until(what string, right func(answer) bool) answer {
 
 // wants waits for an answer with these backends, as describe writes them, in
 // any order.
-func (f *follower) wants(backends ...string) answer {
+func (f *follower) wants(backends ...string) heard {
 	f.t.Helper()
-	return f.until("came:\n"+strings.Join(backends, "\n"), func(a answer) bool {
+	return f.until("came:\n"+strings.Join(backends, "\n"), func(a heard) bool {
 		if a.err != nil || len(a.backends) != len(backends) {
 			return false
 		}
@@ -302,9 +302,9 @@ func (f *follower) wants(backends ...string) answer {
 }
 
 // fails waits for an error that has the text.
-func (f *follower) fails(text string) answer {
+func (f *follower) fails(text string) heard {
 	f.t.Helper()
-	return f.until("failed with "+text, func(a answer) bool { return a.err != nil && strings.Contains(a.err.Error(), text) })
+	return f.until("failed with "+text, func(a heard) bool { return a.err != nil && strings.Contains(a.err.Error(), text) })
 }
 
 func portOnly(port uint16) netip.AddrPort { return netip.AddrPortFrom(netip.Addr{}, port) }
@@ -314,4 +314,13 @@ func addresses(texts ...string) (list []netip.Addr) {
 		list = append(list, netip.MustParseAddr(text))
 	}
 	return list
+}
+
+func readFile(t *testing.T, path string) []byte {
+	t.Helper()
+	content, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return content
 }

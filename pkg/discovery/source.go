@@ -59,6 +59,7 @@ var kinds = map[model.SourceType]func(model.Source) Source{
 	model.SourceConsul: newConsul,
 	model.SourceFile:   newFile,
 	model.SourceExec:   newExec,
+	model.SourceEtcd:   newEtcd,
 }
 
 // New returns the source that s defines. One of a type that is not known fails

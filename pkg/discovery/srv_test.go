@@ -39,7 +39,7 @@ func TestBrokenTarget(t *testing.T) {
 	badBroken.Store(false)
 	f.wants("192.0.2.1:80", "192.0.2.2:80")
 	badBroken.Store(true)
-	a = f.until("a warning", func(a answer) bool { return len(a.warnings) > 0 })
+	a = f.until("a warning", func(a heard) bool { return len(a.warnings) > 0 })
 	if len(a.backends) != 2 || !strings.Contains(a.warnings[0], "(its last addresses stay)") {
 		t.Errorf("with a broken target: %v", a)
 	}
