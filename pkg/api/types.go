@@ -398,6 +398,8 @@ type ServiceStats struct {
 	Flows int `json:"flows"`
 	// MarkedSlots is as in [Service].
 	MarkedSlots int `json:"marked_slots"`
+	// Sources are as in [Service].
+	Sources []Source `json:"sources,omitempty"`
 	Traffic
 }
 

@@ -112,7 +112,7 @@ func (c *controller) Stats(ctx context.Context, f api.StatsFilter) (api.Stats, e
 				Service: one.Name, Address: b.Address, ID: b.ID, Flows: s.counts[b.ID], Traffic: trafficOf(traffic),
 			})
 		}
-		out.Services = append(out.Services, api.ServiceStats{Service: one.Name, ID: one.ID, Flows: flows, MarkedSlots: one.Marked, Traffic: trafficOf(traffic)})
+		out.Services = append(out.Services, api.ServiceStats{Service: one.Name, ID: one.ID, Flows: flows, MarkedSlots: one.Marked, Sources: s.sources(one.Name), Traffic: trafficOf(traffic)})
 	}
 	return out, nil
 }
