@@ -22,10 +22,10 @@ func (w way) from(v4, v6 string) way {
 // client's do not.
 func TestAffinity(t *testing.T) {
 	eachChoosing(t, bound, func(t *testing.T, p *plane, w way) {
-		home := p.begin(t, w, 1000)
+		home := p.settle(t, w, 1000)
 		kept := p.event(t, "affinity")
 		for i := range uint16(5) {
-			if id := p.begin(t, w, 2000+i); id != home {
+			if id := p.settle(t, w, 2000+i); id != home {
 				t.Fatalf("a second connection went to %d, the first to %d", id, home)
 			}
 		}
@@ -54,7 +54,7 @@ func TestAffinity(t *testing.T) {
 		drained := choosing(bound)
 		drained.table(w.service, w.number+(home-w.number+1)%3)
 		p.hold(t, drained)
-		if id := p.begin(t, w, 3000); id != home {
+		if id := p.settle(t, w, 3000); id != home {
 			t.Errorf("after a drain a connection went to %d, not %d", id, home)
 		}
 		if id := p.chosen(t, w.fromPort(3001).request(datagram())); id != home {
@@ -66,18 +66,18 @@ func TestAffinity(t *testing.T) {
 // It ends when the backend no longer serves; then the client gets another home.
 func TestAffinityEndsWithBackend(t *testing.T) {
 	eachChoosing(t, bound, func(t *testing.T, p *plane, w way) {
-		home := p.begin(t, w, 1000)
+		home := p.settle(t, w, 1000)
 		down := choosing(bound)
 		down.serves(home, false)
 		down.table(w.service, w.number+(home-w.number+1)%3, w.number+(home-w.number+2)%3)
 		p.hold(t, down)
 		lost, kept := p.event(t, "affinity_lost"), p.event(t, "affinity")
-		next := p.begin(t, w, 1001)
+		next := p.settle(t, w, 1001)
 		if next == home {
 			t.Fatal("it went to a backend that does not serve")
 		}
 		for i := range uint16(5) {
-			if id := p.begin(t, w, 2000+i); id != next {
+			if id := p.settle(t, w, 2000+i); id != next {
 				t.Errorf("it went to %d, not to its new backend %d", id, next)
 			}
 		}
@@ -89,7 +89,7 @@ func TestAffinityEndsWithBackend(t *testing.T) {
 		delete(gone.Backends, next)
 		gone.table(w.service, home)
 		p.hold(t, gone)
-		if id := p.begin(t, w, 3000); id != home {
+		if id := p.settle(t, w, 3000); id != home {
 			t.Errorf("it went to %d", id)
 		}
 	})
@@ -98,17 +98,17 @@ func TestAffinityEndsWithBackend(t *testing.T) {
 // It ends some time after the last new flow, which each new one begins anew.
 func TestAffinityEndsWithTime(t *testing.T) {
 	eachChoosing(t, bound, func(t *testing.T, p *plane, w way) {
-		home := p.begin(t, w, 1000)
+		home := p.settle(t, w, 1000)
 		for i := range uint16(3) {
 			p.ageClients(t, 50*time.Second)
-			if id := p.begin(t, w, 1001+i); id != home {
+			if id := p.settle(t, w, 1001+i); id != home {
 				t.Fatalf("it was forgotten too early")
 			}
 		}
 		seen := map[uint32]bool{}
 		for i := range uint16(3) {
 			p.ageClients(t, 61*time.Second)
-			seen[p.begin(t, w, 2000+i)] = true
+			seen[p.settle(t, w, 2000+i)] = true
 		}
 		if len(seen) != 3 {
 			t.Errorf("it was not forgotten: %v", seen)
@@ -149,7 +149,7 @@ func TestAffinityPrefix(t *testing.T) {
 		s := bound
 		s.AffinityIPv4, s.AffinityIPv6 = c.v4, c.v6
 		eachChoosing(t, s, func(t *testing.T, p *plane, w way) {
-			home := p.begin(t, w, 1000)
+			home := p.settle(t, w, 1000)
 			kept := p.event(t, "affinity")
 			for _, near := range c.near {
 				if id := p.chosen(t, w.from(near, c.near6).request(segment(syn))); id != home {
@@ -162,7 +162,7 @@ func TestAffinityPrefix(t *testing.T) {
 			kept = p.event(t, "affinity")
 			for _, far := range c.far {
 				p.forgetClients(t)
-				p.begin(t, w, 2000)
+				p.settle(t, w, 2000)
 				p.chosen(t, w.from(far, c.distant).request(segment(syn)))
 			}
 			if n := p.event(t, "affinity") - kept; n != 0 {

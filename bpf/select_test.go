@@ -88,9 +88,9 @@ func (p *plane) chosen(t *testing.T, in packet) uint32 {
 	return 0
 }
 
-// begin opens a connection from a port and returns its backend, which must stay the
+// settle opens a connection from a port and returns its backend, which must stay the
 // same for all of its packets.
-func (p *plane) begin(t *testing.T, w way, port uint16) uint32 {
+func (p *plane) settle(t *testing.T, w way, port uint16) uint32 {
 	t.Helper()
 	w = w.fromPort(port)
 	id := p.chosen(t, w.request(segment(syn)))
@@ -110,7 +110,7 @@ func (p *plane) shares(t *testing.T, w way, n int) map[uint32]int {
 		if i%50 == 49 {
 			p.forget(t) // the table is small
 		}
-		out[p.begin(t, w, uint16(20000+i))]++
+		out[p.settle(t, w, uint16(20000+i))]++
 	}
 	return out
 }
@@ -134,7 +134,7 @@ func TestRoundRobin(t *testing.T) {
 	eachChoosing(t, xlb.Selection{Schedule: model.RoundRobin}, func(t *testing.T, p *plane, w way) {
 		var order []uint32
 		for i := range uint16(2 * slots) {
-			order = append(order, p.begin(t, w, 20000+i)-w.number)
+			order = append(order, p.settle(t, w, 20000+i)-w.number)
 		}
 		begun := 0
 		for order[begun] != 0 || order[(begun+slots-1)%(2*slots)] != 0 {
@@ -382,4 +382,51 @@ func TestOnePacket(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A flow that the policies are asked about takes its turn once, though its packet
+// comes by twice; what they say of it goes before the turn.
+func TestRoundRobinWithPolicies(t *testing.T) {
+	policedWays(t, model.OverloadDrop, func(t *testing.T, p *plane, r *xlb.UpcallReader, w way) {
+		x := policed(model.OverloadDrop)
+		s := x.Services[w.service]
+		s.Selection.Schedule = model.RoundRobin
+		x.Services[w.service] = s
+		second := w.over(2)
+		table := make([]uint32, slots)
+		for i := range table {
+			table[i] = []uint32{w.number, second.number}[i%2]
+		}
+		x.Tables[w.service] = xlb.Table{Present: table}
+		p.hold(t, x)
+		var turns []uint32
+		for i := range uint16(8) {
+			from := w.fromPort(42000 + i)
+			if err := p.set.Heartbeat(); err != nil {
+				t.Fatal(err)
+			}
+			if verdict, _, err := p.run(from.request(segment(syn))); err != nil || verdict != "drop" {
+				t.Fatal(verdict, err)
+			}
+			p.decide(t, p.waiting(t, r)[0], xlb.Decision{})
+			turns = append(turns, p.chosen(t, from.request(segment(syn))))
+		}
+		same := 0
+		for i := range turns[1:] {
+			if turns[i] == turns[i+1] {
+				same++ // from slot 12 to slot 0
+			}
+		}
+		if same > 1 {
+			t.Errorf("turns were %v", turns)
+		}
+		from := w.fromPort(43000)
+		if _, _, err := p.run(from.request(segment(syn))); err != nil {
+			t.Fatal(err)
+		}
+		p.decide(t, p.waiting(t, r)[0], xlb.Decision{Backend: turns[7]})
+		if id := p.chosen(t, from.request(segment(syn))); id != turns[7] {
+			t.Errorf("the policies' backend is %d, and it went to %d", turns[7], id)
+		}
+	})
 }

@@ -2,8 +2,8 @@
 #pragma once
 /* The making of a flow. */
 
-#include "load.h"
 #include "nat.h"
+#include "outcome.h"
 
 /* Source addresses that one new flow may try, and records, when other CPUs are
  * faster. */
@@ -375,5 +375,8 @@ __noinline int flow_commit(void)
 		count_event(EVENT_FLOW_MIDSTREAM);
 	if (n->options)
 		flow_begun(n->service, n->backend, n->state);
+	if (n->options & OPTION_OUTCOMES && n->syn)
+		outcome_begun(n->owner - 1, n->meta + 2 * META_SEQUENCE, n->service, n->backend,
+			      n->rewritten);
 	return -1;
 }

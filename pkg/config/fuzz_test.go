@@ -4,7 +4,10 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"reflect"
 	"regexp"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -24,6 +27,7 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte("interfaces: *a\n<<: [{}, &a x]\n? b\n: |\n  c\n--- %\n"))
 	f.Add([]byte("{interfaces: [e:0], services: {a: {frontends: [tcp://1.2.3.4:5], backends: [1.2.3.4:6, ::2]}}}"))
 	f.Add([]byte("interfaces: eth0\nservices:\n  a: &a {frontends: udp://1.2.3.4:5, backends: [1.2.3.5]}\n  b: {<<: *a, frontends: 'udp://[2001::1]:5', forward: l2dsr}\n"))
+	f.Add([]byte("interfaces: eth0\nservices:\n  a:\n    frontends: tcp://1.2.3.4:5\n    discover:\n    - {type: dns, name: x, servers: ::1}\n    - {type: consul, service: x, address: 'https://h:1', tls: {ca: x}}\n    - {type: exec, command: [/x], interval: 1s}\n"))
 	f.Add([]byte("interfaces: eth0\ntunnel_sources: [10.0.0.0/31, fd00::/8]\nservices:\n  a: {frontends: tcp://1.2.3.4:5, backends: ['::1:2'], forward: ipip, track: never}\n  b: {frontends: tcp://1.2.3.5:5, backends: [1.2.3.6], forward: dnat}\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		cfg, err := Parse("f", data)
@@ -106,6 +110,16 @@ func checkModel(t *testing.T, cfg *model.Config) {
 			own[b.Address] = true
 			backends++
 		}
+		sources := map[string]bool{"static": true}
+		for _, one := range svc.Sources {
+			must(one.Name != "" && !sources[one.Name], "%s: source %q", svc.Name, one.Name)
+			sources[one.Name] = true
+			port := one.Backend.Address.Port()
+			must(svc.Forward.RewritesPorts() || one.Type == model.SourceSRV || port == first.Port, "%s: port %d of source %q", svc.Name, port, one.Name)
+			must(one.Type != model.SourceDNS || port > 0 && one.DNS.Name != "" && (one.DNS.IPv4 || one.DNS.IPv6) && one.DNS.MinTTL <= one.DNS.MaxTTL, "%s: source %+v", svc.Name, one.DNS)
+			must(one.Type != model.SourceExec || len(one.Exec.Command) > 0 && (one.Exec.Timeout > 0) == (one.Exec.Interval > 0), "%s: source %+v", svc.Name, one.Exec)
+			must(one.OnEmpty != 0 && one.StaleFor >= 0 && one.Debounce >= 0, "%s: source %+v", svc.Name, one)
+		}
 		must(svc.Forward >= model.NAT && svc.Forward <= model.GUE, "forward %v", svc.Forward)
 		must(svc.Track >= model.TrackAuto && svc.Track <= model.TrackNever, "track %v", svc.Track)
 		must(svc.Track != model.TrackNever || svc.Forward != model.NAT && svc.Forward != model.DNAT, "%v with track %v", svc.Forward, svc.Track)
@@ -139,7 +153,7 @@ func usable(a netip.Addr) bool {
 
 func probeError(p model.Probe) error {
 	if p.Type == model.ProbeNone {
-		if !cmp.Equal(p, model.Probe{Type: model.ProbeNone}) {
+		if !reflect.DeepEqual(p, model.Probe{Type: model.ProbeNone}) {
 			return fmt.Errorf("no probe, but %+v", p)
 		}
 		return nil
@@ -148,22 +162,49 @@ func probeError(p model.Probe) error {
 		p.Rise < 1 || p.Rise > 100 || p.Fall < 1 || p.Fall > 100 {
 		return fmt.Errorf("probe %+v", p)
 	}
-	switch p.Type {
-	case model.ProbeTCP:
-		if !cmp.Equal(p.HTTP, model.HTTPProbe{}) {
-			return fmt.Errorf("tcp probe with %+v", p.HTTP)
+	for _, part := range []struct {
+		what  string
+		value any
+		of    []model.ProbeType
+	}{
+		{"TLS", p.TLS, tlsTypes}, {"HTTP", p.HTTP, httpTypes}, {"GRPC", p.GRPC, hostTypes}, {"DNS", p.DNS, dnsTypes}, {"Talk", p.Talk, talkTypes},
+		{"Login", p.Login, loginTypes}, {"MQTTVersion", p.MQTTVersion, loginTypes}, {"Command", p.Command, []model.ProbeType{model.ProbeExec}},
+		{"Policy", p.Policy, []model.ProbeType{model.ProbePolicy}},
+	} {
+		if v := reflect.ValueOf(part.value); !v.IsZero() && !slices.Contains(part.of, p.Type) {
+			return fmt.Errorf("%s probe with %s %+v", p.Type, part.what, part.value)
 		}
-	case model.ProbeHTTP, model.ProbeHTTPS:
-		if p.HTTP.Method == "" || p.HTTP.Path == "" || p.HTTP.Path[0] != '/' || (p.HTTP.Verify && p.Type != model.ProbeHTTPS) {
-			return fmt.Errorf("HTTP probe with %+v", p.HTTP)
+	}
+	if !slices.Contains(probeTypes, p.Type) {
+		return fmt.Errorf("probe type %q", p.Type)
+	}
+	return kindError(p)
+}
+
+// kindError says what a probe lacks for its type.
+func kindError(p model.Probe) error {
+	if (p.TLS.Certificate == "") != (p.TLS.Key == "") || p.TLS.Mode == model.TLSOff && p.TLS != (model.TLSProbe{}) {
+		return fmt.Errorf("TLS %+v", p.TLS)
+	}
+	switch {
+	case slices.Contains(httpTypes, p.Type):
+		if p.HTTP.Method == "" || p.HTTP.Path == "" || p.HTTP.Path[0] != '/' || (p.Type == model.ProbeHTTPS) != (p.TLS.Mode == model.TLSOn) && p.Type != model.ProbeHTTP2 {
+			return fmt.Errorf("HTTP probe with %+v", p)
 		}
 		for _, s := range p.HTTP.Status {
 			if s.First < 100 || s.First > s.Last || s.Last > 599 {
 				return fmt.Errorf("status %+v", s)
 			}
 		}
-	default:
-		return fmt.Errorf("probe type %q", p.Type)
+	case p.Type == model.ProbeDNS && (!strings.HasSuffix(p.DNS.Name, ".") || p.DNS.Type == "" || p.DNS.RCode == ""),
+		p.Type == model.ProbeSendExpect && p.Talk.Expect == "" && p.Talk.Pattern == "",
+		p.Type == model.ProbeExec && (len(p.Command) == 0 || p.Command[0] == ""),
+		p.Type == model.ProbePolicy && p.Policy == "",
+		p.Type == model.ProbeMQTT && p.MQTTVersion == "",
+		p.Type == model.ProbeICMP && (p.Port != 0 || p.Via == model.ViaVIP),
+		p.Login.Password != "" && p.Login.PasswordFile != "",
+		p.Address.IsValid() && (!usable(p.Address) || p.Via == model.ViaVIP):
+		return fmt.Errorf("%s probe with %+v", p.Type, p)
 	}
 	return nil
 }

@@ -28,6 +28,8 @@ type (
 		affinityTable opt[int]
 		policyRate    opt[int]
 		policySource  opt[int]
+		zone          opt[string]
+		probing       opt[rawProbing]
 		policies      opt[[]named[rawPolicy]]
 		defaults      opt[rawCommon]
 		services      opt[[]named[rawService]]
@@ -35,6 +37,7 @@ type (
 	rawService struct {
 		frontends opt[[]opt[model.Frontend]]
 		backends  opt[[]opt[rawBackend]]
+		discover  opt[[]opt[rawSource]]
 		common    rawCommon
 	}
 	// rawCommon is what a service can inherit.
@@ -62,16 +65,14 @@ type (
 		serverID opt[string]
 	}
 	rawProbe struct {
-		kind               opt[model.ProbeType]
-		via                opt[model.ProbeVia]
-		port               opt[uint16]
-		interval, timeout  opt[time.Duration]
-		rise, fall         opt[int]
-		method, path, host opt[string]
-		status             opt[[]opt[model.StatusRange]]
-		body               opt[string]
-		policy             opt[string]
-		verify             opt[bool]
+		kind              opt[model.ProbeType]
+		via               opt[model.ProbeVia]
+		address           opt[netip.Addr]
+		port              opt[uint16]
+		interval, timeout opt[time.Duration]
+		rise, fall        opt[int]
+		pace              rawPace
+		check             rawCheck
 	}
 	rawTimeouts struct {
 		tcpSyn, tcpEstablished, tcpFin, tcpClosed, udp opt[time.Duration]
@@ -93,6 +94,7 @@ var (
 		MaxSources:        64,
 		AffinityTableSize: 65536,
 		PolicyRate:        20000, PolicyRatePerSource: 1000,
+		Probing: model.Probing{Strategy: model.ProbePool, Workers: model.DefaultProbeWorkers},
 	}
 	timeouts = model.Timeouts{
 		TCPSyn:         30 * time.Second,
@@ -104,9 +106,13 @@ var (
 	probe = model.Probe{
 		Type:     model.ProbeTCP,
 		Interval: 2 * time.Second,
+		Jitter:   10,
 		Timeout:  time.Second,
 		Rise:     2,
 		Fall:     3,
 		HTTP:     model.HTTPProbe{Method: "GET", Path: "/"},
+		DNS:      model.DNSProbe{Type: "A", RCode: "NOERROR"},
+
+		MQTTVersion: model.MQTT311,
 	}
 )

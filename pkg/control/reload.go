@@ -106,6 +106,9 @@ func (c *controller) Plan(ctx context.Context, req api.PlanRequest) (api.Plan, e
 	if out.Restart == nil {
 		out.Restart = []string{}
 	}
+	for _, text := range c.discovery.Unanswered(cfg.Services) {
+		out.Warnings = append(out.Warnings, text+"; the plan is without its backends")
+	}
 	if r.plan != nil {
 		out.Warnings = append(out.Warnings, r.plan.Warnings...)
 		out.Changes = Describe(r.changes, r.words())
@@ -161,7 +164,7 @@ func (c *controller) rehearse(ctx context.Context, cfg *model.Config, policies p
 	out := &rehearsal{}
 	err := c.ask(ctx, func() {
 		planner = c.planner.Clone()
-		discovered := c.discoveredFor(cfg)
+		discovered := c.discovery.Preview(cfg.Services)
 		in = c.input(cfg, discovered, c.sourcesFor(cfg, discovered, autoSources{}))
 		in.Deciding, in.Answers = policies.deciding(cfg.Services), gomaps.Clone(c.answers)
 		in.Health, in.Present = gomaps.Clone(c.health), c.current.Clone()

@@ -111,24 +111,21 @@ func (c *controller) tellLatencies() {
 	if c.plan == nil {
 		return
 	}
-	var probed map[probe.Key]probe.Status
 	for i := range c.plan.Services {
 		s := &c.plan.Services[i]
-		if s.Selection.Schedule != model.LeastLatency || s.measuresLatency() {
+		if s.Selection.Schedule != model.LeastLatency || measuresLatency(s.Selection, s.Forward, s.Frontends) {
 			continue
 		}
-		if probed == nil {
-			probed = c.prober.Snapshot()
-		}
 		for _, b := range s.Backends {
-			if status, ok := probed[probe.Key{Service: s.Name, Backend: b.Address}]; ok {
+			if status, ok := c.prober.Status(probe.Key{Service: s.Name, Backend: b.Address}); ok {
 				c.data.SetLatency(b.ID, status.Smoothed)
 			}
 		}
 	}
 }
 
-// measuresLatency says whether the data plane sees the answers to SYNs.
-func (s *ServiceState) measuresLatency() bool {
-	return s.Forward.RewritesPorts() && len(s.Frontends) > 0 && s.Frontends[0].Protocol == model.TCP
+// measuresLatency says whether a service needs to know how fast its backends open
+// connections, and the data plane can see it: by the answers to SYNs.
+func measuresLatency(s model.Selection, forward model.Forward, frontends []model.Frontend) bool {
+	return s.Schedule == model.LeastLatency && forward.RewritesPorts() && len(frontends) > 0 && frontends[0].Protocol == model.TCP
 }
