@@ -143,8 +143,10 @@ __noinline int retry_choose(const struct choice *c, __u32 service, __u32 tried, 
 static __always_inline bool retry(const struct choice *c, __u32 service, __u8 state,
 				  __u32 *backend_id)
 {
-	__u32 failed = *backend_id, other = retry_choose(c, service, state_tries(state) + 1, failed);
+	struct choice copy = *c; /* so that the other is in registers */
+	__u32 failed = *backend_id, other;
 
+	other = retry_choose(&copy, service, state_tries(state) + 1, failed);
 	if (!other)
 		return false;
 	outcome_add(service, failed, OUTCOME_RETRIED);
