@@ -1,6 +1,9 @@
 package bench
 
 import (
+	"time"
+
+	"github.com/xlb-io/xlb/pkg/maps"
 	"github.com/xlb-io/xlb/pkg/model"
 )
 
@@ -25,8 +28,27 @@ const (
 	marked                 // its table has just changed, in every slot
 	always                 // it records all flows
 	policed                // it has policies
+	// How it chooses the backend of a new flow.
+	random
+	roundRobin
+	leastConnections
+	leastLatency
+	bound     // it has affinity by the client's address
+	bySource  // its table is asked by the client's address
+	onePacket // each datagram is drawn
 	variants
 )
+
+// selections are those that differ from the default.
+var selections = map[variant]maps.Selection{
+	random:           {Schedule: model.Random},
+	roundRobin:       {Schedule: model.RoundRobin},
+	leastConnections: {Schedule: model.LeastConnections},
+	leastLatency:     {Schedule: model.LeastLatency},
+	bound:            {AffinityTimeout: time.Hour, AffinityIPv4: 32, AffinityIPv6: 64},
+	bySource:         {Schedule: model.SourceHash},
+	onePacket:        {Schedule: model.Random, OnePacket: true},
+}
 
 type scenario struct {
 	name     string
@@ -65,6 +87,15 @@ var scenarios = []scenario{
 	{"always-hit-100k", hit, always, model.TCP, false, many},
 	{"policy-hit-100k", hit, policed, model.TCP, false, many},
 	{"policy-upcall", asked, policed, model.TCP, false, 0},
+	{"always-syn-new", newFlow, always, model.TCP, false, 0},
+	{"random-syn-new", newFlow, random, model.TCP, false, 0},
+	{"round-robin-syn-new", newFlow, roundRobin, model.TCP, false, 0},
+	{"least-connections-syn-new", newFlow, leastConnections, model.TCP, false, 0},
+	{"least-connections-hit-100k", hit, leastConnections, model.TCP, false, many},
+	{"least-latency-syn-new", newFlow, leastLatency, model.TCP, false, 0},
+	{"affinity-syn-new", newFlow, bound, model.TCP, false, 0},
+	{"source-hit-100k", hit, bySource, model.TCP, false, many},
+	{"ops-udp4", newFlow, onePacket, model.UDP, false, 0},
 }
 
 // rewrites says whether a forwarding mode changes addresses, so that it must
@@ -76,10 +107,11 @@ func wraps(f model.Forward) bool { return f == model.IPIP || f == model.GUE }
 
 // has says whether a forwarding mode knows the scenario. Where backends answer
 // clients directly there are no replies; where every flow is recorded anyway, it
-// does not matter what the table looks like.
+// does not matter what the table looks like, but how it is asked. That is measured
+// with nat.
 func (s scenario) has(f model.Forward) bool {
 	if rewrites(f) {
-		return s.variant == plain
+		return f == model.NAT && s.variant >= random && s.variant <= bound || s.variant == plain
 	}
 	return s.kind != reply
 }
@@ -91,7 +123,9 @@ func (s scenario) has(f model.Forward) bool {
 func measurable(hook string, f model.Forward) bool { return hook != "tc" || !wraps(f) }
 
 // records says whether the data plane records the scenario's flows.
-func (m *measurement) records() bool { return rewrites(m.forward) || m.variant != plain }
+func (m *measurement) records() bool {
+	return rewrites(m.forward) || m.variant != plain && m.variant != bySource && m.variant != onePacket
+}
 
 // roomKind is the kind of the room that the scenario needs.
 func (m *measurement) roomKind() roomKind {
