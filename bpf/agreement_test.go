@@ -80,7 +80,7 @@ func TestStructuresAgree(t *testing.T) {
 		"vip4_bucket": bpf.Vip4Bucket{}, "vip6_bucket": bpf.Vip6Bucket{},
 		"timeouts": bpf.Timeouts{}, "service": bpf.Service{}, "backend": bpf.Backend{}, "source": bpf.Source{},
 		"flow": bpf.Flow{}, "flow_set": bpf.FlowSet{}, "port_line": bpf.PortLine{}, "next_hop": bpf.NextHop{},
-		"count": bpf.Count{}, "traffic": bpf.Traffic{}, "layout": bpf.Layout{},
+		"count": bpf.Count{}, "traffic": bpf.Traffic{}, "load": bpf.Load{}, "layout": bpf.Layout{},
 		"tunnel": bpf.Tunnel{}, "vlan": bpf.Vlan{},
 		"upcall": bpf.Upcall{}, "decision_key": bpf.DecisionKey{}, "decision": bpf.Decision{},
 	} {
@@ -107,6 +107,9 @@ func TestStructuresAgree(t *testing.T) {
 	}
 	if n := reflect.TypeFor[bpf.Service]().Size(); n != 64 {
 		t.Errorf("a service has %d bytes, not a cache line", n)
+	}
+	if n := reflect.TypeFor[bpf.Load]().Size(); n != 64 {
+		t.Errorf("a load has %d bytes, not a cache line", n)
 	}
 	if n := reflect.TypeFor[bpf.Flow]().Size(); n != 64 {
 		t.Errorf("a flow has %d bytes, not a cache line", n)

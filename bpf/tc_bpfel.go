@@ -16,6 +16,7 @@ import (
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
+	TcMapBackendLoads   = "backend_loads"
 	TcMapBackendTraffic = "backend_traffic"
 	TcMapBackends       = "backends"
 	TcMapDecisions      = "decisions"
@@ -29,6 +30,7 @@ const (
 	TcMapPortSearch     = "port_search"
 	TcMapPorts          = "ports"
 	TcMapReasons        = "reasons"
+	TcMapServiceLoads   = "service_loads"
 	TcMapServiceTraffic = "service_traffic"
 	TcMapServiceUpcalls = "service_upcalls"
 	TcMapServices       = "services"
@@ -110,6 +112,7 @@ type TcProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type TcMapSpecs struct {
+	BackendLoads   *ebpf.MapSpec `ebpf:"backend_loads"`
 	BackendTraffic *ebpf.MapSpec `ebpf:"backend_traffic"`
 	Backends       *ebpf.MapSpec `ebpf:"backends"`
 	Decisions      *ebpf.MapSpec `ebpf:"decisions"`
@@ -123,6 +126,7 @@ type TcMapSpecs struct {
 	PortSearch     *ebpf.MapSpec `ebpf:"port_search"`
 	Ports          *ebpf.MapSpec `ebpf:"ports"`
 	Reasons        *ebpf.MapSpec `ebpf:"reasons"`
+	ServiceLoads   *ebpf.MapSpec `ebpf:"service_loads"`
 	ServiceTraffic *ebpf.MapSpec `ebpf:"service_traffic"`
 	ServiceUpcalls *ebpf.MapSpec `ebpf:"service_upcalls"`
 	Services       *ebpf.MapSpec `ebpf:"services"`
@@ -176,6 +180,7 @@ func (o *TcObjects) Close() error {
 //
 // It can be passed to LoadTcObjects or ebpf.CollectionSpec.LoadAndAssign.
 type TcMaps struct {
+	BackendLoads   *ebpf.Map `ebpf:"backend_loads"`
 	BackendTraffic *ebpf.Map `ebpf:"backend_traffic"`
 	Backends       *ebpf.Map `ebpf:"backends"`
 	Decisions      *ebpf.Map `ebpf:"decisions"`
@@ -189,6 +194,7 @@ type TcMaps struct {
 	PortSearch     *ebpf.Map `ebpf:"port_search"`
 	Ports          *ebpf.Map `ebpf:"ports"`
 	Reasons        *ebpf.Map `ebpf:"reasons"`
+	ServiceLoads   *ebpf.Map `ebpf:"service_loads"`
 	ServiceTraffic *ebpf.Map `ebpf:"service_traffic"`
 	ServiceUpcalls *ebpf.Map `ebpf:"service_upcalls"`
 	Services       *ebpf.Map `ebpf:"services"`
@@ -206,6 +212,7 @@ type TcMaps struct {
 
 func (m *TcMaps) Close() error {
 	return _TcClose(
+		m.BackendLoads,
 		m.BackendTraffic,
 		m.Backends,
 		m.Decisions,
@@ -219,6 +226,7 @@ func (m *TcMaps) Close() error {
 		m.PortSearch,
 		m.Ports,
 		m.Reasons,
+		m.ServiceLoads,
 		m.ServiceTraffic,
 		m.ServiceUpcalls,
 		m.Services,

@@ -13,6 +13,7 @@ type (
 	FlowSet     = XdpFlowSet
 	FlowState   = XdpFlowState
 	Layout      = XdpLayout
+	Load        = XdpLoad
 	NextHop     = XdpNextHop
 	PortLine    = XdpPortLine
 	Reason      = XdpReason

@@ -108,6 +108,14 @@ type XdpLayout struct {
 	Pad       uint32
 }
 
+type XdpLoad struct {
+	_           structs.HostLayout
+	Connections int32
+	Latency     uint32
+	Cursor      uint64
+	Pad         [6]uint64
+}
+
 type XdpNewFlow struct {
 	_         structs.HostLayout
 	Client    XdpAddr
@@ -130,7 +138,7 @@ type XdpNewFlow struct {
 	OldPort   uint16
 	Evicts    uint8
 	Pad2      uint8
-	Pad3      uint32
+	Options   uint32
 	_         [4]byte
 	Meta      uint64
 	Decision  XdpDecision
@@ -356,6 +364,7 @@ type XdpVlan struct {
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
+	XdpMapBackendLoads   = "backend_loads"
 	XdpMapBackendTraffic = "backend_traffic"
 	XdpMapBackends       = "backends"
 	XdpMapDecisions      = "decisions"
@@ -369,6 +378,7 @@ const (
 	XdpMapPortSearch     = "port_search"
 	XdpMapPorts          = "ports"
 	XdpMapReasons        = "reasons"
+	XdpMapServiceLoads   = "service_loads"
 	XdpMapServiceTraffic = "service_traffic"
 	XdpMapServiceUpcalls = "service_upcalls"
 	XdpMapServices       = "services"
@@ -452,6 +462,7 @@ type XdpProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type XdpMapSpecs struct {
+	BackendLoads   *ebpf.MapSpec `ebpf:"backend_loads"`
 	BackendTraffic *ebpf.MapSpec `ebpf:"backend_traffic"`
 	Backends       *ebpf.MapSpec `ebpf:"backends"`
 	Decisions      *ebpf.MapSpec `ebpf:"decisions"`
@@ -465,6 +476,7 @@ type XdpMapSpecs struct {
 	PortSearch     *ebpf.MapSpec `ebpf:"port_search"`
 	Ports          *ebpf.MapSpec `ebpf:"ports"`
 	Reasons        *ebpf.MapSpec `ebpf:"reasons"`
+	ServiceLoads   *ebpf.MapSpec `ebpf:"service_loads"`
 	ServiceTraffic *ebpf.MapSpec `ebpf:"service_traffic"`
 	ServiceUpcalls *ebpf.MapSpec `ebpf:"service_upcalls"`
 	Services       *ebpf.MapSpec `ebpf:"services"`
@@ -524,6 +536,7 @@ func (o *XdpObjects) Close() error {
 //
 // It can be passed to LoadXdpObjects or ebpf.CollectionSpec.LoadAndAssign.
 type XdpMaps struct {
+	BackendLoads   *ebpf.Map `ebpf:"backend_loads"`
 	BackendTraffic *ebpf.Map `ebpf:"backend_traffic"`
 	Backends       *ebpf.Map `ebpf:"backends"`
 	Decisions      *ebpf.Map `ebpf:"decisions"`
@@ -537,6 +550,7 @@ type XdpMaps struct {
 	PortSearch     *ebpf.Map `ebpf:"port_search"`
 	Ports          *ebpf.Map `ebpf:"ports"`
 	Reasons        *ebpf.Map `ebpf:"reasons"`
+	ServiceLoads   *ebpf.Map `ebpf:"service_loads"`
 	ServiceTraffic *ebpf.Map `ebpf:"service_traffic"`
 	ServiceUpcalls *ebpf.Map `ebpf:"service_upcalls"`
 	Services       *ebpf.Map `ebpf:"services"`
@@ -554,6 +568,7 @@ type XdpMaps struct {
 
 func (m *XdpMaps) Close() error {
 	return _XdpClose(
+		m.BackendLoads,
 		m.BackendTraffic,
 		m.Backends,
 		m.Decisions,
@@ -567,6 +582,7 @@ func (m *XdpMaps) Close() error {
 		m.PortSearch,
 		m.Ports,
 		m.Reasons,
+		m.ServiceLoads,
 		m.ServiceTraffic,
 		m.ServiceUpcalls,
 		m.Services,

@@ -2,6 +2,7 @@
 #pragma once
 /* The making of a flow. */
 
+#include "load.h"
 #include "nat.h"
 
 /* Source addresses that one new flow may try, and records, when other CPUs are
@@ -32,7 +33,7 @@ struct new_flow {
 	__u16 old_port;
 	__u8 evicts; /* the record held a live flow */
 	__u8 pad2;
-	__u32 pad3;
+	__u32 options; /* of the service */
 	__u64 meta;  /* before the record was held */
 	struct decision decision; /* action 0: there is none */
 };
@@ -257,11 +258,12 @@ static __always_inline struct flow *flow_hold(struct new_flow *n, bool *live)
 __noinline int flow_reserve(void)
 {
 	struct new_flow *n = new_flow_get();
-	bool live = false;
+	bool live = false, given;
 	struct flow *f;
 
 	if (!n)
 		return REASON_DROP_CONTENDED;
+	given = n->owner;
 	f = flow_hold(n, &live);
 	if (!f)
 		return REASON_DROP_CONTENDED;
@@ -270,6 +272,8 @@ __noinline int flow_reserve(void)
 	n->old_port = f->nat_port;
 	if (live)
 		return -1;
+	if (given && f->tuple && f->tuple != TUPLE_DEAD)
+		flow_lost(f->service, f->backend, f->tuple, n->meta, n->now);
 	/* What is dead anyway loses its port first, so that it can be taken again. */
 	if (n->old_port)
 		port_release(n->old_cell, n->owner);
@@ -340,8 +344,10 @@ __noinline int flow_commit(void)
 	/* What was alive keeps its port until the new flow has its own. */
 	if (n->old_port)
 		port_release(n->old_cell, n->owner);
-	if (n->evicts)
+	if (n->evicts) {
 		count_event(EVENT_FLOW_EVICTED);
+		flow_lost(f->service, f->backend, f->tuple, n->meta, n->now);
+	}
 	f->client = n->client;
 	f->vip = n->vip;
 	f->tuple = n->tuple;
@@ -356,5 +362,7 @@ __noinline int flow_commit(void)
 				 (__u64)n->state << META_STATE_SHIFT | n->now);
 	if ((__u8)(n->tuple >> 32) == IPPROTO_TCP && !n->syn)
 		count_event(EVENT_FLOW_MIDSTREAM);
+	if (n->options)
+		flow_begun(n->service, n->backend, n->state);
 	return -1;
 }

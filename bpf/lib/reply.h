@@ -17,6 +17,7 @@ static __always_inline enum fate reply(const struct packet *p, __u16 source, str
 	struct backend *b;
 	struct flow *f;
 	__u64 meta;
+	__u8 state;
 
 	owner = cell ? READ_ONCE(*cell) : 0;
 	f = owner ? flow_by_number(owner - 1) : NULL;
@@ -48,8 +49,9 @@ static __always_inline enum fate reply(const struct packet *p, __u16 source, str
 		goto none;
 	if (stays(p, t->forward, v))
 		return FATE_PASS;
-	flow_touch(f, &s->timeouts, p->protocol, meta,
-		   state_next(meta_state(meta), p->tcp_flags, true, true), now);
+	state = state_next(meta_state(meta), p->tcp_flags, true, true);
+	if (flow_touch(f, &s->timeouts, p->protocol, meta, state, now) && s->options)
+		flow_changed(v->service, v->backend, meta_state(meta), state);
 	v->reply = 1;
 	return FATE_SEND;
 none:

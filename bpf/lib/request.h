@@ -59,7 +59,9 @@ static __always_inline bool flow_route(struct flow *f, __u32 *owner, const struc
 		return false;
 	}
 	state = state_next(state, p->tcp_flags, false, rewritten);
-	flow_touch(f, &r->service->timeouts, p->protocol, meta, state, now);
+	if (flow_touch(f, &r->service->timeouts, p->protocol, meta, state, now) &&
+	    r->service->options)
+		flow_changed(service, r->backend_id, meta_state(meta), state);
 	return true;
 }
 
@@ -130,15 +132,18 @@ static __always_inline bool asks(const struct service *s, const struct packet *p
 }
 
 /* The backend for a flow that is not recorded, by the decision or the table. */
-static __always_inline void choose_decided(const struct decision *d, struct slot *s,
-					   const struct packet *p, __u32 service, __u64 hash,
+static __always_inline void choose_decided(const struct decision *d, struct choice *c,
+					   struct slot *s, const struct packet *p, __u32 service,
 					   struct route *r, struct verdict *v)
 {
 	bool obeys = d->action == DECISION_SEND && begins(p);
 	struct backend *b;
 
-	if (rewrites(r->service->forward) || r->service->track == TRACK_ALWAYS || r->service->policy)
-		slot_find(service, obeys && d->hashed ? d->hash : hash, s);
+	if (rewrites(r->service->forward) || r->service->track == TRACK_ALWAYS || r->service->policy) {
+		if (obeys && d->hashed)
+			c->hash = d->hash;
+		slot_find(c, s);
+	}
 	choose(s, p, service, r, v);
 	if (!obeys || !d->backend)
 		return;
@@ -152,8 +157,8 @@ static __always_inline void choose_decided(const struct decision *d, struct slot
 
 /* The route of a packet whose flow is, or shall be, recorded; in the latter case
  * what to record is left in new_flow. */
-static __always_inline enum fate tracked(const struct packet *p, struct route *r, struct slot *s,
-					 __u32 service, __u64 hash, struct verdict *v)
+static __always_inline enum fate tracked(const struct packet *p, struct route *r, struct choice *c,
+					 struct slot *s, __u32 service, __u64 hash, struct verdict *v)
 {
 	bool must = rewrites(r->service->forward), policy;
 	__u32 owner = 0, now = clock_now();
@@ -181,10 +186,11 @@ static __always_inline enum fate tracked(const struct packet *p, struct route *r
 		v->reason = REASON_DROP_POLICY;
 		return FATE_DROP;
 	}
-	choose_decided(&n->decision, s, p, service, hash, r, v);
+	choose_decided(&n->decision, c, s, p, service, r, v);
 	if (!r->backend || is_rst(p))
 		return FATE_SEND;
 	n->service = service;
+	n->options = r->service->options;
 	n->backend = r->backend_id;
 	n->owner = owner;
 	n->now = now;
@@ -204,6 +210,7 @@ static __always_inline enum fate request(const struct packet *p, __u32 service, 
 					 struct verdict *v)
 {
 	__u64 hash = hash_flow(&p->source, &p->destination, p->tuple, p->ipv6);
+	struct choice c = { .table = service, .hash = hash };
 	struct route r = { .service = service_get(service) };
 	enum fate fate = FATE_SEND;
 	bool records;
@@ -216,13 +223,13 @@ static __always_inline enum fate request(const struct packet *p, __u32 service, 
 	v->service = service;
 	records = rewrites(r.service->forward) || r.service->track == TRACK_ALWAYS || r.service->policy;
 	if (!records) {
-		slot_find(service, hash, &s);
+		slot_find(&c, &s);
 		records = s.marked && r.service->track != TRACK_NEVER;
 	}
 	if (rewrites(r.service->forward) && is_syn(p))
-		foresee(p, r.service, service, hash);
+		foresee(p, r.service, &c, hash);
 	if (records) {
-		fate = tracked(p, &r, &s, service, hash, v);
+		fate = tracked(p, &r, &c, &s, service, hash, v);
 		if (fate == FATE_DROP)
 			return fate;
 	} else {

@@ -406,6 +406,17 @@ struct traffic {
 	__u64 pad;            /* a cache line */
 };
 
+/*
+ * How busy and how quick a backend is, or a service. All CPUs change it, and user
+ * space corrects it, by adding to it: it is in one place, and one cache line.
+ */
+struct load {
+	__s32 connections; /* recorded flows that go on; counted where the service needs it. For a moment it may be a little wrong, and less than 0 */
+	__u32 latency;     /* of a backend: ns from SYN to SYN-ACK, smoothed; 0: not known */
+	__u64 cursor;      /* of a service: turns of its round robin */
+	__u64 pad[6];
+};
+
 /* What a later start of the daemon must know of these maps. */
 struct layout {
 	__u32 version;

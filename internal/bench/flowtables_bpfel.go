@@ -16,6 +16,7 @@ import (
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
+	flowTablesMapBackendLoads   = "backend_loads"
 	flowTablesMapBackendTraffic = "backend_traffic"
 	flowTablesMapBackends       = "backends"
 	flowTablesMapDecisions      = "decisions"
@@ -35,6 +36,7 @@ const (
 	flowTablesMapPorts          = "ports"
 	flowTablesMapReasons        = "reasons"
 	flowTablesMapRecords        = "records"
+	flowTablesMapServiceLoads   = "service_loads"
 	flowTablesMapServiceTraffic = "service_traffic"
 	flowTablesMapServiceUpcalls = "service_upcalls"
 	flowTablesMapServices       = "services"
@@ -128,6 +130,7 @@ type flowTablesProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type flowTablesMapSpecs struct {
+	BackendLoads   *ebpf.MapSpec `ebpf:"backend_loads"`
 	BackendTraffic *ebpf.MapSpec `ebpf:"backend_traffic"`
 	Backends       *ebpf.MapSpec `ebpf:"backends"`
 	Decisions      *ebpf.MapSpec `ebpf:"decisions"`
@@ -147,6 +150,7 @@ type flowTablesMapSpecs struct {
 	Ports          *ebpf.MapSpec `ebpf:"ports"`
 	Reasons        *ebpf.MapSpec `ebpf:"reasons"`
 	Records        *ebpf.MapSpec `ebpf:"records"`
+	ServiceLoads   *ebpf.MapSpec `ebpf:"service_loads"`
 	ServiceTraffic *ebpf.MapSpec `ebpf:"service_traffic"`
 	ServiceUpcalls *ebpf.MapSpec `ebpf:"service_upcalls"`
 	Services       *ebpf.MapSpec `ebpf:"services"`
@@ -202,6 +206,7 @@ func (o *flowTablesObjects) Close() error {
 //
 // It can be passed to loadFlowTablesObjects or ebpf.CollectionSpec.LoadAndAssign.
 type flowTablesMaps struct {
+	BackendLoads   *ebpf.Map `ebpf:"backend_loads"`
 	BackendTraffic *ebpf.Map `ebpf:"backend_traffic"`
 	Backends       *ebpf.Map `ebpf:"backends"`
 	Decisions      *ebpf.Map `ebpf:"decisions"`
@@ -221,6 +226,7 @@ type flowTablesMaps struct {
 	Ports          *ebpf.Map `ebpf:"ports"`
 	Reasons        *ebpf.Map `ebpf:"reasons"`
 	Records        *ebpf.Map `ebpf:"records"`
+	ServiceLoads   *ebpf.Map `ebpf:"service_loads"`
 	ServiceTraffic *ebpf.Map `ebpf:"service_traffic"`
 	ServiceUpcalls *ebpf.Map `ebpf:"service_upcalls"`
 	Services       *ebpf.Map `ebpf:"services"`
@@ -237,6 +243,7 @@ type flowTablesMaps struct {
 
 func (m *flowTablesMaps) Close() error {
 	return _FlowTablesClose(
+		m.BackendLoads,
 		m.BackendTraffic,
 		m.Backends,
 		m.Decisions,
@@ -256,6 +263,7 @@ func (m *flowTablesMaps) Close() error {
 		m.Ports,
 		m.Reasons,
 		m.Records,
+		m.ServiceLoads,
 		m.ServiceTraffic,
 		m.ServiceUpcalls,
 		m.Services,

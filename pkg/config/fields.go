@@ -80,7 +80,9 @@ var serviceKind = needed(object("service", "Frontends that share backends. Keys 
 		doc:     "Where the service is reached; all of one protocol. No two frontends of the file may be the same.",
 		example: `[tcp://203.0.113.10:80, "tcp://[2001:db8::10]:80"]`, required: true}),
 	of("backends", listOf(backendKind), func(s *rawService) *opt[[]opt[rawBackend]] { return &s.backends }, about{
-		doc: "The servers. Without a port a backend has the frontends' port. The list may be empty.", example: "[10.0.0.11:8080, 10.0.0.12:8080]", required: true}),
+		doc: "The servers. Without a port a backend has the frontends' port. The list may be empty.", example: "[10.0.0.11:8080, 10.0.0.12:8080]", required: true, unless: "discover"}),
+	of("discover", listOf(sourceKind), func(s *rawService) *opt[[]opt[rawSource]] { return &s.discover }, about{
+		doc: "Places where more backends come from, beside those of `backends`; see docs/discovery.md. Of one that several name, the first counts, and `backends` come first.", example: "[{type: dns, name: web.example.com}]"}),
 }, commonFields(func(s *rawService) *rawCommon { return &s.common })...)...))
 
 func commonFields[T any](inner func(*T) *rawCommon) []field[T] {

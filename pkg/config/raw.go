@@ -34,6 +34,7 @@ type (
 	rawService struct {
 		frontends opt[[]opt[model.Frontend]]
 		backends  opt[[]opt[rawBackend]]
+		discover  opt[[]opt[rawSource]]
 		common    rawCommon
 	}
 	// rawCommon is what a service can inherit.

@@ -90,6 +90,10 @@ func heading(g *group) string {
 		return "services: NAME:"
 	case backendKind.groups[0]:
 		return "backends:"
+	case sourceKind.groups[0]:
+		return "services: NAME: discover:"
+	case tlsKind.groups[0]:
+		return "discover: tls:"
 	case policyFileKind.groups[0]:
 		return "policies: NAME:"
 	case subsetKind.groups[0]:
@@ -110,6 +114,8 @@ func (f fieldDoc) typeText() string {
 
 func (f fieldDoc) defaultText() string {
 	switch {
+	case f.required && f.unless != "":
+		return "required without `" + f.unless + "`"
 	case f.required:
 		return "required"
 	case f.defDoc != "":

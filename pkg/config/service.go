@@ -41,6 +41,7 @@ func (w *world) service(name string, at place, raw *rawService) model.Service {
 	w.servicePolicies(&s, raw)
 	certain := w.serviceFrontends(&s, raw)
 	w.serviceBackends(&s, raw, certain)
+	w.serviceSources(&s, raw, certain)
 	s.Selection, s.Rules = w.serviceSelection(at, &s, raw), w.serviceRules(at, &s, raw)
 	s.Placement, s.Outcomes = w.servicePlacement(at, &s, raw), w.serviceOutcomes(at, &s, raw)
 	if len(s.Frontends) > 0 {

@@ -3,7 +3,6 @@ package control
 import (
 	"cmp"
 	"fmt"
-	"math"
 	"net/netip"
 	"slices"
 
@@ -56,14 +55,9 @@ func (r *round) addService(s model.Service, id uint32, runs map[bool]sourceRun) 
 		}
 		one := r.backendState(s, b)
 		one.ID = number
-		if takesFlows(one) {
-			state.Usable++
-		}
 		state.Backends = append(state.Backends, one)
 	}
-	state.FailOpen = state.Usable == 0 && s.Fail == model.FailOpen &&
-		slices.ContainsFunc(state.Backends, func(b BackendState) bool { return !b.Local })
-	weigh(&state)
+	r.elect(s, &state)
 	for _, b := range state.Backends {
 		r.plan.Contents.Backends[b.ID] = maps.Backend{Address: b.Address, Service: id, Serves: b.Serves}
 	}
@@ -129,42 +123,6 @@ func (r *round) backendState(s model.Service, b model.Backend) BackendState {
 
 func takesFlows(b BackendState) bool {
 	return (b.State == api.StateHealthy || b.State == api.StateUnknown) && b.Weight > 0
-}
-
-// weigh sets the weights with which the backends enter the table.
-func weigh(s *ServiceState) {
-	wanted := takesFlows
-	if s.FailOpen {
-		// Only the probes are doubted, as long as something is left to doubt.
-		wanted = func(b BackendState) bool { return b.State != api.StateDraining && b.Weight > 0 && !b.Local }
-		if !slices.ContainsFunc(s.Backends, wanted) {
-			wanted = func(b BackendState) bool { return !b.Local }
-		}
-	}
-	tier := lowestTier(s.Backends, wanted)
-	for i := range s.Backends {
-		b := &s.Backends[i]
-		if s.FailOpen && !b.Local {
-			b.Serves = true
-		}
-		switch {
-		case wanted(*b) && b.Tier == tier:
-			b.Effective = max(b.Weight, 1)
-		case wanted(*b) && b.Reason == "":
-			b.Reason = fmt.Sprintf("stands by: tier %d serves", tier)
-		}
-	}
-}
-
-// lowestTier is the tier that serves: the lowest with a wanted backend.
-func lowestTier(backends []BackendState, wanted func(BackendState) bool) uint8 {
-	lowest := uint8(math.MaxUint8)
-	for _, b := range backends {
-		if wanted(b) {
-			lowest = min(lowest, b.Tier)
-		}
-	}
-	return lowest
 }
 
 // retire keeps those candidates that are no longer configured and may still have flows: replies

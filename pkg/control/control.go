@@ -24,6 +24,7 @@ type dataPlane interface {
 	Read() (maps.Contents, error)
 	Apply(maps.Changes) error
 	FlowCounts() map[uint32]int
+	CorrectLoads() (wrong int, err error)
 	Strays(map[uint32]maps.Table) (map[uint32]maps.Slots, error)
 	Flows() iter.Seq[maps.Flow]
 	Reasons() ([]maps.NamedCount, error)
@@ -88,7 +89,7 @@ type parts struct {
 	// now is the time for what is decided by sweeps; nil means time.Now.
 	now func() time.Time
 	// source makes the source of a service's backends; nil means the usual one.
-	source func(model.Service) discovery.Source
+	source func(model.Service) discovery.ServiceSource
 }
 
 // errStopped is the answer to requests that come while the daemon ends.

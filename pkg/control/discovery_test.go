@@ -47,7 +47,7 @@ func TestDiscoveryDecides(t *testing.T) {
 	}
 	found("web", "10.0.0.7:80")
 	d := start(t, newMemory(), web, func(p *parts) {
-		p.source = func(s model.Service) discovery.Source { return finder{s.Name, feed[s.Name]} }
+		p.source = func(s model.Service) discovery.ServiceSource { return finder{s.Name, feed[s.Name]} }
 	})
 	if got := d.states(t, "web"); len(got) != 1 || got["10.0.0.7:80"] != api.StateHealthy {
 		t.Errorf("the first plan did not wait for discovery: %v", got)

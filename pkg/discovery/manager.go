@@ -15,7 +15,7 @@ import (
 // Options of a [Manager]. The zero value runs static sources.
 type Options struct {
 	// New makes the source of a service; nil means [Static].
-	New func(model.Service) Source
+	New func(model.Service) ServiceSource
 	// MinBackoff and MaxBackoff bound the pause, doubled each time and with
 	// ±10 % jitter, before a source that returned is run again; 0 means 1 s
 	// and 1 min. A run that lasted MaxBackoff starts over at MinBackoff.
@@ -190,4 +190,28 @@ func (m *Manager) run(ctx context.Context, s model.Service) {
 // come back to it all at once.
 func jitter(d time.Duration) time.Duration {
 	return d - d/10 + rand.N(d/5+1)
+}
+
+// ServiceSource finds the backends of one service.
+type ServiceSource interface {
+	// Run sends a full snapshot each time the backends change, the first one
+	// as soon as it knows them, until ctx ends.
+	Run(ctx context.Context, updates chan<- Update) error
+	// String names the kind of source, in lower case: "static".
+	String() string
+}
+
+// Update is what a source found.
+type Update struct {
+	Service string
+	// Source is the kind of the source, by its name.
+	Source string
+	// Backends is the whole set, in the source's order. The receiver must not
+	// change it.
+	Backends []model.Backend
+	// Err, when not nil, says that the source has failed; Backends is then
+	// empty, and the last snapshot stays valid.
+	Err error
+	// At is when the source found it.
+	At time.Time
 }

@@ -95,7 +95,7 @@ func TestManagerRestartsWithBackoff(t *testing.T) {
 		m := NewManager(Options{
 			MinBackoff: time.Second, MaxBackoff: 8 * time.Second,
 			Log: slog.New(slog.NewTextHandler(&log, nil)),
-			New: func(model.Service) Source {
+			New: func(model.Service) ServiceSource {
 				return scripted(func(ctx context.Context, updates chan<- Update) error {
 					runs = append(runs, time.Now())
 					if len(runs) == 7 {
@@ -138,7 +138,7 @@ func TestManagerRestartsWithBackoff(t *testing.T) {
 
 func TestManagerCloseDuringBackoff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m := NewManager(Options{MinBackoff: time.Hour, Log: slog.New(slog.DiscardHandler), New: func(model.Service) Source {
+		m := NewManager(Options{MinBackoff: time.Hour, Log: slog.New(slog.DiscardHandler), New: func(model.Service) ServiceSource {
 			return scripted(func(context.Context, chan<- Update) error { return errors.New("broken") })
 		}})
 		m.Apply([]model.Service{service("web"), service("dns")})
@@ -160,7 +160,7 @@ func TestManagerOrder(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				m := NewManager(Options{New: func(s model.Service) Source {
+				m := NewManager(Options{New: func(s model.Service) ServiceSource {
 					return scripted(func(ctx context.Context, updates chan<- Update) error {
 						<-ctx.Done()
 						time.Sleep(5 * time.Second)

@@ -10,7 +10,7 @@ import (
 
 // Static is the source of the backends that the configuration lists. It sends
 // them once.
-func Static(service model.Service) Source {
+func Static(service model.Service) ServiceSource {
 	return &static{service: service.Name, backends: slices.Clone(service.Backends)}
 }
 

@@ -92,6 +92,9 @@ func encodeService(s Service) (bpf.Service, error) {
 	if out.Track, ok = tracks[cmp.Or(s.Track, model.TrackAuto)]; !ok {
 		return out, fmt.Errorf("the data plane has no tracking mode %v", s.Track)
 	}
+	if err := s.Selection.encode(&out); err != nil {
+		return out, err
+	}
 	if s.Policy == 0 {
 		return out, nil
 	}
@@ -157,7 +160,8 @@ func decodeService(s bpf.Service) (Service, bool) {
 			TCPClosed:      seconds(s.Timeouts.TcpClosed),
 			UDP:            seconds(s.Timeouts.Udp),
 		},
-		Policy: keyOf(overloads, s.Policy), Upcalls: perSecond(s.Upcalls), UpcallsPerSource: perSecond(s.UpcallsPerSource),
+		Selection: decodeSelection(s),
+		Policy:    keyOf(overloads, s.Policy), Upcalls: perSecond(s.Upcalls), UpcallsPerSource: perSecond(s.UpcallsPerSource),
 	}, s.Forward != 0
 }
 

@@ -57,6 +57,8 @@ type Service struct {
 	// family) that `nat` draws from.
 	FirstSource, Sources uint16
 	Timeouts             model.Timeouts
+	// Selection is how the backend of a new flow is chosen.
+	Selection Selection
 	// Policy: the daemon is asked about each new flow, and this is what becomes
 	// of one that it cannot be asked about. Zero: the service has no policies.
 	Policy model.OnOverload

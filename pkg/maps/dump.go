@@ -56,6 +56,8 @@ var dumpers = map[string]func(*Set) ([]DumpEntry, error){
 	eventsName:         (*Set).dumpEvents,
 	serviceTrafficName: (*Set).dumpServiceTraffic,
 	backendTrafficName: (*Set).dumpBackendTraffic,
+	serviceLoadsName:   (*Set).dumpServiceLoads,
+	backendLoadsName:   (*Set).dumpBackendLoads,
 	settingsName:       (*Set).dumpSettings,
 	decisionsName:      (*Set).dumpDecisions,
 	upcallsName:        (*Set).dumpUpcalls,
@@ -272,6 +274,23 @@ func (s *Set) dumpTraffic(name string) ([]DumpEntry, error) {
 		}
 	}
 	return out, nil
+}
+
+func (s *Set) dumpServiceLoads() ([]DumpEntry, error) { return s.dumpLoads(serviceLoadsName) }
+func (s *Set) dumpBackendLoads() ([]DumpEntry, error) { return s.dumpLoads(backendLoadsName) }
+
+// dumpLoads leaves out the places without a load.
+func (s *Set) dumpLoads(name string) ([]DumpEntry, error) {
+	var out []DumpEntry
+	err := eachArray(s.maps[name], name, func(id uint32, l bpf.Load) {
+		if l == (bpf.Load{}) {
+			return
+		}
+		out = append(out, DumpEntry{Key: id, Value: map[string]any{
+			"connections": l.Connections, "latency_ns": l.Latency, "cursor": l.Cursor,
+		}})
+	})
+	return out, err
 }
 
 func (s *Set) dumpSettings() ([]DumpEntry, error) {

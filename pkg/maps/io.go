@@ -116,6 +116,7 @@ func (s *Set) resetNew(c Changes) error {
 			if err := firstError(
 				func() error { return s.checkPlace(backendsName, b.Key, "max_backends") },
 				func() error { return s.resetTraffic(backendTrafficName, b.Key) },
+				func() error { return s.resetLoad(b.Key, loadMaps.backend) },
 			); err != nil {
 				return err
 			}
@@ -126,6 +127,7 @@ func (s *Set) resetNew(c Changes) error {
 			if err := firstError(
 				func() error { return s.checkPlace(servicesName, v.Key, "max_services") },
 				func() error { return s.resetTraffic(serviceTrafficName, v.Key) },
+				func() error { return s.resetLoad(v.Key, loadMaps.service) },
 			); err != nil {
 				return err
 			}

@@ -25,6 +25,7 @@ type serviceFields struct {
 	FirstSource uint16            `json:"first_source"`
 	Sources     uint16            `json:"sources"`
 	Timeouts    map[string]string `json:"timeouts"`
+	Selection   Selection         `json:"selection,omitzero"`
 	// Of a service with policies; rates per second.
 	OnOverload       model.OnOverload `json:"on_overload,omitzero"`
 	Upcalls          uint32           `json:"upcalls,omitzero"`
@@ -42,7 +43,7 @@ func timeoutFields(t *model.Timeouts) map[string]*time.Duration {
 // MarshalJSON implements [json.Marshaler].
 func (s serviceJSON) MarshalJSON() ([]byte, error) {
 	out := serviceFields{
-		s.Forward, s.Track, s.FirstSource, s.Sources, map[string]string{},
+		s.Forward, s.Track, s.FirstSource, s.Sources, map[string]string{}, s.Selection,
 		s.Policy, s.Upcalls, s.UpcallsPerSource,
 	}
 	for name, d := range timeoutFields(&s.Timeouts) {
@@ -62,7 +63,7 @@ func (s *serviceJSON) UnmarshalJSON(b []byte) error {
 	}
 	*s = serviceJSON{
 		Forward: in.Forward, Track: in.Track, FirstSource: in.FirstSource, Sources: in.Sources,
-		Policy: in.OnOverload, Upcalls: in.Upcalls, UpcallsPerSource: in.UpcallsPerSource,
+		Selection: in.Selection, Policy: in.OnOverload, Upcalls: in.Upcalls, UpcallsPerSource: in.UpcallsPerSource,
 	}
 	for name, d := range timeoutFields(&s.Timeouts) {
 		text, ok := in.Timeouts[name]

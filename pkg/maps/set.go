@@ -32,6 +32,8 @@ const (
 	eventsName         = "events"
 	serviceTrafficName = "service_traffic"
 	backendTrafficName = "backend_traffic"
+	serviceLoadsName   = "service_loads"
+	backendLoadsName   = "backend_loads"
 	settingsName       = "settings"
 	decisionsName      = "decisions"
 	upcallsName        = "upcalls"
@@ -55,6 +57,7 @@ type Set struct {
 	vips   vipMaps
 	memory []byte   // the flow table, mapped on first use
 	mapped [][]byte // other maps
+	loads  loadMaps
 }
 
 // New creates empty maps of the given sizes. Needs CAP_BPF.
@@ -86,7 +89,7 @@ func New(sizes Sizes) (*Set, error) {
 		s.Close()
 		return nil, fmt.Errorf("write map %s: %w", settingsName, err)
 	}
-	if err := s.mapVIPs(); err != nil {
+	if err := s.mapMemory(); err != nil {
 		s.Close()
 		return nil, err
 	}
@@ -127,7 +130,7 @@ func Open(dir string) (*Set, error) {
 		return nil, fmt.Errorf("map %s says layout %d, this xlb has %d: %w", settingsName, s.layout.Version, bpf.LayoutVersion, ErrIncompatible)
 	}
 	s.inner.ValueSize = s.layout.TableSize * 8
-	if err := s.mapVIPs(); err != nil {
+	if err := s.mapMemory(); err != nil {
 		s.Close()
 		return nil, err
 	}
@@ -173,7 +176,7 @@ func (s *Set) Close() error {
 	for _, memory := range s.mapped {
 		errs = append(errs, unix.Munmap(memory))
 	}
-	s.mapped, s.vips = nil, vipMaps{}
+	s.mapped, s.vips, s.loads = nil, vipMaps{}, loadMaps{}
 	for _, m := range s.maps {
 		errs = append(errs, m.Close())
 	}

@@ -43,8 +43,8 @@ func (s Sizes) apply(spec *ebpf.CollectionSpec) error {
 	for name, n := range map[string]int{
 		vips4Name: vipBucketCount(s.Frontends), vips6Name: vipBucketCount(s.Frontends),
 		servicesName: s.Services, tablesName: s.Services, serviceTrafficName: s.Services,
-		serviceUpcallsName: s.Services,
-		backendsName:       s.Backends, backendTrafficName: s.Backends,
+		serviceUpcallsName: s.Services, serviceLoadsName: s.Services,
+		backendsName: s.Backends, backendTrafficName: s.Backends, backendLoadsName: s.Backends,
 		sourcesName: s.Sources,
 		flowsName:   s.Flows / bpf.FlowWays,
 		portsName:   s.Flows * cellsPerFlow / bpf.PortCells,
