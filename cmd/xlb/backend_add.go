@@ -69,7 +69,7 @@ func (e *env) backendRemove() *cli.Command {
 			"A backend of the configuration file is removed there.",
 		UsageText: "xlb backend rm web 10.0.0.14:8080",
 		ArgsUsage: "SERVICE ADDRESS",
-		Flags:     []cli.Flag{socketFlag()},
+		Flags:     []cli.Flag{socketFlag(), jsonFlag()},
 		Action: func(c *cli.Context) error {
 			return withDaemon(c, func(ctx context.Context, client *api.Client) error {
 				service, typed := c.Args().First(), c.Args().Get(1)
@@ -80,8 +80,15 @@ func (e *env) backendRemove() *cli.Command {
 				if err := client.RemoveBackend(ctx, service, address); err != nil {
 					return unknownService(ctx, client, service, err)
 				}
-				e.printf("%s %s: removed\n", service, address)
-				return nil
+				if !c.Bool("json") {
+					e.printf("%s %s: removed\n", service, address)
+					return nil
+				}
+				left, err := client.Backends(ctx, service)
+				if err != nil {
+					return err
+				}
+				return e.printJSON(nonNil(left))
 			})
 		},
 	}
@@ -90,9 +97,9 @@ func (e *env) backendRemove() *cli.Command {
 // backendDrain is a verb with a time of its own.
 func (e *env) backendDrain() *cli.Command {
 	c := e.backendVerb("drain", "take a backend out of service gently",
-		"The backend gets no new flows; those it has stay until they end (watch them with \"xlb backend\n"+
-			"ls\"), or until the deadline: then they move to others. Without one the service's\n"+
-			"drain_timeout holds. Take it back with \"xlb backend undrain\".", nil)
+		"The backend gets no new flows; those it has stay until they end (watch them with\n"+
+			"\"xlb backend ls\"), or until the deadline: then they move to others. Without one the\n"+
+			"service's drain_timeout holds. Take it back with \"xlb backend undrain\".", nil)
 	c.UsageText += "\nxlb backend drain --deadline 5m web 10.0.0.11:8080"
 	c.Flags = append([]cli.Flag{
 		&cli.DurationFlag{Name: "deadline", Usage: "move the flows that are left after a `TIME`, 0 for never"},

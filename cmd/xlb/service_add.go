@@ -32,7 +32,7 @@ func (e *env) serviceAdd() *cli.Command {
 			textsFlag("backend", "`ADDRESS` of a server, repeatable; {address: …, weight: …} tells more"),
 			&cli.StringFlag{Name: "forward", Usage: "`MODE`: nat, dnat, l2dsr, ipip or gue"},
 			textsFlag("set", "another key of a service, repeatable: `KEY=VALUE`"),
-			socketFlag(),
+			socketFlag(), jsonFlag(),
 		},
 		Action: func(c *cli.Context) error {
 			r, err := e.newService(c)
@@ -44,8 +44,15 @@ func (e *env) serviceAdd() *cli.Command {
 				if err := client.AddService(ctx, name, r); err != nil {
 					return wrongConfig(err)
 				}
-				e.printf("%s: added\n", name)
-				return nil
+				if !c.Bool("json") {
+					e.printf("%s: added\n", name)
+					return nil
+				}
+				detail, err := client.Service(ctx, name)
+				if err != nil {
+					return err
+				}
+				return e.printJSON(detail)
 			})
 		},
 	}
@@ -127,15 +134,22 @@ func (e *env) serviceRemove() *cli.Command {
 			"backends is forgotten. A service of the configuration file is removed there.",
 		UsageText: "xlb service rm web",
 		ArgsUsage: "SERVICE",
-		Flags:     []cli.Flag{socketFlag()},
+		Flags:     []cli.Flag{socketFlag(), jsonFlag()},
 		Action: func(c *cli.Context) error {
 			return withDaemon(c, func(ctx context.Context, client *api.Client) error {
 				name := c.Args().First()
 				if err := client.RemoveService(ctx, name); err != nil {
 					return unknownService(ctx, client, name, err)
 				}
-				e.printf("%s: removed\n", name)
-				return nil
+				if !c.Bool("json") {
+					e.printf("%s: removed\n", name)
+					return nil
+				}
+				left, err := client.Services(ctx)
+				if err != nil {
+					return err
+				}
+				return e.printJSON(nonNil(left))
 			})
 		},
 	}

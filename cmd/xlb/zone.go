@@ -15,7 +15,7 @@ func (e *env) zoneCommand() *cli.Command {
 			Name: name, Usage: usage, Description: description,
 			UsageText: fmt.Sprintf("xlb zone %s eu-1a\nxlb zone %s eu-1a web", name, name),
 			ArgsUsage: "ZONE [SERVICE]",
-			Flags:     []cli.Flag{socketFlag()},
+			Flags:     []cli.Flag{socketFlag(), jsonFlag()},
 			Action: func(c *cli.Context) error {
 				return withDaemon(c, func(ctx context.Context, client *api.Client) error {
 					zone, service := c.Args().First(), c.Args().Get(1)
@@ -24,6 +24,13 @@ func (e *env) zoneCommand() *cli.Command {
 							return err
 						}
 						return unknownService(ctx, client, service, err)
+					}
+					if c.Bool("json") {
+						zones, err := client.Zones(ctx, service)
+						if err != nil {
+							return err
+						}
+						return e.printJSON(nonNil(zones))
 					}
 					of := "all services"
 					if service != "" {
