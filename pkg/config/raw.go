@@ -27,6 +27,7 @@ type (
 		maxSources    opt[int]
 		policyRate    opt[int]
 		policySource  opt[int]
+		zone          opt[string]
 		policies      opt[[]named[rawPolicy]]
 		defaults      opt[rawCommon]
 		services      opt[[]named[rawService]]
@@ -34,6 +35,7 @@ type (
 	rawService struct {
 		frontends opt[[]opt[model.Frontend]]
 		backends  opt[[]opt[rawBackend]]
+		discover  opt[[]opt[rawSource]]
 		common    rawCommon
 	}
 	// rawCommon is what a service can inherit.
