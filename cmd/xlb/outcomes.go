@@ -20,7 +20,7 @@ func outcomeRow(o *api.Outcomes) []any {
 	bad := func(n uint64) cell { return dropped(n, humanCount(n)) }
 	handshake := ""
 	if o.HandshakeSeconds > 0 {
-		handshake = humanDuration(time.Duration(o.HandshakeSeconds * float64(time.Second)))
+		handshake = time.Duration(o.HandshakeSeconds * float64(time.Second)).Round(10 * time.Microsecond).String()
 	}
 	return []any{
 		humanCount(o.Attempts), humanCount(o.Answered), bad(o.Refused), bad(o.Unanswered), bad(o.Reset), humanCount(o.Retried), handshake,
