@@ -30,7 +30,8 @@ type sample struct {
 	// planned is the last request for a plan.
 	planned  api.PlanRequest
 	policies []api.Policy
-	table    string // the last one that was set
+	table    string            // the last one that was set
+	detail   api.BackendDetail // of every backend
 	// step is added to the counters at each look at them.
 	step uint64
 }
@@ -177,6 +178,21 @@ func (s *sample) Backends(service string) (out []api.ServiceBackend, err error) 
 		return nil, api.Errorf(404, "no service %q", service)
 	}
 	return out, nil
+}
+
+func (s *sample) Backend(_ context.Context, service string, address netip.AddrPort) (api.BackendDetail, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, v := range s.status.Services {
+		for _, b := range v.Backends {
+			if v.Name == service && b.Address == address {
+				out := s.detail
+				out.Service, out.Backend, out.TableSize = service, b, 65537
+				return out, nil
+			}
+		}
+	}
+	return api.BackendDetail{}, api.Errorf(404, "no backend %s of %q", address, service)
 }
 
 func (s *sample) change(service string, address netip.AddrPort, f func(*api.Backend)) error {

@@ -15,6 +15,8 @@ type Daemon interface {
 	Service(name string) (ServiceDetail, error)
 	// Backends returns those of one service, or of all if service is empty.
 	Backends(service string) ([]ServiceBackend, error)
+	// Backend returns all that is known of one.
+	Backend(ctx context.Context, service string, backend netip.AddrPort) (BackendDetail, error)
 	// Drain, Undrain and SetWeight return once the data plane knows. A nil
 	// weight takes back an earlier one.
 	Drain(ctx context.Context, service string, backend netip.AddrPort) error

@@ -114,6 +114,7 @@ type controller struct {
 	inForce      atomic.Pointer[policySet]
 	reloading    sync.Mutex // one reload at a time
 	upcallCounts upcallCounts
+	pasts        pasts
 
 	inboxMu sync.Mutex
 	inbox   []func()
@@ -192,7 +193,7 @@ func newController(p parts, cfg *model.Config) *controller {
 		c.adoptPolicies(p.first)
 	}
 	c.discovery = discovery.NewManager(discovery.Options{New: p.source, Cache: p.discoveryCache, Log: p.log})
-	c.prober = probe.NewRunner(probe.Options{Log: p.log, Policy: c.askProbe, OnChange: func(r probe.Result) {
+	c.prober = probe.NewRunner(probe.Options{Probing: cfg.Settings.Probing, Log: p.log, Policy: c.askProbe, OnChange: func(r probe.Result) {
 		c.post(func() { c.probed(r) })
 	}})
 	c.publish()

@@ -119,6 +119,7 @@ type ServiceState struct {
 	lasts    time.Duration // the longest timeout of its flows
 	ejects   bool          // backends whose connections fail
 	next     time.Duration // when time alone changes its election; 0: never
+	left     int           // backends without a place
 	warnings []string      // on its backends and sources
 }
 
@@ -144,6 +145,8 @@ type BackendState struct {
 	Override, Serves  bool
 	// Added: the operator did, not the configuration or a source.
 	Added bool
+	// Configured is the weight that the configuration or a source gives.
+	Configured uint16
 	// Answer is what policies said of it.
 	Answer Answer
 	// Local: it is an address of this host, and never used.
@@ -191,7 +194,8 @@ type round struct {
 	jobs     []tableJob
 	used     map[uint32]bool // backend numbers of Present and of the plan
 	next     uint32          // no lower backend number is free
-	partial  bool            // an update: used lacks what Present has
+	spare    spare
+	partial  bool // an update: used lacks what Present has
 	present  map[uint32]map[netip.AddrPort]uint32
 }
 
@@ -224,6 +228,7 @@ func (p *Planner) Plan(in Input) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
+	r.spare = r.spareOf(numbers)
 	for _, s := range r.services {
 		if err := r.addService(s, numbers[s.Name], runs); err != nil {
 			return nil, err

@@ -25,7 +25,9 @@ func (s sample) Stats(context.Context, api.StatsFilter) (api.Stats, error) {
 		Events:  []api.Counter{{Name: "flow_created", Count: api.Count{Packets: 2}}},
 		Upcalls: api.Upcalls{Asked: 4},
 		Services: []api.ServiceStats{
-			{Service: "web", Flows: 5, MarkedSlots: 7, Traffic: api.Traffic{Request: api.Count{Packets: 11, Bytes: 1100}, FlowsCreated: 9}, Outcomes: &api.Outcomes{Attempts: 21, Refused: 6}, Ejected: 1, Ejections: 3},
+			{Service: "web", Flows: 5, MarkedSlots: 7, Traffic: api.Traffic{Request: api.Count{Packets: 11, Bytes: 1100}, FlowsCreated: 9}, Outcomes: &api.Outcomes{Attempts: 21, Refused: 6}, Ejected: 1, Ejections: 3, Sources: []api.Source{
+				{Name: "site", Type: "dns", State: api.SourceFailing, Answered: new(time.UnixMilli(1_700_000_000_250)), Backends: 3}, {Name: "more", Type: "exec", State: api.SourceWaiting},
+			}},
 			{ID: 4}, // retired, and its name not known
 		},
 		Backends: []api.BackendStats{
@@ -73,6 +75,11 @@ func TestMetrics(t *testing.T) {
 		`xlb_service_ejections_total{service="web"} 3`,
 		`xlb_backend_connections_total{backend="10.0.0.1:80",outcome="answered",service="web"} 15`,
 		`xlb_backend_handshake_seconds{backend="10.0.0.1:80",service="web"} 0.002`,
+		`xlb_source_backends{service="web",source="site",type="dns"} 3`,
+		`xlb_source_state{service="web",source="site",state="failing",type="dns"} 1`,
+		`xlb_source_state{service="web",source="site",state="ok",type="dns"} 0`,
+		`xlb_source_state{service="web",source="more",state="waiting",type="exec"} 1`,
+		`xlb_source_last_answer_timestamp_seconds{service="web",source="site",type="dns"} 1.70000000025e+09`,
 		`xlb_policy_calls_total{hook="flow",policy="canary"} 8`,
 		`xlb_policy_errors_total{hook="flow",policy="canary"} 1`,
 		`xlb_policy_ejected{hook="flow",policy="canary"} 1`,
