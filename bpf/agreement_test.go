@@ -82,6 +82,7 @@ func TestStructuresAgree(t *testing.T) {
 		"flow": bpf.Flow{}, "flow_set": bpf.FlowSet{}, "port_line": bpf.PortLine{}, "next_hop": bpf.NextHop{},
 		"count": bpf.Count{}, "traffic": bpf.Traffic{}, "load": bpf.Load{}, "outcomes": bpf.Outcomes{}, "layout": bpf.Layout{},
 		"tunnel": bpf.Tunnel{}, "vlan": bpf.Vlan{},
+		"rule_key": bpf.RuleKey{}, "subset": bpf.Subset{}, "rate_key": bpf.RateKey{}, "refused": bpf.Refused{},
 		"upcall": bpf.Upcall{}, "decision_key": bpf.DecisionKey{}, "decision": bpf.Decision{},
 	} {
 		var c *btf.Struct
@@ -137,6 +138,7 @@ func TestConstantsAgree(t *testing.T) {
 		"SCHEDULE_LEAST_CONNECTIONS": bpf.ScheduleLeastConnections, "SCHEDULE_LEAST_LATENCY": bpf.ScheduleLeastLatency,
 		"HASH_FIVE_TUPLE": bpf.HashFiveTuple, "HASH_SOURCE": bpf.HashSource,
 		"HASH_SOURCE_DESTINATION": bpf.HashSourceDestination, "HASH_DESTINATION_PORT": bpf.HashDestinationPort,
+		"RATE_BITS": bpf.RateBits, "RATE_SOURCES": bpf.RateSources,
 		"DECISION_SEND": bpf.DecisionSend, "DECISION_DROP": bpf.DecisionDrop,
 		"UPCALL_FRAME": bpf.UpcallFrame, "UPCALL_WINDOW": bpf.UpcallWindow,
 		"DECISION_LIFE": bpf.DecisionLife, "HEARTBEAT_LIFE": bpf.HeartbeatLife,

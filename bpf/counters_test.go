@@ -31,6 +31,9 @@ func (w want) counters(length int) map[string]uint64 {
 		m[fmt.Sprintf("service %d outcome %s", w.service, name)]++
 		m[fmt.Sprintf("backend %s outcome %s", number, name)]++
 	}
+	if refusals[w.reason] != "" {
+		m[fmt.Sprintf("service %d refused %s", w.service, refusals[w.reason])]++
+	}
 	direction := ""
 	switch {
 	case strings.HasPrefix(w.reason, "drop_"):
@@ -58,6 +61,12 @@ func (w want) counters(length int) map[string]uint64 {
 	return m
 }
 
+// refusals are the reasons that are counted for each service.
+var refusals = map[string]string{
+	"drop_denied": "denied", "drop_not_allowed": "not allowed", "drop_rate": "rate",
+	"drop_rate_source": "rate per source", "drop_connections": "connections",
+}
+
 // counters reads every counter that is not zero.
 func (p *plane) counters(t *testing.T) map[string]uint64 {
 	t.Helper()
@@ -81,6 +90,17 @@ func (p *plane) counters(t *testing.T) map[string]uint64 {
 	}
 	for _, e := range events {
 		add("event "+e.Name, e.Packets)
+	}
+	for id := range p.raw["service_refused"].MaxEntries() {
+		r, err := p.set.Refused(id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for why, n := range map[string]uint64{
+			"denied": r.Denied, "not allowed": r.NotAllowed, "rate": r.Rate, "rate per source": r.RatePerSource, "connections": r.Connections,
+		} {
+			add(fmt.Sprintf("service %d refused %s", id, why), n)
+		}
 	}
 	for kind, read := range map[string]func(uint32) (xlb.Traffic, error){"service": p.set.ServiceTraffic, "backend": p.set.BackendTraffic} {
 		for id := range p.raw[kind+"_traffic"].MaxEntries() {

@@ -32,14 +32,19 @@ const (
 	TcMapPorts          = "ports"
 	TcMapReasons        = "reasons"
 	TcMapRetrySearch    = "retry_search"
+	TcMapRules          = "rules"
 	TcMapServiceLoads   = "service_loads"
 	TcMapServiceOutcome = "service_outcome"
+	TcMapServiceRates   = "service_rates"
+	TcMapServiceRefused = "service_refused"
 	TcMapServiceTraffic = "service_traffic"
 	TcMapServiceUpcalls = "service_upcalls"
 	TcMapServices       = "services"
 	TcMapSettings       = "settings"
+	TcMapSourceRates    = "source_rates"
 	TcMapSourceUpcalls  = "source_upcalls"
 	TcMapSources        = "sources"
+	TcMapSubsets        = "subsets"
 	TcMapSyns           = "syns"
 	TcMapTables         = "tables"
 	TcMapTunnels        = "tunnels"
@@ -132,14 +137,19 @@ type TcMapSpecs struct {
 	Ports          *ebpf.MapSpec `ebpf:"ports"`
 	Reasons        *ebpf.MapSpec `ebpf:"reasons"`
 	RetrySearch    *ebpf.MapSpec `ebpf:"retry_search"`
+	Rules          *ebpf.MapSpec `ebpf:"rules"`
 	ServiceLoads   *ebpf.MapSpec `ebpf:"service_loads"`
 	ServiceOutcome *ebpf.MapSpec `ebpf:"service_outcome"`
+	ServiceRates   *ebpf.MapSpec `ebpf:"service_rates"`
+	ServiceRefused *ebpf.MapSpec `ebpf:"service_refused"`
 	ServiceTraffic *ebpf.MapSpec `ebpf:"service_traffic"`
 	ServiceUpcalls *ebpf.MapSpec `ebpf:"service_upcalls"`
 	Services       *ebpf.MapSpec `ebpf:"services"`
 	Settings       *ebpf.MapSpec `ebpf:"settings"`
+	SourceRates    *ebpf.MapSpec `ebpf:"source_rates"`
 	SourceUpcalls  *ebpf.MapSpec `ebpf:"source_upcalls"`
 	Sources        *ebpf.MapSpec `ebpf:"sources"`
+	Subsets        *ebpf.MapSpec `ebpf:"subsets"`
 	Syns           *ebpf.MapSpec `ebpf:"syns"`
 	Tables         *ebpf.MapSpec `ebpf:"tables"`
 	Tunnels        *ebpf.MapSpec `ebpf:"tunnels"`
@@ -204,14 +214,19 @@ type TcMaps struct {
 	Ports          *ebpf.Map `ebpf:"ports"`
 	Reasons        *ebpf.Map `ebpf:"reasons"`
 	RetrySearch    *ebpf.Map `ebpf:"retry_search"`
+	Rules          *ebpf.Map `ebpf:"rules"`
 	ServiceLoads   *ebpf.Map `ebpf:"service_loads"`
 	ServiceOutcome *ebpf.Map `ebpf:"service_outcome"`
+	ServiceRates   *ebpf.Map `ebpf:"service_rates"`
+	ServiceRefused *ebpf.Map `ebpf:"service_refused"`
 	ServiceTraffic *ebpf.Map `ebpf:"service_traffic"`
 	ServiceUpcalls *ebpf.Map `ebpf:"service_upcalls"`
 	Services       *ebpf.Map `ebpf:"services"`
 	Settings       *ebpf.Map `ebpf:"settings"`
+	SourceRates    *ebpf.Map `ebpf:"source_rates"`
 	SourceUpcalls  *ebpf.Map `ebpf:"source_upcalls"`
 	Sources        *ebpf.Map `ebpf:"sources"`
+	Subsets        *ebpf.Map `ebpf:"subsets"`
 	Syns           *ebpf.Map `ebpf:"syns"`
 	Tables         *ebpf.Map `ebpf:"tables"`
 	Tunnels        *ebpf.Map `ebpf:"tunnels"`
@@ -240,14 +255,19 @@ func (m *TcMaps) Close() error {
 		m.Ports,
 		m.Reasons,
 		m.RetrySearch,
+		m.Rules,
 		m.ServiceLoads,
 		m.ServiceOutcome,
+		m.ServiceRates,
+		m.ServiceRefused,
 		m.ServiceTraffic,
 		m.ServiceUpcalls,
 		m.Services,
 		m.Settings,
+		m.SourceRates,
 		m.SourceUpcalls,
 		m.Sources,
+		m.Subsets,
 		m.Syns,
 		m.Tables,
 		m.Tunnels,

@@ -18,9 +18,13 @@ type (
 	Outcome     = XdpOutcome
 	Outcomes    = XdpOutcomes
 	PortLine    = XdpPortLine
+	RateKey     = XdpRateKey
 	Reason      = XdpReason
+	Refused     = XdpRefused
+	RuleKey     = XdpRuleKey
 	Service     = XdpService
 	Source      = XdpSource
+	Subset      = XdpSubset
 	Timeouts    = XdpTimeouts
 	Traffic     = XdpTraffic
 	Tunnel      = XdpTunnel
@@ -48,6 +52,15 @@ const (
 	TrackAuto   = 1
 	TrackAlways = 2
 	TrackNever  = 3
+
+	// RateBits are those of a source's limit below the prefix length.
+	RateBits    = 24
+	RateMask    = 1<<RateBits - 1
+	RateSources = 65536
+
+	// What a rule says in place of a table's number.
+	RuleDenied     = 1 << 31
+	RuleNotAllowed = 1 << 30
 
 	OverloadContinue = 1
 	OverloadDrop     = 2

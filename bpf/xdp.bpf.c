@@ -27,3 +27,4 @@ const enum outcome *go_outcome __attribute__((unused));
 const struct vip4_key *go_vip4_key __attribute__((unused));
 const struct vip6_key *go_vip6_key __attribute__((unused));
 const struct vip *go_vip __attribute__((unused));
+const struct rule_key *go_rule_key __attribute__((unused));

@@ -215,6 +215,13 @@ type XdpPortSearch struct {
 	Taken   uint64
 }
 
+type XdpRateKey struct {
+	_       structs.HostLayout
+	Source  XdpAddr
+	Service uint32
+	Pad     uint32
+}
+
 type XdpReason uint32
 
 const (
@@ -243,8 +250,18 @@ const (
 	XdpReasonREASON_DROP_POLICY      XdpReason = 22
 	XdpReasonREASON_DROP_OVERLOAD    XdpReason = 23
 	XdpReasonREASON_DROP_REFUSAL     XdpReason = 24
-	XdpReasonREASON_MAX              XdpReason = 25
+	XdpReasonREASON_DROP_DENIED      XdpReason = 25
+	XdpReasonREASON_DROP_NOT_ALLOWED XdpReason = 26
+	XdpReasonREASON_DROP_RATE        XdpReason = 27
+	XdpReasonREASON_DROP_RATE_SOURCE XdpReason = 28
+	XdpReasonREASON_DROP_CONNECTIONS XdpReason = 29
+	XdpReasonREASON_MAX              XdpReason = 30
 )
+
+type XdpRefused struct {
+	_       structs.HostLayout
+	Packets [8]uint64
+}
 
 type XdpRetrySearch struct {
 	_      structs.HostLayout
@@ -260,6 +277,12 @@ type XdpRetrySearch struct {
 	Found   uint32
 	Other   uint32
 	Seen    [5]uint32
+}
+
+type XdpRuleKey struct {
+	_      structs.HostLayout
+	Length uint32
+	Word   [4]uint32
 }
 
 type XdpService struct {
@@ -293,6 +316,13 @@ type XdpSource struct {
 	Address XdpAddr
 	Ipv6    uint8
 	Pad     [7]uint8
+}
+
+type XdpSubset struct {
+	_       structs.HostLayout
+	Service uint32
+	Tag     [64]uint8
+	Zone    [64]uint8
 }
 
 type XdpTimeouts struct {
@@ -416,14 +446,19 @@ const (
 	XdpMapPorts          = "ports"
 	XdpMapReasons        = "reasons"
 	XdpMapRetrySearch    = "retry_search"
+	XdpMapRules          = "rules"
 	XdpMapServiceLoads   = "service_loads"
 	XdpMapServiceOutcome = "service_outcome"
+	XdpMapServiceRates   = "service_rates"
+	XdpMapServiceRefused = "service_refused"
 	XdpMapServiceTraffic = "service_traffic"
 	XdpMapServiceUpcalls = "service_upcalls"
 	XdpMapServices       = "services"
 	XdpMapSettings       = "settings"
+	XdpMapSourceRates    = "source_rates"
 	XdpMapSourceUpcalls  = "source_upcalls"
 	XdpMapSources        = "sources"
+	XdpMapSubsets        = "subsets"
 	XdpMapSyns           = "syns"
 	XdpMapTables         = "tables"
 	XdpMapTunnels        = "tunnels"
@@ -442,6 +477,7 @@ const (
 	XdpVarGoFlowState    = "go_flow_state"
 	XdpVarGoOutcome      = "go_outcome"
 	XdpVarGoReason       = "go_reason"
+	XdpVarGoRuleKey      = "go_rule_key"
 	XdpVarGoVip          = "go_vip"
 	XdpVarGoVip4Key      = "go_vip4_key"
 	XdpVarGoVip6Key      = "go_vip6_key"
@@ -519,14 +555,19 @@ type XdpMapSpecs struct {
 	Ports          *ebpf.MapSpec `ebpf:"ports"`
 	Reasons        *ebpf.MapSpec `ebpf:"reasons"`
 	RetrySearch    *ebpf.MapSpec `ebpf:"retry_search"`
+	Rules          *ebpf.MapSpec `ebpf:"rules"`
 	ServiceLoads   *ebpf.MapSpec `ebpf:"service_loads"`
 	ServiceOutcome *ebpf.MapSpec `ebpf:"service_outcome"`
+	ServiceRates   *ebpf.MapSpec `ebpf:"service_rates"`
+	ServiceRefused *ebpf.MapSpec `ebpf:"service_refused"`
 	ServiceTraffic *ebpf.MapSpec `ebpf:"service_traffic"`
 	ServiceUpcalls *ebpf.MapSpec `ebpf:"service_upcalls"`
 	Services       *ebpf.MapSpec `ebpf:"services"`
 	Settings       *ebpf.MapSpec `ebpf:"settings"`
+	SourceRates    *ebpf.MapSpec `ebpf:"source_rates"`
 	SourceUpcalls  *ebpf.MapSpec `ebpf:"source_upcalls"`
 	Sources        *ebpf.MapSpec `ebpf:"sources"`
+	Subsets        *ebpf.MapSpec `ebpf:"subsets"`
 	Syns           *ebpf.MapSpec `ebpf:"syns"`
 	Tables         *ebpf.MapSpec `ebpf:"tables"`
 	Tunnels        *ebpf.MapSpec `ebpf:"tunnels"`
@@ -550,6 +591,7 @@ type XdpVariableSpecs struct {
 	GoFlowState   *ebpf.VariableSpec `ebpf:"go_flow_state"`
 	GoOutcome     *ebpf.VariableSpec `ebpf:"go_outcome"`
 	GoReason      *ebpf.VariableSpec `ebpf:"go_reason"`
+	GoRuleKey     *ebpf.VariableSpec `ebpf:"go_rule_key"`
 	GoVip         *ebpf.VariableSpec `ebpf:"go_vip"`
 	GoVip4Key     *ebpf.VariableSpec `ebpf:"go_vip4_key"`
 	GoVip6Key     *ebpf.VariableSpec `ebpf:"go_vip6_key"`
@@ -598,14 +640,19 @@ type XdpMaps struct {
 	Ports          *ebpf.Map `ebpf:"ports"`
 	Reasons        *ebpf.Map `ebpf:"reasons"`
 	RetrySearch    *ebpf.Map `ebpf:"retry_search"`
+	Rules          *ebpf.Map `ebpf:"rules"`
 	ServiceLoads   *ebpf.Map `ebpf:"service_loads"`
 	ServiceOutcome *ebpf.Map `ebpf:"service_outcome"`
+	ServiceRates   *ebpf.Map `ebpf:"service_rates"`
+	ServiceRefused *ebpf.Map `ebpf:"service_refused"`
 	ServiceTraffic *ebpf.Map `ebpf:"service_traffic"`
 	ServiceUpcalls *ebpf.Map `ebpf:"service_upcalls"`
 	Services       *ebpf.Map `ebpf:"services"`
 	Settings       *ebpf.Map `ebpf:"settings"`
+	SourceRates    *ebpf.Map `ebpf:"source_rates"`
 	SourceUpcalls  *ebpf.Map `ebpf:"source_upcalls"`
 	Sources        *ebpf.Map `ebpf:"sources"`
+	Subsets        *ebpf.Map `ebpf:"subsets"`
 	Syns           *ebpf.Map `ebpf:"syns"`
 	Tables         *ebpf.Map `ebpf:"tables"`
 	Tunnels        *ebpf.Map `ebpf:"tunnels"`
@@ -634,14 +681,19 @@ func (m *XdpMaps) Close() error {
 		m.Ports,
 		m.Reasons,
 		m.RetrySearch,
+		m.Rules,
 		m.ServiceLoads,
 		m.ServiceOutcome,
+		m.ServiceRates,
+		m.ServiceRefused,
 		m.ServiceTraffic,
 		m.ServiceUpcalls,
 		m.Services,
 		m.Settings,
+		m.SourceRates,
 		m.SourceUpcalls,
 		m.Sources,
+		m.Subsets,
 		m.Syns,
 		m.Tables,
 		m.Tunnels,
@@ -666,6 +718,7 @@ type XdpVariables struct {
 	GoFlowState   *ebpf.Variable `ebpf:"go_flow_state"`
 	GoOutcome     *ebpf.Variable `ebpf:"go_outcome"`
 	GoReason      *ebpf.Variable `ebpf:"go_reason"`
+	GoRuleKey     *ebpf.Variable `ebpf:"go_rule_key"`
 	GoVip         *ebpf.Variable `ebpf:"go_vip"`
 	GoVip4Key     *ebpf.Variable `ebpf:"go_vip4_key"`
 	GoVip6Key     *ebpf.Variable `ebpf:"go_vip6_key"`

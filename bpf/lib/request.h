@@ -7,6 +7,7 @@
 #include "select.h"
 #include "foresee.h"
 #include "retry.h"
+#include "rules.h"
 #include "send.h"
 
 /* The answer. */
@@ -204,8 +205,12 @@ static __always_inline enum fate tracked(const struct packet *p, struct route *r
 		v->reason = REASON_DROP_POLICY;
 		return FATE_DROP;
 	}
-	if (!r->tries)
+	if (!r->tries) {
+		/* What comes back from the daemon was let in before. */
+		if (!n->decision.action && !v->moved && begins(p) && gate_shut(r->service, p, service, v))
+			return FATE_DROP;
 		choose_decided(&n->decision, c, s, p, service, r, v);
+	}
 	if (!r->backend || is_rst(p))
 		return FATE_SEND;
 	n->service = service;
@@ -242,6 +247,8 @@ static __always_inline enum fate request(const struct packet *p, __u32 service, 
 	if (stays(p, r.service->forward, v))
 		return FATE_PASS;
 	v->service = service;
+	if (r.service->options & OPTION_RULES && rules_refuse(p, service, &c.table, v))
+		return FATE_DROP;
 	records = rewrites(r.service->forward) || r.service->track == TRACK_ALWAYS || r.service->policy;
 	if (!records) {
 		slot_find(&c, &s);
@@ -256,6 +263,8 @@ static __always_inline enum fate request(const struct packet *p, __u32 service, 
 	} else {
 		r.backend_id = s.present;
 		r.backend = s.present ? backend_get(s.present) : NULL;
+		if (is_syn(p) && gate_shut(r.service, p, service, v))
+			return FATE_DROP;
 		v->begun = is_syn(p);
 	}
 	if (!r.backend) {

@@ -50,6 +50,12 @@ enum reason {
 	REASON_DROP_POLICY,       /* the service's policies said so */
 	REASON_DROP_OVERLOAD,     /* nobody could be asked, and the service drops then */
 	REASON_DROP_REFUSAL,      /* a backend's RST to a SYN that another backend may still take */
+	/* What a service refuses; these five are counted for each service, see struct refused. */
+	REASON_DROP_DENIED,       /* the source is on the deny list */
+	REASON_DROP_NOT_ALLOWED,  /* there is an allow list, and the source is not on it */
+	REASON_DROP_RATE,         /* more new flows than the service takes */
+	REASON_DROP_RATE_SOURCE,  /* more than it takes of one source */
+	REASON_DROP_CONNECTIONS,  /* as many are open as may be */
 	REASON_MAX,
 };
 
@@ -241,11 +247,48 @@ struct service {
 	__u8 quic_server_id;      /* its length in a connection ID; 0: they are not looked at */
 	__u32 affinity_timeout;   /* ticks */
 	__u32 connections;        /* most at a time; 0: no limit */
-	/* New connections a second and how many may come at once; 0: no limit. */
+	/* New flows a second and how many may come at once; see gate.h. Of a source,
+	 * above the bits of RATE_MASK, the prefix length of IPv4 and of IPv6. */
 	__u32 rate;
 	__u32 burst;
 	__u32 rate_per_source;
 	__u32 burst_per_source;
+};
+
+enum {
+	RATE_BITS = 24,
+	RATE_MASK = (1 << RATE_BITS) - 1,
+	RATE_SOURCES = 65536, /* of which limits are known at a time */
+};
+
+/* A prefix of sources in a service's rules. IPv4 is ::ffff:a.b.c.d, so that both
+ * families have one trie and ::/0 can be told from 0.0.0.0/0. */
+struct rule_key {
+	__u32 length;
+	__be32 word[4];
+};
+
+/* What the rules say of a source: the number of the table that is asked, 0 for
+ * the service's own; or why its packets are dropped. */
+#define RULE_DENIED (1U << 31)
+#define RULE_NOT_ALLOWED (1U << 30)
+
+/* Whose a table is that is no service's own; of use to user space alone. */
+struct subset {
+	__u32 service; /* 0: nobody's */
+	__u8 tag[64];
+	__u8 zone[64];
+};
+
+struct rate_key {
+	struct addr source; /* masked */
+	__u32 service;
+	__u32 pad;
+};
+
+/* Packets that a service refused, by reason from REASON_DROP_DENIED on. */
+struct refused {
+	__u64 packets[8]; /* a cache line */
 };
 
 struct backend {

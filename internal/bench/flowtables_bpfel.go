@@ -37,14 +37,19 @@ const (
 	flowTablesMapPorts          = "ports"
 	flowTablesMapReasons        = "reasons"
 	flowTablesMapRecords        = "records"
+	flowTablesMapRules          = "rules"
 	flowTablesMapServiceLoads   = "service_loads"
 	flowTablesMapServiceOutcome = "service_outcome"
+	flowTablesMapServiceRates   = "service_rates"
+	flowTablesMapServiceRefused = "service_refused"
 	flowTablesMapServiceTraffic = "service_traffic"
 	flowTablesMapServiceUpcalls = "service_upcalls"
 	flowTablesMapServices       = "services"
 	flowTablesMapSettings       = "settings"
+	flowTablesMapSourceRates    = "source_rates"
 	flowTablesMapSourceUpcalls  = "source_upcalls"
 	flowTablesMapSources        = "sources"
+	flowTablesMapSubsets        = "subsets"
 	flowTablesMapSyns           = "syns"
 	flowTablesMapTables         = "tables"
 	flowTablesMapTunnels        = "tunnels"
@@ -154,14 +159,19 @@ type flowTablesMapSpecs struct {
 	Ports          *ebpf.MapSpec `ebpf:"ports"`
 	Reasons        *ebpf.MapSpec `ebpf:"reasons"`
 	Records        *ebpf.MapSpec `ebpf:"records"`
+	Rules          *ebpf.MapSpec `ebpf:"rules"`
 	ServiceLoads   *ebpf.MapSpec `ebpf:"service_loads"`
 	ServiceOutcome *ebpf.MapSpec `ebpf:"service_outcome"`
+	ServiceRates   *ebpf.MapSpec `ebpf:"service_rates"`
+	ServiceRefused *ebpf.MapSpec `ebpf:"service_refused"`
 	ServiceTraffic *ebpf.MapSpec `ebpf:"service_traffic"`
 	ServiceUpcalls *ebpf.MapSpec `ebpf:"service_upcalls"`
 	Services       *ebpf.MapSpec `ebpf:"services"`
 	Settings       *ebpf.MapSpec `ebpf:"settings"`
+	SourceRates    *ebpf.MapSpec `ebpf:"source_rates"`
 	SourceUpcalls  *ebpf.MapSpec `ebpf:"source_upcalls"`
 	Sources        *ebpf.MapSpec `ebpf:"sources"`
+	Subsets        *ebpf.MapSpec `ebpf:"subsets"`
 	Syns           *ebpf.MapSpec `ebpf:"syns"`
 	Tables         *ebpf.MapSpec `ebpf:"tables"`
 	Tunnels        *ebpf.MapSpec `ebpf:"tunnels"`
@@ -233,14 +243,19 @@ type flowTablesMaps struct {
 	Ports          *ebpf.Map `ebpf:"ports"`
 	Reasons        *ebpf.Map `ebpf:"reasons"`
 	Records        *ebpf.Map `ebpf:"records"`
+	Rules          *ebpf.Map `ebpf:"rules"`
 	ServiceLoads   *ebpf.Map `ebpf:"service_loads"`
 	ServiceOutcome *ebpf.Map `ebpf:"service_outcome"`
+	ServiceRates   *ebpf.Map `ebpf:"service_rates"`
+	ServiceRefused *ebpf.Map `ebpf:"service_refused"`
 	ServiceTraffic *ebpf.Map `ebpf:"service_traffic"`
 	ServiceUpcalls *ebpf.Map `ebpf:"service_upcalls"`
 	Services       *ebpf.Map `ebpf:"services"`
 	Settings       *ebpf.Map `ebpf:"settings"`
+	SourceRates    *ebpf.Map `ebpf:"source_rates"`
 	SourceUpcalls  *ebpf.Map `ebpf:"source_upcalls"`
 	Sources        *ebpf.Map `ebpf:"sources"`
+	Subsets        *ebpf.Map `ebpf:"subsets"`
 	Syns           *ebpf.Map `ebpf:"syns"`
 	Tables         *ebpf.Map `ebpf:"tables"`
 	Tunnels        *ebpf.Map `ebpf:"tunnels"`
@@ -273,14 +288,19 @@ func (m *flowTablesMaps) Close() error {
 		m.Ports,
 		m.Reasons,
 		m.Records,
+		m.Rules,
 		m.ServiceLoads,
 		m.ServiceOutcome,
+		m.ServiceRates,
+		m.ServiceRefused,
 		m.ServiceTraffic,
 		m.ServiceUpcalls,
 		m.Services,
 		m.Settings,
+		m.SourceRates,
 		m.SourceUpcalls,
 		m.Sources,
+		m.Subsets,
 		m.Syns,
 		m.Tables,
 		m.Tunnels,

@@ -127,14 +127,14 @@ func TestSettingsErrors(t *testing.T) {
 			`x.yaml:3:58: tcp_fin: must be a duration, not "1s5" (for example 500ms, 2s, 15m or 1h30m)`)},
 
 		{"default probe", lines("interfaces: eth0", "defaults: {probe: {type: tcp, path: /, interval: 1s, timeout: 2s}}"), lines(
-			"x.yaml:2:31: probe: path has no effect with type tcp (use type: http or remove path)",
+			"x.yaml:2:31: probe: path has no effect with type tcp (use type: http, https or http2, or remove path)",
 			"x.yaml:2:63: probe: timeout 2s is longer than interval 1s (set timeout to at most 1s, or a longer interval)")},
 		{"default http probe", lines("interfaces: eth0", "defaults: {probe: {type: http, verify: true}}"),
-			"x.yaml:2:32: probe: verify has no effect with type http (use type: https or remove verify)"},
+			"x.yaml:2:32: probe: verify has no effect with type http (use a type that speaks TLS, for example https, or remove verify)"},
 		{"default no probe", lines("interfaces: eth0", "defaults: {probe: {type: none, interval: 4s, body: ok}}"),
 			"x.yaml:2:46: probe: body has no effect with type none (give another type or remove body)"},
-		{"default probe type", lines("interfaces: eth0", "defaults: {probe: icmp}"),
-			`x.yaml:2:19: probe: unknown value "icmp" (known: none, tcp, http, https, policy)`},
+		{"default probe type", lines("interfaces: eth0", "defaults: {probe: ping}"),
+			`x.yaml:2:19: probe: unknown value "ping" (known: none, tcp, tls, http, https, http2, grpc, dns, udp, icmp, mqtt, redis, postgres, mysql, smtp, send-expect, exec, policy)`},
 		{"default timeout alone", lines("interfaces: eth0", "defaults: {probe: {timeout: 3s}}"),
 			"x.yaml:2:29: probe: timeout 3s is longer than interval 2s (set timeout to at most 2s, or a longer interval)"},
 	} {

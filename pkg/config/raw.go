@@ -63,17 +63,14 @@ type (
 		drain    opt[bool]
 	}
 	rawProbe struct {
-		kind               opt[model.ProbeType]
-		via                opt[model.ProbeVia]
-		port               opt[uint16]
-		interval, timeout  opt[time.Duration]
-		pace               rawPace
-		rise, fall         opt[int]
-		method, path, host opt[string]
-		status             opt[[]opt[model.StatusRange]]
-		body               opt[string]
-		policy             opt[string]
-		verify             opt[bool]
+		kind              opt[model.ProbeType]
+		via               opt[model.ProbeVia]
+		address           opt[netip.Addr]
+		port              opt[uint16]
+		interval, timeout opt[time.Duration]
+		rise, fall        opt[int]
+		pace              rawPace
+		check             rawCheck
 	}
 	rawTimeouts struct {
 		tcpSyn, tcpEstablished, tcpFin, tcpClosed, udp opt[time.Duration]
@@ -111,5 +108,8 @@ var (
 		Rise:     2,
 		Fall:     3,
 		HTTP:     model.HTTPProbe{Method: "GET", Path: "/"},
+		DNS:      model.DNSProbe{Type: "A", RCode: "NOERROR"},
+
+		MQTTVersion: model.MQTT311,
 	}
 )

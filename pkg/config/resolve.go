@@ -41,6 +41,9 @@ func (r *reader) resolve(f *rawFile) *model.Config {
 	if len(r.errs) == 0 {
 		w.add(cfg)
 	}
+	if len(r.networks) > 0 {
+		cfg.Networks = r.networks
+	}
 	return cfg
 }
 

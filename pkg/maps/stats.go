@@ -158,4 +158,9 @@ var reasonNames = map[bpf.Reason]string{
 	bpf.XdpReasonREASON_DROP_POLICY:      "drop_policy",
 	bpf.XdpReasonREASON_DROP_OVERLOAD:    "drop_overload",
 	bpf.XdpReasonREASON_DROP_REFUSAL:     "drop_refusal",
+	bpf.XdpReasonREASON_DROP_DENIED:      "drop_denied",
+	bpf.XdpReasonREASON_DROP_NOT_ALLOWED: "drop_not_allowed",
+	bpf.XdpReasonREASON_DROP_RATE:        "drop_rate",
+	bpf.XdpReasonREASON_DROP_RATE_SOURCE: "drop_rate_source",
+	bpf.XdpReasonREASON_DROP_CONNECTIONS: "drop_connections",
 }

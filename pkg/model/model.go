@@ -13,6 +13,8 @@ type Config struct {
 	// Policies are sorted by name.
 	Policies []Policy
 	Services []Service
+	// Networks are the contents of the files that services' rules name.
+	Networks map[string]*Networks
 	// LeftOut are services that the operator added and that do not go with the
 	// rest: why not, by name.
 	LeftOut map[string]string

@@ -44,5 +44,6 @@ func (t Target) normal() Target {
 	t.Probe.Rise = max(t.Probe.Rise, 1)
 	t.Probe.Fall = max(t.Probe.Fall, 1)
 	t.Probe.HTTP.Status = slices.Clone(t.Probe.HTTP.Status)
+	t.Probe.Command = slices.Clone(t.Probe.Command)
 	return t
 }
