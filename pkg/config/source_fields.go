@@ -41,6 +41,7 @@ type (
 		prefix           opt[string]
 		username         opt[string]
 		password         opt[string]
+		passwordFile     opt[string]
 		command          opt[[]opt[string]]
 		interval         opt[time.Duration]
 		keepRunning      opt[bool]
@@ -141,6 +142,8 @@ var sourceKind = needed(object("discover", "A place where backends come from. `t
 		doc: "`etcd`: the user, if authentication is on.", example: "xlb"}),
 	of("password", plainKind.kind, func(s *rawSource) *opt[string] { return &s.password }, about{
 		doc: "`etcd`: the user's password.", example: "secret"}),
+	of("password_file", fileNameKind.kind, func(s *rawSource) *opt[string] { return &s.passwordFile }, about{
+		doc: "`etcd`: a file whose first line is the password; it is read at each login. Not beside `password`.", example: "/run/secrets/etcd-password"}),
 	of("command", listOf(argumentKind.kind), func(s *rawSource) *opt[[]opt[string]] { return &s.command }, about{
 		doc: "`exec`, and required there: the program, a path with a `/`, relative to the configuration file's directory unless it begins with one, and its arguments. There is no shell.", example: "[/usr/local/bin/web-backends, --site, north]"}),
 	of("interval", duration(100*time.Millisecond, 24*time.Hour, time.Millisecond), func(s *rawSource) *opt[time.Duration] { return &s.interval }, about{

@@ -97,7 +97,7 @@ func TestSourceErrors(t *testing.T) {
 	const head = "interfaces: eth0\nservices:\n  a:\n    frontends: tcp://203.0.113.10:80\n    discover:\n    - "
 	for text, want := range map[string]string{
 		"{name: x}":           "6:7: type is missing in discover (for example type: dns)",
-		"dns":                 `6:7: discover: must be a mapping of keys to values, not "dns" (keys: type, source, port, weight, zone, tags, priority, stale_for, on_empty, debounce, name, families, servers, timeout, min_ttl, max_ttl, address, service, with_tags, datacenter, namespace, partition, token, token_file, zone_meta, wait, tls, path, endpoints, prefix, username, password, command, interval, keep_running)`,
+		"dns":                 `6:7: discover: must be a mapping of keys to values, not "dns" (keys: type, source, port, weight, zone, tags, priority, stale_for, on_empty, debounce, name, families, servers, timeout, min_ttl, max_ttl, address, service, with_tags, datacenter, namespace, partition, token, token_file, zone_meta, wait, tls, path, endpoints, prefix, username, password, password_file, command, interval, keep_running)`,
 		"{type: nomad}":       `6:14: type: unknown value "nomad" (known: dns, srv, consul, file, etcd, exec)`,
 		"{type: dns}":         "6:7: discover: type dns needs name (for example name: web.example.com)",
 		"{type: etcd}":        lines("6:7: discover: type etcd needs endpoints (for example endpoints: http://192.0.2.7:2379)", "x.yaml:6:7: discover: type etcd needs prefix (for example prefix: /services/web/)"),
@@ -124,18 +124,19 @@ func TestSourceErrors(t *testing.T) {
 		"{type: consul, service: x, address: 'https://h:1', tls: {key: b}}":               "6:63: tls: certificate and key go together (give both or none)",
 		"{type: consul, service: x, address: 'https://h:1', tls: {ca: b,insecure: true}}": "6:64: tls: ca has no effect with insecure: true (remove one)",
 
-		"{type: etcd, prefix: x, endpoints: []}":                                   "6:42: endpoints: at least one is needed (for example http://192.0.2.7:2379)",
-		"{type: etcd, prefix: x, endpoints: 'http://u:p@h:1'}":                     "6:42: endpoints: a URL with a user name (there are keys for that; for example http://192.0.2.7:2379)",
-		"{type: etcd, prefix: x, endpoints: 'http://h:1/v3'}":                      `6:42: endpoints: "http://h:1/v3" holds more than a host and a port (for example http://192.0.2.7:2379)`,
-		"{type: etcd, prefix: x, endpoints: 'http://h:99999'}":                     "6:42: endpoints: http://h:99999: port 99999 is out of range (1 to 65535)",
-		"{type: etcd, prefix: x, endpoints: ['http://h:1', 'https://h:1']}":        "6:42: endpoints: some with https and some without (write all of them in the same way)",
-		"{type: etcd, prefix: x, endpoints: 'http://h:1', username: u}":            "6:14: discover: username and password go together (give both or none)",
-		"{type: exec, command: []}":                                                "6:29: command: at least the program is needed (for example [/usr/local/bin/web-backends])",
-		"{type: exec, command: [list, x]}":                                         `6:30: "list" is not a path: programs are not searched for (for example /usr/local/bin/list)`,
-		"{type: exec, command: /l, keep_running: true, interval: 1s}":              "6:53: discover: interval has no effect with keep_running (remove one)",
-		"{type: exec, command: /l, keep_running: true, timeout: 1s}":               "6:53: discover: timeout has no effect with keep_running (remove one)",
-		"{type: file, path: x, source: a}\n    - {type: file, path: y, source: a}": `7:37: duplicate source "a" (first at x.yaml:6:37)`,
-		"{type: file, path: x, source: a b}":                                       `6:37: source: "a b" is not a valid name (1 to 63 letters, digits, ` + "`-`, `.`, `_`" + `)`,
+		"{type: etcd, prefix: x, endpoints: []}":                                                       "6:42: endpoints: at least one is needed (for example http://192.0.2.7:2379)",
+		"{type: etcd, prefix: x, endpoints: 'http://u:p@h:1'}":                                         "6:42: endpoints: a URL with a user name (there are keys for that; for example http://192.0.2.7:2379)",
+		"{type: etcd, prefix: x, endpoints: 'http://h:1/v3'}":                                          `6:42: endpoints: "http://h:1/v3" holds more than a host and a port (for example http://192.0.2.7:2379)`,
+		"{type: etcd, prefix: x, endpoints: 'http://h:99999'}":                                         "6:42: endpoints: http://h:99999: port 99999 is out of range (1 to 65535)",
+		"{type: etcd, prefix: x, endpoints: ['http://h:1', 'https://h:1']}":                            "6:42: endpoints: some with https and some without (write all of them in the same way)",
+		"{type: etcd, prefix: x, endpoints: 'http://h:1', username: u, password: p, password_file: f}": "6:82: discover: both password and password_file (remove one)",
+		"{type: etcd, prefix: x, endpoints: 'http://h:1', username: u}":                                "6:14: discover: username and password go together (give both or none)",
+		"{type: exec, command: []}":                                                                    "6:29: command: at least the program is needed (for example [/usr/local/bin/web-backends])",
+		"{type: exec, command: [list, x]}":                                                             `6:30: "list" is not a path: programs are not searched for (for example /usr/local/bin/list)`,
+		"{type: exec, command: /l, keep_running: true, interval: 1s}":                                  "6:53: discover: interval has no effect with keep_running (remove one)",
+		"{type: exec, command: /l, keep_running: true, timeout: 1s}":                                   "6:53: discover: timeout has no effect with keep_running (remove one)",
+		"{type: file, path: x, source: a}\n    - {type: file, path: y, source: a}":                     `7:37: duplicate source "a" (first at x.yaml:6:37)`,
+		"{type: file, path: x, source: a b}":                                                           `6:37: source: "a b" is not a valid name (1 to 63 letters, digits, ` + "`-`, `.`, `_`" + `)`,
 	} {
 		t.Run(text, func(t *testing.T) { equal(t, "x.yaml:"+want, refused(t, head+text+"\n")) })
 	}
