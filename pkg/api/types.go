@@ -39,7 +39,8 @@ type Status struct {
 	//	no_tunnel_source:NAME  ipip or gue has no outer source address of a backend's family
 	//	policies_unasked       nobody asks policies about new flows, which follow on_overload
 	//	policy_failing:NAME    a policy failed too often and is not asked for a while
-	//	discovery_failed:NAME  a source of backends fails; its last word holds
+	//	discovery_failed:NAME  a source of the service's backends fails; its last word holds, or
+	//	                       nothing of it after stale_for
 	Reasons []string `json:"reasons"`
 	// Problem is the text behind apply_failed, maps_unreadable, plan_failed
 	// and vips_unprotected; empty if none of them holds.
@@ -103,6 +104,42 @@ type Service struct {
 	SettlesSeconds float64 `json:"settles_seconds,omitempty"`
 	// Backends are sorted by address; retired ones are among them.
 	Backends []Backend `json:"backends"`
+	// Sources find backends beside those that the configuration lists.
+	Sources []Source `json:"sources,omitempty"`
+}
+
+// The states of a source.
+const (
+	// SourceWaiting has neither answered nor failed yet; what it said before a
+	// restart or a reload is in use.
+	SourceWaiting = "waiting"
+	// SourceOK answered last.
+	SourceOK = "ok"
+	// SourceFailing failed last; its last answer is in use.
+	SourceFailing = "failing"
+	// SourceStale has failed for longer than its stale_for; nothing of it is in
+	// use.
+	SourceStale = "stale"
+)
+
+// Source is a place where backends of a service come from.
+type Source struct {
+	Name string `json:"name"`
+	// Type is "dns", "srv", "consul", "file", "etcd" or "exec".
+	Type string `json:"type"`
+	// Where says what is watched, in words.
+	Where string `json:"where"`
+	// State is one of the Source constants, entered at Since.
+	State string    `json:"state"`
+	Since time.Time `json:"since"`
+	// Answered is when the last answer came that was believed; nil if none has.
+	Answered *time.Time `json:"answered,omitempty"`
+	// Backends is how many the answer in use holds, those left out included.
+	Backends int `json:"backends"`
+	// Error is why it fails; empty if it does not.
+	Error string `json:"error"`
+	// Warnings are what of the last answer could not be understood.
+	Warnings []string `json:"warnings,omitempty"`
 }
 
 // The states of a backend.
@@ -117,6 +154,9 @@ const (
 	StateDraining = "draining"
 	// StateEjected keeps its flows and gets no new ones: a policy said so.
 	StateEjected = "ejected"
+	// StateDisabled gets no flows at all: the operator said so. Its flows move to
+	// others.
+	StateDisabled = "disabled"
 	// StateRetired is no longer configured; it stays until its last flow ends.
 	StateRetired = "retired"
 )

@@ -69,6 +69,8 @@ var fileKind = needed(object("file", "The file is a mapping of these keys.",
 		doc: "The same of one client, an IPv4 address or an IPv6 /64, so that a flood takes nobody else's turn.", def: settings.PolicyRatePerSource, example: "200"}),
 	of("probes", probingKind, func(f *rawFile) *opt[rawProbing] { return &f.probing }, about{
 		doc: "How the probes of all services are run: a strategy alone, or a mapping.", def: settings.Probing.Strategy, example: "{strategy: pool, workers: 4096}"}),
+	of("zone", zoneKind.kind, func(f *rawFile) *opt[string] { return &f.zone }, about{
+		doc: "The zone of this balancer, for services that prefer their own (`zones: {prefer: own}`).", example: "eu-1a"}),
 	of("policies", mapOf(policyNameKind, policyFileKind), func(f *rawFile) *opt[[]named[rawPolicy]] { return &f.policies }, about{
 		doc: "The policies that services can name.", example: "{canary: {path: policies/canary, config: {percent: 5}, subsets: {canary: {tag: canary}}}}"}),
 	of("defaults", object("defaults", "What services inherit. A service's own key wins, key by key, also inside `probe` and `timeouts`.", commonFields(func(d *rawCommon) *rawCommon { return d })...),
@@ -128,13 +130,13 @@ var backendKind = shorthand(backendAddressKind,
 		of("port", portKind, func(b *rawBackend) *opt[uint16] { return &b.port }, about{
 			doc: "The server's port.", defDoc: "the port that all frontends share", example: "8080"}),
 		of("weight", integer[uint16](0, 65535), func(b *rawBackend) *opt[uint16] { return &b.weight }, about{
-			doc: "Relative share of new flows; with 0 it takes none.", def: 1, example: "3"}),
+			doc: "Relative share of new flows; with 0 it takes none and keeps those it has.", def: 1, example: "3"}),
 		of("zone", zoneKind.kind, func(b *rawBackend) *opt[string] { return &b.zone }, about{
-			doc: "A label, for example a rack. Policies see it, and subsets can name it.", example: "rack-2"}),
+			doc: "A label, for example a rack or a data centre. `zones` spreads over them, `xlb zone` disables one, subsets can name it, and policies see it.", example: "rack-2"}),
 		of("tags", listOf(tagKind.kind), func(b *rawBackend) *opt[[]opt[string]] { return &b.tags }, about{
-			doc: "Labels. Policies see them, and subsets can name one.", example: "[canary, ssd]"}),
+			doc: "Labels. Subsets can name one, and policies see them.", example: "[canary, ssd]"}),
 		of("priority", integer[uint16](0, 255), func(b *rawBackend) *opt[uint16] { return &b.priority }, about{
-			doc: "Its tier: the lowest that has a usable backend takes all new flows, the next one serves when a whole tier is down.", def: 0, example: "1"}),
+			doc: "Its tier: the lowest that has enough usable backends takes all new flows; `tiers` says how many that is. Without `tiers` one is enough.", def: 0, example: "1"}),
 		of("drain", boolean, func(b *rawBackend) *opt[bool] { return &b.drain }, about{
 			doc: "No new flows; the old ones stay.", def: false, example: "true"}),
 	),

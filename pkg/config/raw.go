@@ -28,6 +28,7 @@ type (
 		policyRate    opt[int]
 		policySource  opt[int]
 		probing       opt[rawProbing]
+		zone          opt[string]
 		policies      opt[[]named[rawPolicy]]
 		defaults      opt[rawCommon]
 		services      opt[[]named[rawService]]

@@ -52,10 +52,14 @@ func (o opt[V]) orValue(def V) V {
 
 // reader walks a syntax tree and collects mistakes.
 type reader struct {
-	file    string
-	local   map[netip.Addr]string // of OnHost
-	errs    Errors
-	aliases map[*ast.AliasNode]ast.Node
+	file  string
+	local map[netip.Addr]string // of OnHost
+	errs  Errors
+	// fragment: it is the text of an addition.
+	fragment bool
+	// additions are those of the option of that name.
+	additions []Addition
+	aliases   map[*ast.AliasNode]ast.Node
 	// budget is how many more values may be read.
 	budget   int
 	hopeless bool
@@ -100,8 +104,11 @@ func (r *reader) placeOf(n ast.Node) place {
 	return p
 }
 
-// locate renders p for "(first at …)".
+// locate renders p for "(first at …)". What an addition refers to may be elsewhere.
 func (r *reader) locate(p place) string {
+	if p.line == 0 {
+		return "another service"
+	}
 	return fmt.Sprintf("%s:%d:%d", r.file, p.line, p.column)
 }
 

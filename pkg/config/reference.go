@@ -45,6 +45,7 @@ const referenceRules = `
 - ` + "`track: never`" + ` and a probe's ` + "`via: vip`" + ` are refused with ` + "`nat`" + ` and ` + "`dnat`" + `.
 - ` + "`nat_ports`" + `, ` + "`flow_table_size`" + ` and ` + "`table_size`" + ` cost kernel memory when raised; the ` + "`max_*`" + ` keys cap the maps. What exceeds
   one is an error that names it.
+- ` + "`panic_threshold`" + ` and ` + "`fail: closed`" + ` exclude each other, and ` + "`zones: {prefer: own}`" + ` needs ` + "`zone`" + `.
 - A probe's ` + "`timeout`" + ` is at most its ` + "`interval`" + `. A key that has no effect on the probe's type is an error, except in
   ` + "`defaults:`" + ` without a ` + "`type`" + `.
 
@@ -97,7 +98,7 @@ func heading(g *group) string {
 	case policyFileKind.groups[0]:
 		return "policies: NAME:"
 	case subsetKind.groups[0]:
-		return "policies: NAME: subsets: NAME:"
+		return "subset:, and policies: NAME: subsets: NAME:"
 	case policyUseKind.groups[0]:
 		return "services: NAME: policies:"
 	}

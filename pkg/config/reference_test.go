@@ -17,6 +17,8 @@ func TestDeclarations(t *testing.T) {
 		"file":     "%s\n",
 		"defaults": "defaults:\n  %s\n",
 		"probe":    "defaults:\n  probe:\n    %s\n",
+		"tiers":    "defaults:\n  tiers:\n    %s\n",
+		"zones":    "defaults:\n  zones:\n    %s\n",
 		"timeouts": "defaults:\n  timeouts:\n    %s\n",
 		"probes":   "probes:\n  %s\n",
 		"policy":   "policies:\n  p:\n    %s\n",

@@ -16,6 +16,8 @@ type world struct {
 	// sources: the file gives source addresses, and all could be read: a
 	// wrong one may be the one that a service misses.
 	sources bool
+	// zoneWrong: the file gives a zone that could not be read.
+	zoneWrong bool
 	// tunnelSources: the same of tunnel sources.
 	tunnelSources bool
 	// frontends are those seen so far, and where.

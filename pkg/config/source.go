@@ -277,4 +277,3 @@ func textsOf(list []opt[string]) (texts []string) {
 	}
 	return texts
 }
-

@@ -51,7 +51,11 @@ func (r *reader) document(data []byte) (ast.Node, bool) {
 		root = doc.Body
 	}
 	if root == nil {
-		r.fail(start, "the file is empty", `give at least "interfaces: eth0"`)
+		if r.fragment {
+			r.fail(start, "the text is empty", "give at least frontends and backends")
+		} else {
+			r.fail(start, "the file is empty", `give at least "interfaces: eth0"`)
+		}
 		return nil, false
 	}
 	r.aliases = map[*ast.AliasNode]ast.Node{}

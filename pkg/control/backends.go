@@ -89,7 +89,7 @@ func (r *round) backendState(s model.Service, b model.Backend) BackendState {
 	key := probe.Key{Service: s.Name, Backend: b.Address}
 	override, overridden := r.Overrides[key]
 	answer := r.Answers[s.Name][b.Address]
-	out := BackendState{Address: b.Address, Weight: b.Weight, Configured: b.Weight, Zone: b.Zone, Tags: b.Tags, Tier: b.Priority, Override: overridden}
+	out := BackendState{Address: b.Address, Weight: b.Weight, Configured: b.Weight, Zone: b.Zone, Tags: b.Tags, Tier: b.Priority, Override: overridden, drain: b.Drain}
 	answer.weigh(&out)
 	drain, drainReason := b.Drain, "drained by the configuration"
 	if override.Drain != nil {
@@ -98,6 +98,8 @@ func (r *round) backendState(s model.Service, b model.Backend) BackendState {
 	if override.Weight != nil {
 		out.Weight = *override.Weight
 	}
+	zoneDisabled := r.zoneDisabled(s.Name, b.Zone)
+	out.leaves = drain || zoneDisabled
 	health := r.Health[key]
 	out.State, out.Since, out.Reason, out.Serves = api.StateUnknown, health.Since, health.Reason, true
 	out.Role = health.Role
@@ -106,10 +108,14 @@ func (r *round) backendState(s model.Service, b model.Backend) BackendState {
 	case local:
 		out.State, out.Serves, out.Local = api.StateUnhealthy, false, true
 		out.Reason = fmt.Sprintf("address of this host: %s has it, and what is sent there never leaves", iface)
+	case override.Disabled:
+		out.State, out.Reason, out.Serves = api.StateDisabled, "disabled by the operator", false
 	case health.State == model.Unhealthy:
 		out.State, out.Serves = api.StateUnhealthy, false
 	case drain:
 		out.State, out.Reason = api.StateDraining, drainReason
+	case zoneDisabled:
+		out.State, out.Reason = api.StateDraining, fmt.Sprintf("zone %s is disabled by the operator", b.Zone)
 	case answer.Eject:
 		out.State, out.Reason = api.StateEjected, answer.Reason
 	case health.State == model.Healthy || s.Probe.Type == model.ProbeNone || s.Probe.Type == "":
@@ -119,6 +125,11 @@ func (r *round) backendState(s model.Service, b model.Backend) BackendState {
 		out.Reason = "weight 0: no new flows"
 	}
 	return out
+}
+
+// zoneDisabled says whether the operator disabled a zone, for the service or for all.
+func (in *Input) zoneDisabled(service, zone string) bool {
+	return zone != "" && (in.DisabledZones[model.DisabledZone{Zone: zone}] || in.DisabledZones[model.DisabledZone{Zone: zone, Service: service}])
 }
 
 func takesFlows(b BackendState) bool {

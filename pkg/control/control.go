@@ -88,8 +88,11 @@ type parts struct {
 	newInjector func() (injector, error)
 	// now is the time for what is decided by sweeps; nil means time.Now.
 	now func() time.Time
-	// source makes the source of a service's backends; nil means the usual one.
-	source func(model.Service) discovery.ServiceSource
+	// source makes a source of backends; nil means the usual one.
+	source func(model.Source) discovery.Source
+	// discoveryCache keeps what sources found over a restart; see
+	// [discovery.Options].
+	discoveryCache string
 }
 
 // errStopped is the answer to requests that come while the daemon ends.
@@ -124,8 +127,6 @@ type controller struct {
 	writes      uint64 // rounds that wrote
 	seeded      bool
 	discovered  map[string][]model.Backend
-	replaced    map[string]time.Time // service → when its source was replaced
-	sourceErr   map[string]string    // service → its source's error
 	auto        autoSources
 	health      map[probe.Key]model.BackendHealth
 	targets     map[probe.Key]bool
@@ -171,8 +172,8 @@ func newController(p parts, cfg *model.Config) *controller {
 		wake: make(chan struct{}, 1), stopped: make(chan struct{}),
 		lastReload: api.Reload{At: time.Now(), OK: true},
 		planner:    NewPlanner(), stale: true,
-		discovered: map[string][]model.Backend{}, replaced: map[string]time.Time{}, sourceErr: map[string]string{},
-		health: map[probe.Key]model.BackendHealth{}, targets: map[probe.Key]bool{}, pending: map[probe.Key]time.Time{}, retarget: true,
+		discovered: map[string][]model.Backend{},
+		health:     map[probe.Key]model.BackendHealth{}, targets: map[probe.Key]bool{}, pending: map[probe.Key]time.Time{}, retarget: true,
 		names: map[uint32]string{}, retired: map[uint32]time.Time{}, undrawn: map[netip.Addr]time.Time{},
 		idle: map[uint32]bool{}, idleSource: map[netip.Addr]bool{}, problems: map[string]error{},
 		towards:  map[netip.Addr]netip.Addr{},
@@ -182,7 +183,7 @@ func newController(p parts, cfg *model.Config) *controller {
 	if p.first != nil {
 		c.adoptPolicies(p.first)
 	}
-	c.discovery = discovery.NewManager(discovery.Options{New: p.source, Log: p.log})
+	c.discovery = discovery.NewManager(discovery.Options{New: p.source, Cache: p.discoveryCache, Log: p.log})
 	c.prober = probe.NewRunner(probe.Options{Probing: cfg.Settings.Probing, Log: p.log, Policy: c.askProbe, OnChange: func(r probe.Result) {
 		c.post(func() { c.probed(r) })
 	}})
@@ -202,7 +203,7 @@ func (c *controller) run(ctx context.Context) {
 	c.dirty = true
 	c.notBefore = time.Now().Add(c.timing.discovery)
 	c.discovery.Apply(c.cfg.Services)
-	c.discoveryComplete()
+	c.takeDiscovered()
 
 	sweep := time.NewTicker(c.timing.sweep)
 	defer sweep.Stop()
@@ -210,13 +211,15 @@ func (c *controller) run(ctx context.Context) {
 	defer drift.Stop()
 	due := time.NewTimer(0)
 	defer due.Stop()
+	timed := time.NewTimer(0) // for elections that time changes
+	defer timed.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-c.wake:
-		case u := <-c.discovery.Updates():
-			c.found(u)
+		case <-c.discovery.Changed():
+			c.takeDiscovered()
 		case <-c.host.AddressesChanged():
 			c.dirty = true
 			clear(c.towards)
@@ -227,6 +230,8 @@ func (c *controller) run(ctx context.Context) {
 		case <-drift.C:
 			c.startDriftCheck(drift)
 		case <-due.C:
+		case <-timed.C:
+			c.touchDue()
 		}
 		c.takeAll()
 		c.startWeighing()
@@ -239,6 +244,9 @@ func (c *controller) run(ctx context.Context) {
 		}
 		begin := time.Now()
 		c.reconcile()
+		if next := c.touchDue(); next > 0 {
+			timed.Reset(next - c.clock())
+		}
 		// Rounds take half of the time at most, so that a burst of changes
 		// becomes few of them.
 		if pause := time.Now().Add(min(time.Since(begin), time.Second)); pause.After(c.notBefore) {
@@ -261,8 +269,8 @@ func (c *controller) takeAll() {
 			f()
 		}
 		select {
-		case u := <-c.discovery.Updates():
-			c.found(u)
+		case <-c.discovery.Changed():
+			c.takeDiscovered()
 		default:
 			if len(calls) == 0 {
 				return

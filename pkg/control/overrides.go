@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/xlb-io/xlb/pkg/model"
 	"github.com/xlb-io/xlb/pkg/probe"
@@ -35,10 +36,12 @@ type overrideFile struct {
 }
 
 type storedOverride struct {
-	Service string         `json:"service"`
-	Backend netip.AddrPort `json:"backend"`
-	Drain   *bool          `json:"drain,omitempty"`
-	Weight  *uint16        `json:"weight,omitempty"`
+	Service  string         `json:"service"`
+	Backend  netip.AddrPort `json:"backend"`
+	Drain    *bool          `json:"drain,omitempty"`
+	Deadline *time.Time     `json:"deadline,omitempty"`
+	Weight   *uint16        `json:"weight,omitempty"`
+	Disabled bool           `json:"disabled,omitempty"`
 }
 
 const overrideVersion = 1
@@ -100,7 +103,7 @@ func (s *overrideStore) set(key probe.Key, change func(*model.Override)) error {
 	}
 	change(&o)
 	next := maps.Clone(s.current)
-	if next[key] = o; o.Drain == nil && o.Weight == nil {
+	if next[key] = o; o.Empty() {
 		delete(next, key)
 	}
 	if err := s.write(next); err != nil {

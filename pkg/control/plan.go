@@ -48,6 +48,12 @@ type Input struct {
 	// Transitions are, by service number, the times of the slots that are
 	// marked in Present; where there are none, they count from Now.
 	Transitions map[uint32]transition
+	// Time is Now by the calendar, in which operators set deadlines.
+	Time time.Time
+	// Standings are, by service name, what the last plan noted for its elections.
+	Standings map[string]standing
+	// DisabledZones take no new flows: the operator said so.
+	DisabledZones map[model.DisabledZone]bool
 	// Survey is the last survey of the flow table; nil if there was none.
 	Survey *survey
 }
@@ -67,6 +73,7 @@ type Plan struct {
 
 	transitions map[uint32]transition // of the tables with marked slots
 	inherited   map[uint32]bool       // what tables name as previous backends
+	standings   map[string]standing   // of the services that need one
 }
 
 // ServiceState is a service in a plan.
@@ -86,6 +93,10 @@ type ServiceState struct {
 	Usable int
 	// FailOpen: none is usable, and all are used.
 	FailOpen bool
+	// Panic: few of those that serve are usable, and the others are used too.
+	Panic bool
+	// Serving are the tiers that take new flows, the lowest first.
+	Serving []uint8
 	// NoSource: the service needs a source address and has none.
 	NoSource bool
 	// Tunnels are the outer headers of its packets, and NoTunnel says that one
@@ -102,6 +113,7 @@ type ServiceState struct {
 
 	tracking tracking
 	lasts    time.Duration // the longest timeout of its flows
+	next     time.Duration // when time alone changes its election; 0: never
 	warnings []string      // on its backends and sources
 }
 
@@ -127,10 +139,18 @@ type BackendState struct {
 	// Configured is the weight that the configuration or a source gives.
 	Configured       uint16
 	Override, Serves bool
+	// Added: the operator did, not the configuration or a source.
+	Added bool
 	// Answer is what policies said of it.
 	Answer Answer
 	// Local: it is an address of this host, and never used.
 	Local bool
+	// Drained, by Input.Now's clock, is when its drain ends: then its flows move. 0:
+	// it does not drain, or for as long as it takes.
+	Drained time.Duration
+
+	drain  bool // by its configuration or source
+	leaves bool // it is to have no new flows, whatever its health
 }
 
 // Planner makes plans. It remembers the lookup tables it has computed, which
@@ -180,6 +200,7 @@ func (p *Planner) Plan(in Input) (*Plan, error) {
 		Features: map[uint32]maps.Features{},
 	}
 	r.plan.transitions, r.plan.inherited = map[uint32]transition{}, map[uint32]bool{}
+	r.plan.standings = map[string]standing{}
 	r.services = slices.Clone(in.Services)
 	slices.SortFunc(r.services, func(a, b model.Service) int { return strings.Compare(a.Name, b.Name) })
 	r.indexPresent()

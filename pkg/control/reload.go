@@ -161,7 +161,7 @@ func (c *controller) rehearse(ctx context.Context, cfg *model.Config, policies p
 	out := &rehearsal{}
 	err := c.ask(ctx, func() {
 		planner = c.planner.Clone()
-		discovered := c.discoveredFor(cfg)
+		discovered := c.discovery.Preview(cfg.Services)
 		in = c.input(cfg, discovered, c.sourcesFor(cfg, discovered, autoSources{}))
 		in.Deciding, in.Answers = policies.deciding(cfg.Services), gomaps.Clone(c.answers)
 		in.Health, in.Present = gomaps.Clone(c.health), c.current.Clone()

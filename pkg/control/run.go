@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"sync"
 
 	"github.com/xlb-io/xlb/pkg/api"
@@ -23,7 +24,8 @@ type Options struct {
 	// PinDir holds the pinned maps and links; empty means
 	// [loader.DefaultPinDir].
 	PinDir string
-	// StateDir holds what the operator said; empty means [DefaultStateDir].
+	// StateDir holds what the operator said and what discovery found last; empty
+	// means [DefaultStateDir].
 	StateDir string
 	// Socket of the API; empty means [api.DefaultSocket].
 	Socket string
@@ -99,7 +101,7 @@ func Run(ctx context.Context, o Options) (err error) {
 
 	c := newController(parts{
 		data: plane.Maps(), host: plane, overrides: overrides, log: o.Log, version: o.Version, configPath: o.ConfigPath,
-		runtime: runtime, first: policies,
+		runtime: runtime, first: policies, discoveryCache: filepath.Join(o.StateDir, "discovered.json"),
 		newReader:   func() (upcallReader, error) { return plane.Maps().Upcalls() },
 		newInjector: func() (injector, error) { return plane.Injector() },
 		loaded:      loaded, interfaces: interfacesOf(plane, o.Log), adopted: plane.Adopted(), timing: usual,

@@ -26,6 +26,8 @@ type snapshot struct {
 	pending   int
 	pendingTo time.Time
 	clock     func() time.Duration
+	// sources are those of a service, as they are at the time of the call.
+	sources func(service string) []api.Source
 }
 
 func (c *controller) publish() {
@@ -37,7 +39,7 @@ func (c *controller) publish() {
 	}
 	s := &snapshot{
 		cfg: c.cfg, plan: plan, counts: c.counts, names: c.names,
-		lastReload: c.lastReload, problem: problemText(c.problems), pending: len(c.pending), clock: c.clock,
+		lastReload: c.lastReload, problem: problemText(c.problems), pending: len(c.pending), clock: c.clock, sources: c.sourcesOf,
 	}
 	for _, to := range c.pending {
 		if to.After(s.pendingTo) {
@@ -45,9 +47,7 @@ func (c *controller) publish() {
 		}
 	}
 	s.reasons = slices.Collect(gomaps.Keys(c.problems))
-	for name := range c.sourceErr {
-		s.reasons = append(s.reasons, "discovery_failed:"+name)
-	}
+	s.reasons = append(s.reasons, c.failedSources()...)
 	if c.plan == nil && c.problems[reasonRead] == nil && c.problems[reasonPlan] == nil && c.problems[reasonApply] == nil {
 		s.reasons = append(s.reasons, "starting")
 	}
@@ -93,7 +93,7 @@ func (c *controller) Status() api.Status {
 	}
 	out.Ready = !slices.ContainsFunc(out.Reasons, func(r string) bool { return slices.Contains(notReady, r) })
 	if s.plan != nil {
-		out.Warnings = s.plan.Warnings
+		out.Warnings = append(slices.Clone(s.plan.Warnings), c.discoveryWarnings(s.cfg.Services)...)
 	}
 	if out.Reasons == nil {
 		out.Reasons = []string{}
@@ -126,7 +126,7 @@ func (s *snapshot) service(one ServiceState) api.Service {
 	out := api.Service{
 		Name: one.Name, Frontends: make([]string, 0, len(one.Frontends)), Forward: one.Forward.String(), Track: one.Track.String(),
 		Schedule: "maglev", Fail: one.Fail.String(), FailOpen: one.FailOpen, Backends: s.backends(one),
-		MarkedSlots: one.Marked,
+		MarkedSlots: one.Marked, Sources: s.sources(one.Name),
 	}
 	if one.Via != model.ViaDirect {
 		out.ProbeVia = one.Via.String()

@@ -81,6 +81,7 @@ func (c *controller) swept(s sweep) {
 	}
 	c.dirty = c.dirty || len(c.idleSource) > 0
 	c.touchTransitions()
+	c.touchDue()
 	if !same {
 		c.publish()
 	}

@@ -2,6 +2,7 @@ package discovery
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/xlb-io/xlb/pkg/model"
 )
@@ -46,10 +47,19 @@ type Emit func(backends []model.Backend, warnings ...string)
 // can fail happens in Run.
 var kinds = map[model.SourceType]func(model.Source) Source{}
 
-// New returns the source of a type that the configuration knows, or nil.
+// New returns the source that s defines. One of a type that is not known fails
+// whenever it runs.
 func New(s model.Source) Source {
 	if construct, ok := kinds[s.Type]; ok {
 		return construct(s)
 	}
-	return nil
+	return unknown(s.Type)
+}
+
+type unknown model.SourceType
+
+func (u unknown) String() string { return string(u) }
+
+func (u unknown) Run(context.Context, Emit) error {
+	return fmt.Errorf("this xlb has no sources of type %q", string(u))
 }
