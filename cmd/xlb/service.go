@@ -111,6 +111,22 @@ func forwardText(s api.Service) string {
 	return s.Forward + ", track " + s.Track
 }
 
+// roleText says which backends a service wants by their role, and whether it has
+// them; empty if roles do not count.
+func roleText(s api.Service) string {
+	if s.Role == "" {
+		return ""
+	}
+	text := "role " + s.Role
+	if s.RoleFallback != "none" {
+		text += ", else " + s.RoleFallback
+	}
+	if s.StandsIn {
+		text += ": none is usable, the others stand in"
+	}
+	return text
+}
+
 // markedText says what is left of the last changes of a service's table.
 func markedText(s api.Service) string {
 	slots := "slots"
@@ -161,6 +177,12 @@ func (e *env) printService(s api.ServiceDetail) {
 		line("marked", "%s", markedText(s.Service))
 	}
 	line("fail", "%s", s.Fail)
+	if s.Critical {
+		line("critical", "without a usable backend xlb is not ready")
+	}
+	if text := roleText(s.Service); text != "" {
+		line("role", "%s", strings.TrimPrefix(text, "role "))
+	}
 	if p := s.Probe; p.Type == "none" {
 		line("probe", "none")
 	} else {

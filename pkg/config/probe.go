@@ -18,6 +18,7 @@ func (r *reader) checkDefaults(d *rawCommon) {
 		r.refuseKeys(p.httpKeys(), model.ProbeNone)
 	}
 	r.checkProbeTimes(p, &rawProbe{})
+	r.checkHooks(d.watch.onChange)
 }
 
 // serviceProbe returns the probe of a service from its own keys and those of

@@ -91,6 +91,12 @@ type ServiceState struct {
 	Via model.ProbeVia
 	// Usable is the number of backends that can take new flows.
 	Usable int
+	// Role is which backends take part by their role, and StandIns says that none
+	// of it is usable and those of the fallback serve.
+	Role     model.RoleChoice
+	StandIns bool
+	// Critical: without a usable backend the load balancer is not ready.
+	Critical bool
 	// FailOpen: none is usable, and all are used.
 	FailOpen bool
 	// Panic: few of those that serve are usable, and the others are used too.
@@ -139,6 +145,8 @@ type BackendState struct {
 	// Configured is the weight that the configuration or a source gives.
 	Configured       uint16
 	Override, Serves bool
+	// Critical: without it the load balancer is not ready.
+	Critical bool
 	// Added: the operator did, not the configuration or a source.
 	Added bool
 	// Answer is what policies said of it.
@@ -148,6 +156,8 @@ type BackendState struct {
 	// Drained, by Input.Now's clock, is when its drain ends: then its flows move. 0:
 	// it does not drain, or for as long as it takes.
 	Drained time.Duration
+
+	roleSince time.Time
 
 	drain  bool // by its configuration or source
 	leaves bool // it is to have no new flows, whatever its health

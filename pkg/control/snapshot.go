@@ -5,6 +5,7 @@ import (
 	gomaps "maps"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/xlb-io/xlb/pkg/api"
@@ -59,6 +60,7 @@ func (c *controller) publish() {
 			if one.Usable == 0 {
 				s.reasons = append(s.reasons, "service_down:"+one.Name)
 			}
+			s.reasons = append(s.reasons, one.criticalDown()...)
 			if one.NoSource {
 				s.reasons = append(s.reasons, "no_source:"+one.Name)
 			}
@@ -87,11 +89,12 @@ func (c *controller) Status() api.Status {
 		out.Reasons = append(out.Reasons, "probes_pending")
 	}
 	out.Reasons = append(out.Reasons, c.policyProblems()...)
+	out.Reasons = append(out.Reasons, c.hookProblems()...)
 	slices.Sort(out.Reasons)
 	for _, one := range out.Services {
 		out.MarkedSlots += one.MarkedSlots
 	}
-	out.Ready = !slices.ContainsFunc(out.Reasons, func(r string) bool { return slices.Contains(notReady, r) })
+	out.Ready = !slices.ContainsFunc(out.Reasons, func(r string) bool { return slices.Contains(notReady, r) || strings.HasPrefix(r, reasonCritical) })
 	if s.plan != nil {
 		out.Warnings = append(slices.Clone(s.plan.Warnings), c.discoveryWarnings(s.cfg.Services)...)
 	}
@@ -128,6 +131,10 @@ func (s *snapshot) service(one ServiceState) api.Service {
 		Schedule: "maglev", Fail: one.Fail.String(), FailOpen: one.FailOpen, Backends: s.backends(one),
 		MarkedSlots: one.Marked, Sources: s.sources(one.Name),
 	}
+	out.Critical = one.Critical
+	if one.Role.Role != "" {
+		out.Role, out.RoleFallback, out.StandsIn = one.Role.Role, one.Role.FallbackText(), one.StandIns
+	}
 	if one.Via != model.ViaDirect {
 		out.ProbeVia = one.Via.String()
 	}
@@ -152,7 +159,7 @@ func (s *snapshot) backends(one ServiceState) []api.Backend {
 		shown := api.Backend{
 			Address: b.Address, Weight: int(b.Weight), State: b.State, Reason: b.Reason, Flows: s.counts[b.ID],
 			EffectiveWeight: int(b.Effective), Slots: b.Slots, ID: b.ID, Zone: b.Zone, Override: b.Override,
-			Tags: b.Tags.List(), Tier: int(b.Tier), Role: b.Role, Shadow: b.Answer.Shadow,
+			Tags: b.Tags.List(), Tier: int(b.Tier), Role: b.Role, Shadow: b.Answer.Shadow, Critical: b.Critical,
 		}
 		if !b.Since.IsZero() {
 			shown.Since = &b.Since

@@ -68,7 +68,7 @@ func (c *controller) Backends(service string) ([]api.ServiceBackend, error) {
 // Stats implements [api.Daemon].
 func (c *controller) Stats(ctx context.Context, f api.StatsFilter) (api.Stats, error) {
 	s := c.published.Load()
-	out := api.Stats{At: time.Now(), Upcalls: c.upcallCounts.shown(), Services: []api.ServiceStats{}, Backends: []api.BackendStats{}}
+	out := api.Stats{At: time.Now(), Upcalls: c.upcallCounts.shown(), Probes: c.probeStats(), Hooks: c.hookStats(), Services: []api.ServiceStats{}, Backends: []api.BackendStats{}}
 	if f.Service != "" {
 		if _, err := s.find(f.Service); err != nil {
 			return out, err
@@ -112,7 +112,10 @@ func (c *controller) Stats(ctx context.Context, f api.StatsFilter) (api.Stats, e
 				Service: one.Name, Address: b.Address, ID: b.ID, Flows: s.counts[b.ID], Traffic: trafficOf(traffic),
 			})
 		}
-		out.Services = append(out.Services, api.ServiceStats{Service: one.Name, ID: one.ID, Flows: flows, MarkedSlots: one.Marked, Traffic: trafficOf(traffic)})
+		out.Services = append(out.Services, api.ServiceStats{
+			Service: one.Name, ID: one.ID, Flows: flows, MarkedSlots: one.Marked, Traffic: trafficOf(traffic),
+			Usable: one.Usable, Critical: one.isCritical(), CriticalDown: len(one.criticalDown()) > 0,
+		})
 	}
 	return out, nil
 }
