@@ -206,6 +206,10 @@ func (e *env) printService(s api.ServiceDetail) {
 	line("dropped", "%s", packetsAndBytes(s.Traffic.Dropped))
 	line("flows", "%s created", humanCount(s.Traffic.FlowsCreated))
 	e.printf("\n")
+	e.printSources(s.Sources, "")
+	if len(s.Sources) > 0 {
+		e.printf("\n")
+	}
 	if len(s.Backends) == 0 {
 		e.printf("no backends: new flows are dropped\n")
 		return

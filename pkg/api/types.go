@@ -421,6 +421,8 @@ type ServiceStats struct {
 	Usable       int  `json:"usable"`
 	Critical     bool `json:"critical,omitempty"`
 	CriticalDown bool `json:"critical_down,omitempty"`
+	// Sources are as in [Service].
+	Sources []Source `json:"sources,omitempty"`
 	Traffic
 }
 

@@ -108,7 +108,7 @@ services:
       body: "ok\n"
       timeout: 5s
       fall: 100
-      verify: true
+      verify: false
     timeouts: {tcp_established: 168h, tcp_fin: 1m30s, tcp_closed: 1s, tcp_syn: 1h}
   80.dns_x-1:
     frontends: ["udp://[2001:db8::53]:53", udp://203.0.113.53:53]
@@ -147,8 +147,9 @@ services:
 			},
 			Probe: model.Probe{
 				Type: model.ProbeHTTPS, Port: 8443, Interval: 5 * time.Second, Jitter: 10, Timeout: 5 * time.Second, Rise: 1, Fall: 100,
+				TLS: model.TLSProbe{Mode: model.TLSOn, SkipVerify: true},
 				HTTP: model.HTTPProbe{
-					Method: "HEAD", Path: "/up", Host: "example.com", Body: "ok\n", Verify: true,
+					Method: "HEAD", Path: "/up", Host: "example.com", Body: "ok\n",
 					Status: []model.StatusRange{{First: 200, Last: 200}, {First: 204, Last: 204}, {First: 300, Last: 399}},
 				},
 			},
@@ -188,7 +189,7 @@ func TestProbes(t *testing.T) {
 		{"nothing", "tcp", "", "", tcpProbe},
 		{"short none", "tcp", "", "none", model.Probe{Type: model.ProbeNone}},
 		{"short http", "tcp", "", "http", with(func(p *model.Probe) { p.Type, p.HTTP = model.ProbeHTTP, get })},
-		{"short https", "tcp", "https", "", with(func(p *model.Probe) { p.Type, p.HTTP = model.ProbeHTTPS, get })},
+		{"short https", "tcp", "https", "", with(func(p *model.Probe) { p.Type, p.HTTP, p.TLS.Mode = model.ProbeHTTPS, get, model.TLSOn })},
 		{"own type, inherited times", "tcp", "{type: http, path: /a, interval: 9s}", "tcp", with(func(p *model.Probe) { p.Interval = 9 * time.Second })},
 		{"own times, inherited type", "tcp", "{type: http, path: /a}", "{interval: 9s}", with(func(p *model.Probe) {
 			p.Type, p.Interval, p.HTTP = model.ProbeHTTP, 9*time.Second, model.HTTPProbe{Method: "GET", Path: "/a"}

@@ -27,8 +27,8 @@ type (
 		maxSources    opt[int]
 		policyRate    opt[int]
 		policySource  opt[int]
-		probing       opt[rawProbing]
 		zone          opt[string]
+		probing       opt[rawProbing]
 		policies      opt[[]named[rawPolicy]]
 		defaults      opt[rawCommon]
 		services      opt[[]named[rawService]]
@@ -66,17 +66,14 @@ type (
 		critical opt[bool]
 	}
 	rawProbe struct {
-		kind               opt[model.ProbeType]
-		via                opt[model.ProbeVia]
-		port               opt[uint16]
-		interval, timeout  opt[time.Duration]
-		pace               rawPace
-		rise, fall         opt[int]
-		method, path, host opt[string]
-		status             opt[[]opt[model.StatusRange]]
-		body               opt[string]
-		policy             opt[string]
-		verify             opt[bool]
+		kind              opt[model.ProbeType]
+		via               opt[model.ProbeVia]
+		address           opt[netip.Addr]
+		port              opt[uint16]
+		interval, timeout opt[time.Duration]
+		rise, fall        opt[int]
+		pace              rawPace
+		check             rawCheck
 	}
 	rawTimeouts struct {
 		tcpSyn, tcpEstablished, tcpFin, tcpClosed, udp opt[time.Duration]
@@ -114,5 +111,8 @@ var (
 		Rise:     2,
 		Fall:     3,
 		HTTP:     model.HTTPProbe{Method: "GET", Path: "/"},
+		DNS:      model.DNSProbe{Type: "A", RCode: "NOERROR"},
+
+		MQTTVersion: model.MQTT311,
 	}
 )

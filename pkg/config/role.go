@@ -15,7 +15,7 @@ type rawRole struct {
 var roleKind = str("role", `^[a-z0-9._-]{1,63}$`, 63, "1 to 63 of `a-z`, `0-9`, `-`, `.`, `_`")
 
 // primary is the role of which there is one.
-const primary = "primary"
+const primary = model.RolePrimary
 
 var roleFields = []field[rawRole]{
 	of("role", roleKind.kind, func(r *rawRole) *opt[string] { return &r.role }, about{
@@ -60,9 +60,15 @@ func (w *world) serviceRole(at place, s *model.Service, raw *rawService) model.R
 // checkTellsRole refuses a role where no probe can tell it.
 func (w *world) checkTellsRole(at place, s *model.Service, role string) {
 	const hint = "use a probe of type postgres or mysql with a user, redis, exec or policy"
-	switch s.Probe.Type {
-	case "", model.ProbePolicy, "redis", "exec":
+	switch p := s.Probe; p.Type {
+	case "", model.ProbePolicy, model.ProbeRedis, model.ProbeExec:
 		return // "" is a probe that is wrong by itself
+	case model.ProbePostgres, model.ProbeMySQL:
+		if p.Login.User != "" {
+			return
+		}
+		w.fail(at, fmt.Sprintf("service %q wants the role %s, but its probe, of type %s, has no user and asks for no role", s.Name, role, p.Type), "add user: to the probe")
+		return
 	}
 	w.fail(at, fmt.Sprintf("service %q wants the role %s, but its probe, of type %s, tells no roles", s.Name, role, s.Probe.Type), hint)
 }

@@ -36,6 +36,8 @@ func TestRoleErrors(t *testing.T) {
 	for _, c := range []struct{ name, text, want string }{
 		{"tcp", web + "    role: primary\n",
 			`x.yaml:7:11: service "web" wants the role primary, but its probe, of type tcp, tells no roles (use a probe of type postgres or mysql with a user, redis, exec or policy)`},
+		{"no user", web + "    probe: postgres\n    role: primary\n",
+			`x.yaml:8:11: service "web" wants the role primary, but its probe, of type postgres, has no user and asks for no role (add user: to the probe)`},
 		{"inherited", "defaults: {role: primary}\n" + web + "    probe: none\n",
 			`x.yaml:5:3: service "web" wants the role primary, but its probe, of type none, tells no roles (use a probe of type postgres or mysql with a user, redis, exec or policy)`},
 		{"no word", policy + "    role: Primary\n", "x.yaml:8:11: role: \"Primary\" is not a valid role (1 to 63 of `a-z`, `0-9`, `-`, `.`, `_`)"},

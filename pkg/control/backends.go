@@ -43,6 +43,7 @@ func (r *round) addService(s model.Service, id uint32, runs map[bool]sourceRun) 
 
 	backends := slices.Clone(r.backendsOf(s))
 	slices.SortStableFunc(backends, func(a, b model.Backend) int { return a.Address.Compare(b.Address) })
+	backends = r.fitting(s, id, backends, &state)
 	state.Backends = make([]BackendState, 0, len(backends))
 	for i, b := range backends {
 		if i > 0 && backends[i-1].Address == b.Address {

@@ -113,7 +113,7 @@ func (c *controller) Stats(ctx context.Context, f api.StatsFilter) (api.Stats, e
 			})
 		}
 		out.Services = append(out.Services, api.ServiceStats{
-			Service: one.Name, ID: one.ID, Flows: flows, MarkedSlots: one.Marked, Traffic: trafficOf(traffic),
+			Service: one.Name, ID: one.ID, Flows: flows, MarkedSlots: one.Marked, Sources: s.sources(one.Name), Traffic: trafficOf(traffic),
 			Usable: one.Usable, Critical: one.isCritical(), CriticalDown: len(one.criticalDown()) > 0,
 		})
 	}

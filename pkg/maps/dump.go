@@ -44,6 +44,11 @@ var dumpers = map[string]func(*Set) ([]DumpEntry, error){
 	"vips":             (*Set).dumpVIPs,
 	servicesName:       (*Set).dumpServices,
 	tablesName:         (*Set).dumpTables,
+	subsetsName:        (*Set).dumpSubsets,
+	rulesName:          (*Set).dumpRules,
+	serviceRatesName:   (*Set).dumpServiceRates,
+	sourceRatesName:    (*Set).dumpSourceRates,
+	serviceRefusedName: (*Set).dumpServiceRefused,
 	backendsName:       (*Set).dumpBackends,
 	sourcesName:        (*Set).dumpSources,
 	tunnelsName:        (*Set).dumpTunnels,
@@ -56,6 +61,8 @@ var dumpers = map[string]func(*Set) ([]DumpEntry, error){
 	eventsName:         (*Set).dumpEvents,
 	serviceTrafficName: (*Set).dumpServiceTraffic,
 	backendTrafficName: (*Set).dumpBackendTraffic,
+	serviceOutcomeName: (*Set).dumpServiceOutcomes,
+	backendOutcomeName: (*Set).dumpBackendOutcomes,
 	serviceLoadsName:   (*Set).dumpServiceLoads,
 	backendLoadsName:   (*Set).dumpBackendLoads,
 	settingsName:       (*Set).dumpSettings,
@@ -78,7 +85,7 @@ func Names() []string {
 
 // Loadable are the maps that a dump can be written back to.
 func Loadable() []string {
-	return []string{backendsName, featuresName, servicesName, sourcesName, tablesName, tunnelsName, "vips"}
+	return []string{backendsName, featuresName, rulesName, servicesName, sourcesName, subsetsName, tablesName, tunnelsName, "vips"}
 }
 
 // Dump returns a map's content. It fails if there is no such map.

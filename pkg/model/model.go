@@ -13,6 +13,8 @@ type Config struct {
 	// Policies are sorted by name.
 	Policies []Policy
 	Services []Service
+	// Networks are the contents of the files that services' rules name.
+	Networks map[string]*Networks
 	// LeftOut are services that the operator added and that do not go with the
 	// rest: why not, by name.
 	LeftOut map[string]string
@@ -58,10 +60,10 @@ type Settings struct {
 	// service with policies are decided by them, of all clients and of one: an
 	// IPv4 address or an IPv6 /64. Beyond that OnOverload holds.
 	PolicyRate, PolicyRatePerSource int
-	// Probing is how health checks are run.
-	Probing Probing
 	// Zone is the balancer's own, which services may prefer.
 	Zone string
+	// Probing is how health checks are run.
+	Probing Probing
 }
 
 // PortRange is an inclusive range of ports, 1 to 65535.
@@ -102,7 +104,7 @@ type Service struct {
 	OnChange []Hook
 	// Critical: without a usable backend of it the load balancer is not ready.
 	Critical bool
-	Outcomes  Outcomes
+	Outcomes Outcomes
 	// Added: by the operator, not in the configuration file.
 	Added bool
 }

@@ -56,7 +56,7 @@ func TestViaSocket(t *testing.T) {
 			t.Error("nobody listens at the frontend's port, and the probe passed")
 		}
 		tg.Probe.Port = to.Port()
-		conn, err := tg.Via.dialer().DialContext(t.Context(), "tcp", address(tg).String())
+		conn, err := tg.Via.dial(t.Context(), "tcp", address(tg).String())
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -54,6 +54,10 @@ var (
 	hookRetries = describe("hook_retries_total", "Requests to a web server that were sent again.", "hook")
 	hookWaiting = describe("hook_waiting", "Changes of backends that wait to be told.", "hook")
 
+	sourceBackends = describe("source_backends", "Backends in the answer in use of a source of discovery.", "service", "source", "type")
+	sourceState    = describe("source_state", "1 for the state that a source of discovery is in: waiting, ok, failing or stale.", "service", "source", "type", "state")
+	sourceAnswered = describe("source_last_answer_timestamp_seconds", "When a source of discovery gave its last good answer.", "service", "source", "type")
+
 	policyCalls    = describe("policy_calls_total", "Calls of a policy's hook.", "policy", "hook")
 	policyErrors   = describe("policy_errors_total", "Calls of a policy's hook that failed.", "policy", "hook")
 	policySkipped  = describe("policy_skipped_total", "Calls that were not made, because the policy failed too often.", "policy", "hook")
@@ -70,6 +74,7 @@ func (c *collector) Describe(to chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		packets, octets, events, upcalls, flows, flowsCreated, marked, traffic, trafficOctets, usable, criticalDown,
 		probes, probeChecks, probesRunning, probeLate, hookChanges, hookRetries, hookWaiting,
+		sourceBackends, sourceState, sourceAnswered,
 		policyCalls, policyErrors, policySkipped, policyEjected, policyP50, policyP99, policyVerdicts, policyOwn, policyMemory,
 	} {
 		to <- d
@@ -96,6 +101,7 @@ func (c *collector) Collect(to chan<- prometheus.Metric) {
 	for _, one := range s.Services {
 		if one.Service != "" { // what is no longer configured has no name to tell it by
 			collectService(to, one)
+			collectSources(to, one)
 		}
 	}
 	collectProbes(to, s.Probes)
@@ -142,6 +148,18 @@ func collectHook(to chan<- prometheus.Metric, h api.HookStats) {
 	}
 	count(to, hookRetries, h.Retried, h.Hook)
 	gauge(to, hookWaiting, float64(h.Waiting), h.Hook)
+}
+
+func collectSources(to chan<- prometheus.Metric, s api.ServiceStats) {
+	for _, one := range s.Sources {
+		gauge(to, sourceBackends, float64(one.Backends), s.Service, one.Name, one.Type)
+		for _, state := range []string{api.SourceWaiting, api.SourceOK, api.SourceFailing, api.SourceStale} {
+			gauge(to, sourceState, boolean(one.State == state), s.Service, one.Name, one.Type, state)
+		}
+		if one.Answered != nil {
+			gauge(to, sourceAnswered, float64(one.Answered.UnixMilli())/1000, s.Service, one.Name, one.Type)
+		}
+	}
 }
 
 func collectPolicy(to chan<- prometheus.Metric, p api.Policy) {

@@ -27,7 +27,9 @@ func (s sample) Stats(context.Context, api.StatsFilter) (api.Stats, error) {
 			Late: []api.LateStats{{UpToSeconds: 0.001, Checks: 12}, {UpToSeconds: 1, Checks: 3}, {Checks: 1}}},
 		Hooks: []api.HookStats{{Hook: "/bin/notify", Told: 5, Failed: 1, Dropped: 2, Retried: 3, Waiting: 4}},
 		Services: []api.ServiceStats{
-			{Service: "web", Flows: 5, MarkedSlots: 7, Usable: 2, Critical: true, CriticalDown: true, Traffic: api.Traffic{Request: api.Count{Packets: 11, Bytes: 1100}, FlowsCreated: 9}},
+			{Service: "web", Flows: 5, MarkedSlots: 7, Usable: 2, Critical: true, CriticalDown: true, Traffic: api.Traffic{Request: api.Count{Packets: 11, Bytes: 1100}, FlowsCreated: 9}, Sources: []api.Source{
+				{Name: "site", Type: "dns", State: api.SourceFailing, Answered: new(time.UnixMilli(1_700_000_000_250)), Backends: 3}, {Name: "more", Type: "exec", State: api.SourceWaiting},
+			}},
 			{ID: 4}, // retired, and its name not known
 		},
 	}, s.err
@@ -77,6 +79,11 @@ func TestMetrics(t *testing.T) {
 		`xlb_hook_changes_total{hook="/bin/notify",outcome="dropped"} 2`,
 		`xlb_hook_retries_total{hook="/bin/notify"} 3`,
 		`xlb_hook_waiting{hook="/bin/notify"} 4`,
+		`xlb_source_backends{service="web",source="site",type="dns"} 3`,
+		`xlb_source_state{service="web",source="site",state="failing",type="dns"} 1`,
+		`xlb_source_state{service="web",source="site",state="ok",type="dns"} 0`,
+		`xlb_source_state{service="web",source="more",state="waiting",type="exec"} 1`,
+		`xlb_source_last_answer_timestamp_seconds{service="web",source="site",type="dns"} 1.70000000025e+09`,
 		`xlb_policy_calls_total{hook="flow",policy="canary"} 8`,
 		`xlb_policy_errors_total{hook="flow",policy="canary"} 1`,
 		`xlb_policy_ejected{hook="flow",policy="canary"} 1`,
