@@ -28,7 +28,7 @@ var sourceTypes = map[model.SourceType]sourceType{
 		needs: []keyExample{{"name", "web.example.com"}}, fill: (*world).dnsSource,
 	},
 	model.SourceSRV: {
-		keys:  []string{"name", "families", "servers", "timeout", "min_ttl", "max_ttl"},
+		keys:  []string{"name", "families", "servers", "timeout", "min_ttl", "max_ttl", "weight", "priority"},
 		needs: []keyExample{{"name", "_mqtt._tcp.example.com"}}, fill: (*world).srvSource,
 	},
 	model.SourceConsul: {
