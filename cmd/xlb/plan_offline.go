@@ -34,7 +34,7 @@ func (e *env) planWithoutDaemon(c *cli.Context, path, content string) (planResul
 	if err != nil {
 		return result, err
 	}
-	in := control.Input{Settings: cfg.Settings, Services: cfg.Services, Sizes: maps.SizesOf(cfg.Settings)}
+	in := control.Input{Settings: cfg.Settings, Services: cfg.Services, Sizes: maps.SizesOf(cfg.Settings), Networks: cfg.Networks}
 	if in.Deciding, err = control.Deciding(cfg); err != nil {
 		return result, usagef("%s: %v", path, err)
 	}

@@ -207,8 +207,11 @@ type ServiceDetail struct {
 	// Timeouts in seconds by name: tcp_syn, tcp_established, tcp_fin,
 	// tcp_closed, udp.
 	Timeouts map[string]float64 `json:"timeouts"`
-	// Traffic since the service got its number.
+	// Traffic and Refused since the service got its number.
 	Traffic Traffic `json:"traffic"`
+	Refused Refused `json:"refused"`
+	// Rules of its sources and new flows; nil if it has none.
+	Rules *Rules `json:"rules,omitempty"`
 }
 
 // ServiceProbe is the health check of a service's backends.
@@ -253,7 +256,7 @@ type PlanRequest struct {
 // Plan is what would change. Nothing was applied.
 type Plan struct {
 	// Changes in the order sources, tunnels, features, services, frontends,
-	// backends, tables.
+	// backends, tables, rules.
 	Changes []PlanChange `json:"changes"`
 	// Restart names the settings that differ and take effect only when the
 	// daemon starts. A reload would be refused while this is not empty.
@@ -393,6 +396,7 @@ type ServiceStats struct {
 	// MarkedSlots is as in [Service].
 	MarkedSlots int `json:"marked_slots"`
 	Traffic
+	Refused Refused `json:"refused"`
 }
 
 // BackendStats are the counters of a backend.

@@ -26,8 +26,12 @@ func (c *controller) Service(name string) (api.ServiceDetail, error) {
 	if err != nil {
 		return api.ServiceDetail{}, err
 	}
+	refused, err := c.data.Refused(state.ID)
+	if err != nil {
+		return api.ServiceDetail{}, err
+	}
 	out := api.ServiceDetail{
-		Service: s.service(state), ID: state.ID, TableSize: c.data.Sizes().Table, Traffic: trafficOf(traffic),
+		Service: s.service(state), ID: state.ID, TableSize: c.data.Sizes().Table, Traffic: trafficOf(traffic), Refused: refusedOf(refused),
 		Probe: api.ServiceProbe{Type: string(model.ProbeNone)},
 	}
 	i := slices.IndexFunc(s.cfg.Services, func(one model.Service) bool { return one.Name == name })
@@ -35,6 +39,7 @@ func (c *controller) Service(name string) (api.ServiceDetail, error) {
 		return out, nil // configured differently since; the plan follows
 	}
 	cfg := s.cfg.Services[i]
+	out.Rules = c.rulesOf(s, cfg, state)
 	if p := cfg.Probe; p.Type != model.ProbeNone && p.Type != "" {
 		out.Probe = api.ServiceProbe{
 			Type: string(p.Type), IntervalSeconds: p.Interval.Seconds(), TimeoutSeconds: p.Timeout.Seconds(), Rise: p.Rise, Fall: p.Fall,
@@ -100,6 +105,10 @@ func (c *controller) Stats(ctx context.Context, f api.StatsFilter) (api.Stats, e
 		if err != nil {
 			return out, err
 		}
+		refused, err := c.data.Refused(one.ID)
+		if err != nil {
+			return out, err
+		}
 		flows := 0
 		for _, b := range one.Backends {
 			flows += s.counts[b.ID]
@@ -117,7 +126,7 @@ func (c *controller) Stats(ctx context.Context, f api.StatsFilter) (api.Stats, e
 				Service: one.Name, Address: b.Address, ID: b.ID, Flows: s.counts[b.ID], Traffic: trafficOf(traffic),
 			})
 		}
-		out.Services = append(out.Services, api.ServiceStats{Service: one.Name, ID: one.ID, Flows: flows, MarkedSlots: one.Marked, Traffic: trafficOf(traffic)})
+		out.Services = append(out.Services, api.ServiceStats{Service: one.Name, ID: one.ID, Flows: flows, MarkedSlots: one.Marked, Traffic: trafficOf(traffic), Refused: refusedOf(refused)})
 	}
 	return out, nil
 }

@@ -103,7 +103,7 @@ func collect(r model.Rules, files map[string]*model.Networks) (out []entry, err 
 			return nil, fmt.Errorf("%s is not read", s.GeoIP)
 		}
 		for place, prefixes := range n.Places {
-			if slices.Contains(s.Countries, place.Country) || slices.Contains(s.Continents, place.Continent) {
+			if isIn(s, place) {
 				add(list(i), prefixes)
 			}
 		}

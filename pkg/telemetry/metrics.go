@@ -42,6 +42,7 @@ var (
 	marked        = describe("service_marked_slots", "Slots of a service's table whose flows are recorded since a change.", "service")
 	traffic       = describe("service_packets_total", "Packets of a service by direction: request, reply, dropped.", "service", "direction")
 	trafficOctets = describe("service_bytes_total", "Bytes of a service by direction: request, reply, dropped.", "service", "direction")
+	refused       = describe("service_refused_total", "Packets that a service's rules refused, by cause.", "service", "cause")
 
 	policyCalls    = describe("policy_calls_total", "Calls of a policy's hook.", "policy", "hook")
 	policyErrors   = describe("policy_errors_total", "Calls of a policy's hook that failed.", "policy", "hook")
@@ -57,7 +58,7 @@ var (
 // Describe implements [prometheus.Collector].
 func (c *collector) Describe(to chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		packets, octets, events, upcalls, flows, flowsCreated, marked, traffic, trafficOctets,
+		packets, octets, events, upcalls, flows, flowsCreated, marked, traffic, trafficOctets, refused,
 		policyCalls, policyErrors, policySkipped, policyEjected, policyP50, policyP99, policyVerdicts, policyOwn, policyMemory,
 	} {
 		to <- d
@@ -98,6 +99,9 @@ func collectService(to chan<- prometheus.Metric, s api.ServiceStats) {
 	for direction, n := range map[string]api.Count{"request": s.Request, "reply": s.Reply, "dropped": s.Dropped} {
 		count(to, traffic, n.Packets, s.Service, direction)
 		count(to, trafficOctets, n.Bytes, s.Service, direction)
+	}
+	for _, n := range s.Refused.Causes() {
+		count(to, refused, n.Packets, s.Service, n.Cause)
 	}
 }
 
