@@ -197,7 +197,8 @@ func (r *round) tableBefore(job tableJob) (maps.Table, transition) {
 	id := job.id
 	if job.subset >= 0 {
 		s := &r.plan.Services[job.service]
-		if r.Present.Subsets[id] != r.plan.Contents.Subsets[id] {
+		_, written := r.Present.Tables[id]
+		if !written || r.Present.Subsets[id] != r.plan.Contents.Subsets[id] {
 			id = s.ID
 		}
 	}
