@@ -60,6 +60,7 @@ func checkPlan(t *testing.T, in Input, p *Plan) {
 	checkForwarding(t, p)
 	for _, s := range p.Services {
 		checkTable(t, in, s, c)
+		checkRules(t, in, s, c)
 	}
 }
 
@@ -129,7 +130,7 @@ func (w *world) change() {
 				})
 			}
 		}
-		s.Placement = w.placement()
+		s.Placement, s.Rules = w.placement(), w.rules()
 		w.Shuffle(len(s.Backends), func(i, j int) { s.Backends[i], s.Backends[j] = s.Backends[j], s.Backends[i] })
 		w.in.Services = append(w.in.Services, s)
 	}
