@@ -100,6 +100,6 @@ func readPrefixes(data []byte) (list []netip.Prefix, line int, err error) {
 	if err := lines.Err(); err != nil {
 		return nil, line + 1, err
 	}
-	slices.SortFunc(list, netip.Prefix.Compare)
+	slices.SortFunc(list, comparePrefixes)
 	return slices.Compact(list), 0, nil
 }
