@@ -115,10 +115,13 @@ func (c *controller) rereadNetworks(ctx context.Context, watch func(dir string))
 func tryNetworks(cfg *model.Config, path string, n *model.Networks) error {
 	files := gomaps.Clone(cfg.Networks)
 	files[path] = n
+	tried := map[string]bool{}
 	for _, s := range cfg.Services {
-		if !slices.Contains(s.Rules.Files(), path) {
+		key := rulesKey(s.Rules)
+		if tried[key] || !slices.Contains(s.Rules.Files(), path) {
 			continue
 		}
+		tried[key] = true
 		if _, err := rules.Compile(s.Rules, files); err != nil {
 			return fmt.Errorf("service %q: %w", s.Name, err)
 		}

@@ -190,6 +190,7 @@ type round struct {
 	plan     Plan
 	jobs     []tableJob
 	rules    map[uint32]builtRules // of the planner
+	compiled map[string]*compiledRules
 	// usedTables are the numbers of the plan's subsets.
 	usedTables map[uint32]bool
 	used       map[uint32]bool // backend numbers of Present and of the plan
@@ -203,7 +204,7 @@ type round struct {
 // is never given out. It fails if something does not fit into the maps, and
 // then names the setting to raise.
 func (p *Planner) Plan(in Input) (*Plan, error) {
-	r := &round{Input: in, used: make(map[uint32]bool, len(in.Present.Backends)), next: 1, rules: p.rules, usedTables: map[uint32]bool{}}
+	r := &round{Input: in, used: make(map[uint32]bool, len(in.Present.Backends)), next: 1, rules: p.rules, usedTables: map[uint32]bool{}, compiled: map[string]*compiledRules{}}
 	r.plan.Contents = maps.Contents{
 		VIPs:     make(map[maps.VIPKey]maps.VIP, len(in.Present.VIPs)),
 		Services: make(map[uint32]maps.Service, len(in.Present.Services)),

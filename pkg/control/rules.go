@@ -58,9 +58,11 @@ func (r *round) addRules(s model.Service, state *ServiceState) error {
 	}
 	known, ok := r.rules[state.ID]
 	if !ok || !known.same(want) {
-		if err := want.compile(s.Rules.Subsets(), r.Networks); err != nil {
+		compiled, err := r.compile(want)
+		if err != nil {
 			return fmt.Errorf("service %q: %w", s.Name, err)
 		}
+		want.out, want.state = compiled.table(want.tables, s.Rules.Subsets()), compiled.state
 		known = want
 		if old := r.Present.Rules[state.ID]; known.out.Equal(old) {
 			known.out = old // one copy in memory is enough, and comparing is free
@@ -77,24 +79,54 @@ func (b builtRules) same(c builtRules) bool {
 	return slices.Equal(b.files, c.files) && slices.Equal(b.tables, c.tables) && reflect.DeepEqual(b.rules, c.rules)
 }
 
-func (b *builtRules) compile(subsets []model.Subset, files map[string]*model.Networks) error {
-	compiled, err := rules.Compile(b.rules, files)
+// compiledRules are what rules come to, before subsets have numbers.
+type compiledRules struct {
+	rules []rules.Rule
+	state RulesState
+	// tables are what was made of them, by the numbers of the subsets.
+	tables map[string]maps.Rules
+}
+
+// compile compiles rules, once in a round for all services that have the same, as
+// they do by their defaults.
+func (r *round) compile(b builtRules) (*compiledRules, error) {
+	key := rulesKey(b.rules)
+	if known := r.compiled[key]; known != nil {
+		return known, nil
+	}
+	compiled, err := rules.Compile(b.rules, r.Networks)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	numbers := map[model.Subset]uint32{}
+	out := &compiledRules{rules: compiled, tables: map[string]maps.Rules{}, state: RulesState{
+		Allow: rules.Count(b.rules.Allow, r.Networks), Deny: rules.Count(b.rules.Deny, r.Networks),
+		Steer: rules.CountSteered(b.rules, r.Networks), Prefixes: len(compiled),
+	}}
+	r.compiled[key] = out
+	return out, nil
+}
+
+// rulesKey is the same for rules with the same lists.
+func rulesKey(r model.Rules) string {
+	return fmt.Sprintf("%t %v %v %v %v", r.Allow != nil, r.Allow, r.Deny, r.Steer, r.Default)
+}
+
+// table names subsets by the numbers of their tables.
+func (c *compiledRules) table(tables []uint32, subsets []model.Subset) maps.Rules {
+	key := fmt.Sprint(tables)
+	if known := c.tables[key]; known != nil {
+		return known
+	}
+	numbers := make(map[model.Subset]uint32, len(subsets))
 	for i, one := range subsets {
-		numbers[one] = b.tables[i]
+		numbers[one] = tables[i]
 	}
-	b.out = make(maps.Rules, len(compiled))
-	for i, one := range compiled {
-		b.out[i] = maps.Rule{Prefix: one.Prefix, Verdict: one.Verdict, Table: numbers[one.To]}
+	out := make(maps.Rules, len(c.rules))
+	for i, one := range c.rules {
+		out[i] = maps.Rule{Prefix: one.Prefix, Verdict: one.Verdict, Table: numbers[one.To]}
 	}
-	b.state = RulesState{
-		Allow: rules.Count(b.rules.Allow, files), Deny: rules.Count(b.rules.Deny, files),
-		Steer: rules.CountSteered(b.rules, files), Prefixes: len(compiled),
-	}
-	return nil
+	c.tables[key] = out
+	return out
 }
 
 // addSubsets elects the backends of each subset that the rules of a service name,

@@ -29,7 +29,7 @@ type update struct {
 func (p *Planner) Update(last *Plan, in Input, names map[string]bool) (*update, bool, error) {
 	r := &round{
 		Input: in, used: map[uint32]bool{}, next: 1, partial: true,
-		rules: p.rules, usedTables: map[uint32]bool{},
+		rules: p.rules, usedTables: map[uint32]bool{}, compiled: map[string]*compiledRules{},
 		present: make(map[uint32]map[netip.AddrPort]uint32, len(names)),
 	}
 	r.plan = Plan{
