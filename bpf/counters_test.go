@@ -23,6 +23,14 @@ func (w want) counters(length int) map[string]uint64 {
 	for _, e := range w.events {
 		m["event "+e]++
 	}
+	for _, o := range w.outcomes {
+		name, number, other := strings.Cut(o, "@")
+		if !other {
+			number = fmt.Sprint(w.backend)
+		}
+		m[fmt.Sprintf("service %d outcome %s", w.service, name)]++
+		m[fmt.Sprintf("backend %s outcome %s", number, name)]++
+	}
 	if refusals[w.reason] != "" {
 		m[fmt.Sprintf("service %d refused %s", w.service, refusals[w.reason])]++
 	}
@@ -108,6 +116,20 @@ func (p *plane) counters(t *testing.T) map[string]uint64 {
 				add(fmt.Sprintf("%s %d %s bytes", kind, id, direction), n.Bytes)
 			}
 			add(fmt.Sprintf("%s %d flows", kind, id), c.Flows)
+		}
+	}
+	for kind, read := range map[string]func(uint32) (xlb.Outcomes, error){"service": p.set.ServiceOutcomes, "backend": p.set.BackendOutcomes} {
+		for id := range p.raw[kind+"_outcome"].MaxEntries() {
+			o, err := read(id)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for name, n := range map[string]uint64{
+				"attempts": o.Attempts, "answered": o.Answered, "unanswered": o.Unanswered,
+				"refused": o.Refused, "reset": o.Reset, "retried": o.Retried,
+			} {
+				add(fmt.Sprintf("%s %d outcome %s", kind, id, name), n)
+			}
 		}
 	}
 	return m

@@ -17,6 +17,7 @@ import (
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
 	TcMapBackendLoads   = "backend_loads"
+	TcMapBackendOutcome = "backend_outcome"
 	TcMapBackendTraffic = "backend_traffic"
 	TcMapBackends       = "backends"
 	TcMapDecisions      = "decisions"
@@ -30,8 +31,10 @@ const (
 	TcMapPortSearch     = "port_search"
 	TcMapPorts          = "ports"
 	TcMapReasons        = "reasons"
+	TcMapRetrySearch    = "retry_search"
 	TcMapRules          = "rules"
 	TcMapServiceLoads   = "service_loads"
+	TcMapServiceOutcome = "service_outcome"
 	TcMapServiceRates   = "service_rates"
 	TcMapServiceRefused = "service_refused"
 	TcMapServiceTraffic = "service_traffic"
@@ -42,6 +45,7 @@ const (
 	TcMapSourceUpcalls  = "source_upcalls"
 	TcMapSources        = "sources"
 	TcMapSubsets        = "subsets"
+	TcMapSyns           = "syns"
 	TcMapTables         = "tables"
 	TcMapTunnels        = "tunnels"
 	TcMapUpcallPacket   = "upcall_packet"
@@ -118,6 +122,7 @@ type TcProgramSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type TcMapSpecs struct {
 	BackendLoads   *ebpf.MapSpec `ebpf:"backend_loads"`
+	BackendOutcome *ebpf.MapSpec `ebpf:"backend_outcome"`
 	BackendTraffic *ebpf.MapSpec `ebpf:"backend_traffic"`
 	Backends       *ebpf.MapSpec `ebpf:"backends"`
 	Decisions      *ebpf.MapSpec `ebpf:"decisions"`
@@ -131,8 +136,10 @@ type TcMapSpecs struct {
 	PortSearch     *ebpf.MapSpec `ebpf:"port_search"`
 	Ports          *ebpf.MapSpec `ebpf:"ports"`
 	Reasons        *ebpf.MapSpec `ebpf:"reasons"`
+	RetrySearch    *ebpf.MapSpec `ebpf:"retry_search"`
 	Rules          *ebpf.MapSpec `ebpf:"rules"`
 	ServiceLoads   *ebpf.MapSpec `ebpf:"service_loads"`
+	ServiceOutcome *ebpf.MapSpec `ebpf:"service_outcome"`
 	ServiceRates   *ebpf.MapSpec `ebpf:"service_rates"`
 	ServiceRefused *ebpf.MapSpec `ebpf:"service_refused"`
 	ServiceTraffic *ebpf.MapSpec `ebpf:"service_traffic"`
@@ -143,6 +150,7 @@ type TcMapSpecs struct {
 	SourceUpcalls  *ebpf.MapSpec `ebpf:"source_upcalls"`
 	Sources        *ebpf.MapSpec `ebpf:"sources"`
 	Subsets        *ebpf.MapSpec `ebpf:"subsets"`
+	Syns           *ebpf.MapSpec `ebpf:"syns"`
 	Tables         *ebpf.MapSpec `ebpf:"tables"`
 	Tunnels        *ebpf.MapSpec `ebpf:"tunnels"`
 	UpcallPacket   *ebpf.MapSpec `ebpf:"upcall_packet"`
@@ -191,6 +199,7 @@ func (o *TcObjects) Close() error {
 // It can be passed to LoadTcObjects or ebpf.CollectionSpec.LoadAndAssign.
 type TcMaps struct {
 	BackendLoads   *ebpf.Map `ebpf:"backend_loads"`
+	BackendOutcome *ebpf.Map `ebpf:"backend_outcome"`
 	BackendTraffic *ebpf.Map `ebpf:"backend_traffic"`
 	Backends       *ebpf.Map `ebpf:"backends"`
 	Decisions      *ebpf.Map `ebpf:"decisions"`
@@ -204,8 +213,10 @@ type TcMaps struct {
 	PortSearch     *ebpf.Map `ebpf:"port_search"`
 	Ports          *ebpf.Map `ebpf:"ports"`
 	Reasons        *ebpf.Map `ebpf:"reasons"`
+	RetrySearch    *ebpf.Map `ebpf:"retry_search"`
 	Rules          *ebpf.Map `ebpf:"rules"`
 	ServiceLoads   *ebpf.Map `ebpf:"service_loads"`
+	ServiceOutcome *ebpf.Map `ebpf:"service_outcome"`
 	ServiceRates   *ebpf.Map `ebpf:"service_rates"`
 	ServiceRefused *ebpf.Map `ebpf:"service_refused"`
 	ServiceTraffic *ebpf.Map `ebpf:"service_traffic"`
@@ -216,6 +227,7 @@ type TcMaps struct {
 	SourceUpcalls  *ebpf.Map `ebpf:"source_upcalls"`
 	Sources        *ebpf.Map `ebpf:"sources"`
 	Subsets        *ebpf.Map `ebpf:"subsets"`
+	Syns           *ebpf.Map `ebpf:"syns"`
 	Tables         *ebpf.Map `ebpf:"tables"`
 	Tunnels        *ebpf.Map `ebpf:"tunnels"`
 	UpcallPacket   *ebpf.Map `ebpf:"upcall_packet"`
@@ -228,6 +240,7 @@ type TcMaps struct {
 func (m *TcMaps) Close() error {
 	return _TcClose(
 		m.BackendLoads,
+		m.BackendOutcome,
 		m.BackendTraffic,
 		m.Backends,
 		m.Decisions,
@@ -241,8 +254,10 @@ func (m *TcMaps) Close() error {
 		m.PortSearch,
 		m.Ports,
 		m.Reasons,
+		m.RetrySearch,
 		m.Rules,
 		m.ServiceLoads,
+		m.ServiceOutcome,
 		m.ServiceRates,
 		m.ServiceRefused,
 		m.ServiceTraffic,
@@ -253,6 +268,7 @@ func (m *TcMaps) Close() error {
 		m.SourceUpcalls,
 		m.Sources,
 		m.Subsets,
+		m.Syns,
 		m.Tables,
 		m.Tunnels,
 		m.UpcallPacket,

@@ -15,6 +15,8 @@ type (
 	Layout      = XdpLayout
 	Load        = XdpLoad
 	NextHop     = XdpNextHop
+	Outcome     = XdpOutcome
+	Outcomes    = XdpOutcomes
 	PortLine    = XdpPortLine
 	RateKey     = XdpRateKey
 	Reason      = XdpReason
@@ -85,6 +87,9 @@ const (
 	HashSource            = 1
 	HashSourceDestination = 2
 	HashDestinationPort   = 3
+
+	// MaxRetries of a SYN.
+	MaxRetries = 3
 
 	DecisionSend = 1
 	DecisionDrop = 2

@@ -2,8 +2,8 @@
 #pragma once
 /* The making of a flow. */
 
-#include "load.h"
 #include "nat.h"
+#include "outcome.h"
 
 /* Source addresses that one new flow may try, and records, when other CPUs are
  * faster. */
@@ -132,6 +132,13 @@ static __always_inline struct backend *backend_get(__u32 id)
 static __always_inline struct service *service_get(__u32 id)
 {
 	return bpf_map_lookup_elem(&services, &id);
+}
+
+/* Whether a backend may keep flows of a service. A number may have passed on to
+ * a backend of another one. */
+static __always_inline bool backend_serves(const struct backend *b, __u32 service)
+{
+	return b && b->service == service && b->flags & BACKEND_SERVES;
 }
 
 static __always_inline bool is_syn(const struct packet *p)
@@ -364,5 +371,8 @@ __noinline int flow_commit(void)
 		count_event(EVENT_FLOW_MIDSTREAM);
 	if (n->options)
 		flow_begun(n->service, n->backend, n->state);
+	if (n->options & OPTION_OUTCOMES && n->syn)
+		outcome_begun(n->owner - 1, n->meta + 2 * META_SEQUENCE, n->service, n->backend,
+			      n->rewritten);
 	return -1;
 }

@@ -49,6 +49,7 @@ enum reason {
 	REASON_UPCALL,            /* neither passed nor dropped: the daemon has it, and injects it again */
 	REASON_DROP_POLICY,       /* the service's policies said so */
 	REASON_DROP_OVERLOAD,     /* nobody could be asked, and the service drops then */
+	REASON_DROP_REFUSAL,      /* a backend's RST to a SYN that another backend may still take */
 	/* What a service refuses; these five are counted for each service, see struct refused. */
 	REASON_DROP_DENIED,       /* the source is on the deny list */
 	REASON_DROP_NOT_ALLOWED,  /* there is an allow list, and the source is not on it */
@@ -72,6 +73,7 @@ enum event {
 	EVENT_UPCALL_AWAY,    /* no daemon */
 	EVENT_UPCALL_SIZE,    /* longer than UPCALL_FRAME, or a super-packet */
 	EVENT_DECIDED,        /* a flow was recorded as the policies decided */
+	EVENT_SYN_RETRIED,    /* a SYN that came again went to another backend */
 	EVENT_MAX,
 };
 
@@ -158,8 +160,11 @@ enum flow_state {
 	FLOW_FIN_CLIENT = 1 << 2,
 	FLOW_FIN_BACKEND = 1 << 3,
 	FLOW_RST_CLIENT = 1 << 4,
-	FLOW_RST_BACKEND = 1 << 5,
+	FLOW_RST_BACKEND = 1 << 5, /* without FLOW_REPLIED: a RST that was held back */
+	FLOW_RETRY = 1 << 6,       /* this and the next bit: backends tried before this one */
 };
+
+enum { RETRIES = 3 };
 
 /* A frontend, or (port and protocol 0) an address that nat uses as source. */
 struct vip4_key {
@@ -459,6 +464,26 @@ struct load {
 	__u64 cursor;      /* of a service: turns of its round robin */
 	__u64 pad[6];
 };
+
+/* What became of connections to a backend, or of those of a service, if it has
+ * OPTION_OUTCOMES. In l2dsr, ipip and gue the client's next packet tells that the
+ * backend answered, and nothing tells of a RST. */
+enum outcome {
+	OUTCOME_ATTEMPTS,   /* connections begun; at each backend that was tried */
+	OUTCOME_ANSWERED,   /* first SYN-ACKs */
+	OUTCOME_UNANSWERED, /* connections whose SYN came again without an answer */
+	OUTCOME_REFUSED,    /* RSTs to a SYN */
+	OUTCOME_RESET,      /* RSTs of the backend before either side closed */
+	OUTCOME_RETRIED,    /* attempts that failed and went on with another backend */
+	OUTCOME_MAX = 8,
+};
+
+struct outcomes {
+	__u64 count[OUTCOME_MAX]; /* by enum outcome; a cache line */
+};
+
+/* SYNs that wait for their answer, by the flow's number; see outcome.h. */
+enum { SYN_CELLS = 65536 };
 
 /* What a later start of the daemon must know of these maps. */
 struct layout {

@@ -17,6 +17,7 @@ import (
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
 	flowTablesMapBackendLoads   = "backend_loads"
+	flowTablesMapBackendOutcome = "backend_outcome"
 	flowTablesMapBackendTraffic = "backend_traffic"
 	flowTablesMapBackends       = "backends"
 	flowTablesMapDecisions      = "decisions"
@@ -38,6 +39,7 @@ const (
 	flowTablesMapRecords        = "records"
 	flowTablesMapRules          = "rules"
 	flowTablesMapServiceLoads   = "service_loads"
+	flowTablesMapServiceOutcome = "service_outcome"
 	flowTablesMapServiceRates   = "service_rates"
 	flowTablesMapServiceRefused = "service_refused"
 	flowTablesMapServiceTraffic = "service_traffic"
@@ -48,6 +50,7 @@ const (
 	flowTablesMapSourceUpcalls  = "source_upcalls"
 	flowTablesMapSources        = "sources"
 	flowTablesMapSubsets        = "subsets"
+	flowTablesMapSyns           = "syns"
 	flowTablesMapTables         = "tables"
 	flowTablesMapTunnels        = "tunnels"
 	flowTablesMapUpcalls        = "upcalls"
@@ -136,6 +139,7 @@ type flowTablesProgramSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type flowTablesMapSpecs struct {
 	BackendLoads   *ebpf.MapSpec `ebpf:"backend_loads"`
+	BackendOutcome *ebpf.MapSpec `ebpf:"backend_outcome"`
 	BackendTraffic *ebpf.MapSpec `ebpf:"backend_traffic"`
 	Backends       *ebpf.MapSpec `ebpf:"backends"`
 	Decisions      *ebpf.MapSpec `ebpf:"decisions"`
@@ -157,6 +161,7 @@ type flowTablesMapSpecs struct {
 	Records        *ebpf.MapSpec `ebpf:"records"`
 	Rules          *ebpf.MapSpec `ebpf:"rules"`
 	ServiceLoads   *ebpf.MapSpec `ebpf:"service_loads"`
+	ServiceOutcome *ebpf.MapSpec `ebpf:"service_outcome"`
 	ServiceRates   *ebpf.MapSpec `ebpf:"service_rates"`
 	ServiceRefused *ebpf.MapSpec `ebpf:"service_refused"`
 	ServiceTraffic *ebpf.MapSpec `ebpf:"service_traffic"`
@@ -167,6 +172,7 @@ type flowTablesMapSpecs struct {
 	SourceUpcalls  *ebpf.MapSpec `ebpf:"source_upcalls"`
 	Sources        *ebpf.MapSpec `ebpf:"sources"`
 	Subsets        *ebpf.MapSpec `ebpf:"subsets"`
+	Syns           *ebpf.MapSpec `ebpf:"syns"`
 	Tables         *ebpf.MapSpec `ebpf:"tables"`
 	Tunnels        *ebpf.MapSpec `ebpf:"tunnels"`
 	Upcalls        *ebpf.MapSpec `ebpf:"upcalls"`
@@ -217,6 +223,7 @@ func (o *flowTablesObjects) Close() error {
 // It can be passed to loadFlowTablesObjects or ebpf.CollectionSpec.LoadAndAssign.
 type flowTablesMaps struct {
 	BackendLoads   *ebpf.Map `ebpf:"backend_loads"`
+	BackendOutcome *ebpf.Map `ebpf:"backend_outcome"`
 	BackendTraffic *ebpf.Map `ebpf:"backend_traffic"`
 	Backends       *ebpf.Map `ebpf:"backends"`
 	Decisions      *ebpf.Map `ebpf:"decisions"`
@@ -238,6 +245,7 @@ type flowTablesMaps struct {
 	Records        *ebpf.Map `ebpf:"records"`
 	Rules          *ebpf.Map `ebpf:"rules"`
 	ServiceLoads   *ebpf.Map `ebpf:"service_loads"`
+	ServiceOutcome *ebpf.Map `ebpf:"service_outcome"`
 	ServiceRates   *ebpf.Map `ebpf:"service_rates"`
 	ServiceRefused *ebpf.Map `ebpf:"service_refused"`
 	ServiceTraffic *ebpf.Map `ebpf:"service_traffic"`
@@ -248,6 +256,7 @@ type flowTablesMaps struct {
 	SourceUpcalls  *ebpf.Map `ebpf:"source_upcalls"`
 	Sources        *ebpf.Map `ebpf:"sources"`
 	Subsets        *ebpf.Map `ebpf:"subsets"`
+	Syns           *ebpf.Map `ebpf:"syns"`
 	Tables         *ebpf.Map `ebpf:"tables"`
 	Tunnels        *ebpf.Map `ebpf:"tunnels"`
 	Upcalls        *ebpf.Map `ebpf:"upcalls"`
@@ -259,6 +268,7 @@ type flowTablesMaps struct {
 func (m *flowTablesMaps) Close() error {
 	return _FlowTablesClose(
 		m.BackendLoads,
+		m.BackendOutcome,
 		m.BackendTraffic,
 		m.Backends,
 		m.Decisions,
@@ -280,6 +290,7 @@ func (m *flowTablesMaps) Close() error {
 		m.Records,
 		m.Rules,
 		m.ServiceLoads,
+		m.ServiceOutcome,
 		m.ServiceRates,
 		m.ServiceRefused,
 		m.ServiceTraffic,
@@ -290,6 +301,7 @@ func (m *flowTablesMaps) Close() error {
 		m.SourceUpcalls,
 		m.Sources,
 		m.Subsets,
+		m.Syns,
 		m.Tables,
 		m.Tunnels,
 		m.Upcalls,

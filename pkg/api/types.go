@@ -35,6 +35,7 @@ type Status struct {
 	//	vips_unprotected       the host's firewall rules could not be set
 	//	probes_unrouted        the way of probes via the VIP could not be set up
 	//	service_down:NAME      no backend of the service is usable
+	//	panic:NAME             few backends of the service are usable, and unhealthy ones are used too
 	//	no_source:NAME         nat has no source address of the service's family
 	//	no_tunnel_source:NAME  ipip or gue has no outer source address of a backend's family
 	//	policies_unasked       nobody asks policies about new flows, which follow on_overload
@@ -95,6 +96,13 @@ type Service struct {
 	ProbeVia string `json:"probe_via,omitempty"`
 	// FailOpen: no backend is usable and all of them are used.
 	FailOpen bool `json:"fail_open"`
+	// Panic: few of the backends that serve are usable, and the others are used too.
+	Panic bool `json:"panic,omitempty"`
+	// ServingTiers take new flows, the lowest first; left out if all backends are of
+	// one tier.
+	ServingTiers []int `json:"serving_tiers,omitempty"`
+	// Added: by the operator, not in the configuration file.
+	Added bool `json:"added,omitempty"`
 	// MarkedSlots is how many slots of its table are marked: changed not long
 	// ago, so that their flows are recorded; 0 to the table's size.
 	MarkedSlots int `json:"marked_slots"`
@@ -150,9 +158,11 @@ const (
 	StateUnhealthy = "unhealthy"
 	// StateUnknown was not probed yet and counts as up.
 	StateUnknown = "unknown"
-	// StateDraining keeps its flows and gets no new ones.
+	// StateDraining keeps its flows and gets no new ones, until the drain's time, if
+	// it has one, is over.
 	StateDraining = "draining"
-	// StateEjected keeps its flows and gets no new ones: a policy said so.
+	// StateEjected keeps its flows and gets no new ones: too many of its connections
+	// failed, or a policy said so.
 	StateEjected = "ejected"
 	// StateDisabled gets no flows at all: the operator said so. Its flows move to
 	// others.
@@ -182,7 +192,7 @@ type Backend struct {
 	ID uint32 `json:"id"`
 	// Tags are its labels.
 	Tags []string `json:"tags,omitempty"`
-	// Tier is its priority; the lowest with a usable backend serves.
+	// Tier is its priority; the lowest with enough usable backends serves.
 	Tier int `json:"tier"`
 	// Role is what its probe says it is, for example "primary".
 	Role string `json:"role,omitempty"`
@@ -193,6 +203,20 @@ type Backend struct {
 	Shadow string `json:"shadow,omitempty"`
 	// Override: the operator said something on this backend.
 	Override bool `json:"override,omitempty"`
+	// Added: the operator added it.
+	Added bool `json:"added,omitempty"`
+	// DrainsUntil is when the flows that are left move to others; nil if it does not
+	// drain, or for as long as it takes.
+	DrainsUntil *time.Time `json:"drains_until,omitempty"`
+	// Ejections are how often it was ejected because its connections failed, since it
+	// last served for long; EjectedUntil is the end of an ejection that goes on.
+	Ejections    int        `json:"ejections,omitempty"`
+	EjectedUntil *time.Time `json:"ejected_until,omitempty"`
+	// HalfOpen: its ejection is over, and a few connections must succeed before it is
+	// trusted again.
+	HalfOpen bool `json:"half_open,omitempty"`
+	// Outcomes is what became of connections to it, where the service counts that.
+	Outcomes *Outcomes `json:"outcomes,omitempty"`
 }
 
 // ServiceDetail is all that is known of one service.
@@ -200,6 +224,8 @@ type ServiceDetail struct {
 	Service
 	// ID is its number in the maps.
 	ID uint32 `json:"id"`
+	// Placement is which of the backends take part.
+	Placement Placement `json:"placement"`
 	// Probe is "none", "tcp", "http" or "https", and how often it runs.
 	Probe ServiceProbe `json:"probe"`
 	// TableSize is the number of slots of its table.
@@ -214,6 +240,24 @@ type ServiceDetail struct {
 	Rules *Rules `json:"rules,omitempty"`
 }
 
+// Placement is which of a service's backends take part; what is not set is left out.
+type Placement struct {
+	// Subset is in words: "tag ssd, zone eu-1a".
+	Subset string `json:"subset,omitempty"`
+	// TierMinHealthy, ZoneMinHealthy and PanicThreshold are per cent, 1 to 100.
+	TierMinHealthy int `json:"tier_min_healthy,omitempty"`
+	// TierWhenLow is "switch" or "add".
+	TierWhenLow            string  `json:"tier_when_low,omitempty"`
+	TierReturnAfterSeconds float64 `json:"tier_return_after_seconds,omitempty"`
+	// PreferZone is the balancer's own zone, if it is preferred.
+	PreferZone          string  `json:"prefer_zone,omitempty"`
+	EqualZones          bool    `json:"equal_zones,omitempty"`
+	ZoneMinHealthy      int     `json:"zone_min_healthy,omitempty"`
+	PanicThreshold      int     `json:"panic_threshold,omitempty"`
+	SlowStartSeconds    float64 `json:"slow_start_seconds,omitempty"`
+	DrainTimeoutSeconds float64 `json:"drain_timeout_seconds,omitempty"`
+}
+
 // ServiceProbe is the health check of a service's backends.
 type ServiceProbe struct {
 	Type string `json:"type"`
@@ -222,6 +266,12 @@ type ServiceProbe struct {
 	TimeoutSeconds  float64 `json:"timeout_seconds"`
 	Rise            int     `json:"rise"`
 	Fall            int     `json:"fall"`
+	// JitterPercent of an interval is by how much it may be longer or shorter.
+	JitterPercent int `json:"jitter_percent"`
+	// FailingSeconds is the interval when failing, and BackoffSeconds up to where
+	// it doubles while a backend is unhealthy; 0: as usual, and not at all.
+	FailingSeconds float64 `json:"failing_seconds,omitempty"`
+	BackoffSeconds float64 `json:"backoff_seconds,omitempty"`
 }
 
 // ServiceBackend is a backend with the name of its service. The name is empty
@@ -231,17 +281,55 @@ type ServiceBackend struct {
 	Backend
 }
 
-// Override is what the operator said about a backend.
+// Override is what the operator said about a backend, a service or a zone: of a zone
+// if Zone is set, else of a service if Backend is not valid.
 type Override struct {
+	// Service is empty for a zone of all services.
 	Service string         `json:"service"`
 	Backend netip.AddrPort `json:"backend"`
-	// Drain, when not nil, replaces the backend's drain.
-	Drain *bool `json:"drain,omitempty"`
+	// Zone takes no new flows.
+	Zone string `json:"zone,omitempty"`
+	// Added: the backend or the service is the operator's; Text is the service in
+	// YAML.
+	Added bool   `json:"added,omitempty"`
+	Text  string `json:"text,omitempty"`
+	// Drain, when not nil, replaces the backend's drain, until Deadline if that is
+	// not nil: then its flows move.
+	Drain    *bool      `json:"drain,omitempty"`
+	Deadline *time.Time `json:"deadline,omitempty"`
 	// Weight, when not nil, replaces the backend's weight.
 	Weight *uint16 `json:"weight,omitempty"`
-	// Known: the service has that backend now. An override of one that it has
-	// not is kept and holds again when the backend returns.
+	// Disabled: the backend gets no flows at all.
+	Disabled bool `json:"disabled,omitempty"`
+	// Known: the service, the backend or the zone is there now. What was said of one
+	// that is not is kept and holds again when it returns.
 	Known bool `json:"known"`
+	// Problem says why something that was added is not in use; empty if it is.
+	Problem string `json:"problem,omitempty"`
+}
+
+// OverrideFilter selects what was said: of a service, or of one of its backends.
+// Zero fields select all.
+type OverrideFilter struct {
+	Service string         `json:"service,omitempty"`
+	Backend netip.AddrPort `json:"backend,omitzero"`
+}
+
+// Zone is the part of a service's backends that is in a zone.
+type Zone struct {
+	Zone    string `json:"zone"`
+	Service string `json:"service"`
+	// Backends is how many there are, and Usable how many nothing speaks against.
+	Backends int `json:"backends"`
+	Usable   int `json:"usable"`
+	// Share of new flows, 0 to 1.
+	Share float64 `json:"share"`
+	// Flows is the number of live flows, counted at most some seconds ago.
+	Flows int `json:"flows"`
+	// Own: it is the balancer's own.
+	Own bool `json:"own,omitempty"`
+	// Disabled: the operator lets it take no new flows.
+	Disabled bool `json:"disabled,omitempty"`
 }
 
 // PlanRequest asks what a configuration would change. Without Content the
@@ -348,6 +436,8 @@ type StatsFilter struct {
 	Service string
 	// NoBackends leaves out the counters of single backends.
 	NoBackends bool
+	// Counting leaves out those of services that do not count outcomes.
+	Counting bool
 }
 
 // Stats are counters at a moment. They only grow while an id lasts; a rate is
@@ -387,6 +477,35 @@ type Traffic struct {
 	FlowsCreated uint64 `json:"flows_created"`
 }
 
+// Outcomes is what became of the TCP connections of a service or to a backend.
+type Outcomes struct {
+	// Attempts are connections begun; one that tries several backends is an attempt at
+	// each.
+	Attempts uint64 `json:"attempts"`
+	// Answered are those that got a SYN-ACK or, where replies pass the load balancer
+	// by, in which the client went on.
+	Answered uint64 `json:"answered"`
+	// Unanswered are those whose SYN came again before an answer.
+	Unanswered uint64 `json:"unanswered"`
+	// Refused are RSTs to a SYN, Reset those amid a connection: nat and dnat only.
+	Refused uint64 `json:"refused"`
+	Reset   uint64 `json:"reset"`
+	// Retried are attempts that failed and went on with another backend.
+	Retried uint64 `json:"retried"`
+	// HandshakeSeconds is the smoothed time from SYN to SYN-ACK of a backend of nat or
+	// dnat; 0 if none was measured.
+	HandshakeSeconds float64 `json:"handshake_seconds,omitempty"`
+}
+
+// Counts returns the counters with their names.
+func (o Outcomes) Counts() []Counter {
+	count := func(name string, n uint64) Counter { return Counter{Name: name, Count: Count{Packets: n}} }
+	return []Counter{
+		count("attempt", o.Attempts), count("answered", o.Answered), count("unanswered", o.Unanswered),
+		count("refused", o.Refused), count("reset", o.Reset), count("retried", o.Retried),
+	}
+}
+
 // ServiceStats are the counters of a service.
 type ServiceStats struct {
 	Service string `json:"service"`
@@ -395,8 +514,16 @@ type ServiceStats struct {
 	Flows int `json:"flows"`
 	// MarkedSlots is as in [Service].
 	MarkedSlots int `json:"marked_slots"`
+	// Sources are as in [Service].
+	Sources []Source `json:"sources,omitempty"`
 	Traffic
 	Refused Refused `json:"refused"`
+	// Outcomes, where the service counts them.
+	Outcomes *Outcomes `json:"outcomes,omitempty"`
+	// Ejected is how many backends are ejected because their connections failed, and
+	// Ejections how often one was, since the daemon's start.
+	Ejected   int    `json:"ejected,omitempty"`
+	Ejections uint64 `json:"ejections,omitempty"`
 }
 
 // BackendStats are the counters of a backend.
@@ -407,6 +534,41 @@ type BackendStats struct {
 	// Flows is the number of live flows, counted at most some seconds ago.
 	Flows int `json:"flows"`
 	Traffic
+	// Outcomes, where the service counts them.
+	Outcomes *Outcomes `json:"outcomes,omitempty"`
+}
+
+// DrainRequest is the body of …/drain.
+type DrainRequest struct {
+	// AfterSeconds is when the flows that are left move to others; 0: never. nil: as
+	// the service is configured.
+	AfterSeconds *float64 `json:"after_seconds,omitempty"`
+}
+
+// BackendRequest is the body of …/add: what a configuration would say of a backend.
+type BackendRequest struct {
+	// Weight, 0 to 65535; nil is 1.
+	Weight *int     `json:"weight,omitempty"`
+	Zone   string   `json:"zone,omitempty"`
+	Tags   []string `json:"tags,omitempty"`
+	// Priority is its tier, 0 to 255.
+	Priority int `json:"priority,omitempty"`
+}
+
+// ServiceRequest is the body of /v1/services/NAME/add.
+type ServiceRequest struct {
+	// Path names Text in errors.
+	Path string `json:"path,omitempty"`
+	// Text is what would stand under the service's name in a configuration file, in
+	// YAML.
+	Text string `json:"text"`
+}
+
+// ZoneRequest is the body of /v1/zones/disable and /v1/zones/enable.
+type ZoneRequest struct {
+	Zone string `json:"zone"`
+	// Service is empty for all.
+	Service string `json:"service,omitempty"`
 }
 
 // WeightRequest is the body of …/weight.

@@ -21,6 +21,8 @@ func TestDeclarations(t *testing.T) {
 		"tiers":    "defaults:\n  tiers:\n    %s\n",
 		"zones":    "defaults:\n  zones:\n    %s\n",
 		"timeouts": "defaults:\n  timeouts:\n    %s\n",
+		"probes":   "probes:\n  %s\n",
+		"eject":    "defaults:\n  eject:\n    %s\n",
 		"policy":   "policies:\n  p:\n    %s\n",
 		"subset":   "policies:\n  p:\n    path: x\n    subsets:\n      s:\n        %s\n",
 		"policies": "services:\n  s:\n    frontends: tcp://192.0.2.1:80\n    backends: []\n    policies:\n    - %s\n",
@@ -102,7 +104,7 @@ func sourceCompanions(key string) string {
 			}
 		}
 		if other, ok := map[string]string{
-			"username": "password: x", "password": "username: x", "tls": `address: "https://192.0.2.9:8501"`, "keep_running": "zone: x",
+			"username": "password: x", "password": "username: x", "password_file": "username: x", "tls": `address: "https://192.0.2.9:8501"`, "keep_running": "zone: x",
 		}[key]; ok {
 			text += "      " + other + "\n"
 		}

@@ -12,19 +12,16 @@ import (
 	"github.com/xlb-io/xlb/pkg/probe"
 )
 
-// backendsOf returns what discovery found, or the static backends.
-func (in *Input) backendsOf(s model.Service) []model.Backend {
-	if found, ok := in.Discovered[s.Name]; ok {
-		return found
-	}
-	return s.Backends
-}
+// backendsOf returns the backends of a service: the static ones, those that
+// discovery found, and those that the operator added.
+func (in *Input) backendsOf(s model.Service) []model.Backend { return in.withAdded(s, in.foundOf(s)) }
 
 // addService adds a service, its backends and the wish for its table.
 func (r *round) addService(s model.Service, id uint32, runs map[bool]sourceRun) error {
 	run := sourcesOf(s, runs)
 	entry := maps.Service{
 		Forward: s.Forward, Track: r.trackOf(s), FirstSource: uint16(run.first), Sources: uint16(run.n), Timeouts: s.Timeouts,
+		Outcomes: countsOutcomes(s), Retries: s.Outcomes.Retries,
 	}
 	if r.Deciding[s.Name] {
 		entry.Policy = s.OnOverload
@@ -34,7 +31,8 @@ func (r *round) addService(s model.Service, id uint32, runs map[bool]sourceRun) 
 	r.plan.Contents.Services[id] = entry
 	state := ServiceState{
 		Name: s.Name, ID: id, Frontends: s.Frontends, Forward: s.Forward, Track: entry.Track, Fail: s.Fail, Via: s.Probe.Via,
-		Decides: r.Deciding[s.Name], Limits: entry.Limits,
+		Decides: r.Deciding[s.Name], Added: s.Added, Limits: entry.Limits,
+		Counts: entry.Outcomes, ejects: s.Outcomes.Eject.On,
 		NoSource: s.Forward == model.NAT && run.n == 0,
 		tracking: trackingOf(r.plan.Contents.Services[id]), lasts: longestTimeout(s),
 	}
@@ -44,6 +42,7 @@ func (r *round) addService(s model.Service, id uint32, runs map[bool]sourceRun) 
 
 	backends := slices.Clone(r.backendsOf(s))
 	slices.SortStableFunc(backends, func(a, b model.Backend) int { return a.Address.Compare(b.Address) })
+	backends = r.fitting(s, id, backends, &state)
 	state.Backends = make([]BackendState, 0, len(backends))
 	for i, b := range backends {
 		if i > 0 && backends[i-1].Address == b.Address {
@@ -58,6 +57,7 @@ func (r *round) addService(s model.Service, id uint32, runs map[bool]sourceRun) 
 		one.ID = number
 		state.Backends = append(state.Backends, one)
 	}
+	r.noteAdded(s, &state)
 	r.elect(s, &state)
 	for _, b := range state.Backends {
 		r.plan.Contents.Backends[b.ID] = maps.Backend{Address: b.Address, Service: id, Serves: b.Serves}
@@ -87,7 +87,7 @@ func (in *Input) trackOf(s model.Service) model.Track {
 
 // trackOf is the same without policies.
 func trackOf(s model.Service) model.Track {
-	if s.Forward.RewritesPorts() {
+	if s.Forward.RewritesPorts() || countsOutcomes(s) {
 		return model.TrackAlways
 	}
 	track := cmp.Or(s.Track, model.TrackAuto)
@@ -97,12 +97,18 @@ func trackOf(s model.Service) model.Track {
 	return track
 }
 
+// countsOutcomes says whether the data plane counts what becomes of connections: it
+// is asked to, or a schedule goes by how soon backends answer.
+func countsOutcomes(s model.Service) bool {
+	return s.Outcomes.Count || s.Selection.Schedule == model.LeastLatency && s.Forward.RewritesPorts()
+}
+
 // backendState is a backend by itself: what probes and operator say of it.
 func (r *round) backendState(s model.Service, b model.Backend) BackendState {
 	key := probe.Key{Service: s.Name, Backend: b.Address}
 	override, overridden := r.Overrides[key]
 	answer := r.Answers[s.Name][b.Address]
-	out := BackendState{Address: b.Address, Weight: b.Weight, Zone: b.Zone, Tags: b.Tags, Tier: b.Priority, Override: overridden, drain: b.Drain}
+	out := BackendState{Address: b.Address, Weight: b.Weight, Configured: b.Weight, Zone: b.Zone, Tags: b.Tags, Tier: b.Priority, Override: overridden, drain: b.Drain}
 	answer.weigh(&out)
 	drain, drainReason := b.Drain, "drained by the configuration"
 	if override.Drain != nil {
@@ -133,6 +139,9 @@ func (r *round) backendState(s model.Service, b model.Backend) BackendState {
 		out.State, out.Reason = api.StateEjected, answer.Reason
 	case health.State == model.Healthy || s.Probe.Type == model.ProbeNone || s.Probe.Type == "":
 		out.State = api.StateHealthy
+	}
+	if s.Outcomes.Eject.On {
+		r.Breakers[s.Name][b.Address].contend(s.Outcomes.Eject, &out)
 	}
 	if out.Weight == 0 && out.Reason == "" {
 		out.Reason = "weight 0: no new flows"

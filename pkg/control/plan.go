@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/xlb-io/xlb/pkg/api"
 	"github.com/xlb-io/xlb/pkg/maps"
 	"github.com/xlb-io/xlb/pkg/model"
 	"github.com/xlb-io/xlb/pkg/probe"
@@ -19,8 +20,10 @@ type Input struct {
 	// Discovered are the backends of services by name; a service that is not
 	// here has its static ones.
 	Discovered map[string][]model.Backend
-	Health     map[probe.Key]model.BackendHealth
-	Overrides  map[probe.Key]model.Override
+	// Added are those that the operator added, by the service's name.
+	Added     map[string][]model.Backend
+	Health    map[probe.Key]model.BackendHealth
+	Overrides map[probe.Key]model.Override
 	// Deciding are the services whose policies are asked about new flows.
 	Deciding map[string]bool
 	// Answers are what policies said last about the weights of backends.
@@ -52,6 +55,8 @@ type Input struct {
 	Time time.Time
 	// Standings are, by service name, what the last plan noted for its elections.
 	Standings map[string]standing
+	// Breakers are, by service name, what is known of the connections to its backends.
+	Breakers map[string]breakers
 	// DisabledZones take no new flows: the operator said so.
 	DisabledZones map[model.DisabledZone]bool
 	// Networks are the files that rules name, by name.
@@ -95,10 +100,14 @@ type ServiceState struct {
 	Usable int
 	// FailOpen: none is usable, and all are used.
 	FailOpen bool
+	// Added: by the operator, not in the configuration file.
+	Added bool
 	// Panic: few of those that serve are usable, and the others are used too.
 	Panic bool
 	// Serving are the tiers that take new flows, the lowest first.
 	Serving []uint8
+	// Counts: what becomes of its connections is counted.
+	Counts bool
 	// NoSource: the service needs a source address and has none.
 	NoSource bool
 	// Tunnels are the outer headers of its packets, and NoTunnel says that one
@@ -120,8 +129,21 @@ type ServiceState struct {
 
 	tracking tracking
 	lasts    time.Duration // the longest timeout of its flows
+	ejects   bool          // backends whose connections fail
 	next     time.Duration // when time alone changes its election; 0: never
+	left     int           // backends without a place
 	warnings []string      // on its backends and sources
+}
+
+// tiers are those of its backends, the lowest first.
+func (s *ServiceState) tiers() (all []uint8) {
+	for _, b := range s.Backends {
+		if b.State != api.StateRetired && !slices.Contains(all, b.Tier) {
+			all = append(all, b.Tier)
+		}
+	}
+	slices.Sort(all)
+	return all
 }
 
 // BackendState is a backend in a plan.
@@ -146,6 +168,8 @@ type BackendState struct {
 	Override, Serves  bool
 	// Added: the operator did, not the configuration or a source.
 	Added bool
+	// Configured is the weight that the configuration or a source gives.
+	Configured uint16
 	// Answer is what policies said of it.
 	Answer Answer
 	// Local: it is an address of this host, and never used.
@@ -154,8 +178,16 @@ type BackendState struct {
 	// it does not drain, or for as long as it takes.
 	Drained time.Duration
 
-	drain  bool // by its configuration or source
-	leaves bool // it is to have no new flows, whatever its health
+	// Ejections are how often it was ejected because its connections failed, since
+	// it last served for long. EjectedUntil is when this one ends; HalfOpen: it has,
+	// and the backend is tried.
+	Ejections    int
+	EjectedUntil time.Time
+	HalfOpen     bool
+
+	contends bool // but for its connections it could take new flows
+	drain    bool // by its configuration or source
+	leaves   bool // it is to have no new flows, whatever its health
 }
 
 // Planner makes plans. It remembers the lookup tables it has computed, which
@@ -195,7 +227,8 @@ type round struct {
 	usedTables map[uint32]bool
 	used       map[uint32]bool // backend numbers of Present and of the plan
 	next       uint32          // no lower backend number is free
-	partial    bool            // an update: used lacks what Present has
+	spare      spare
+	partial    bool // an update: used lacks what Present has
 	present    map[uint32]map[netip.AddrPort]uint32
 }
 
@@ -230,6 +263,7 @@ func (p *Planner) Plan(in Input) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
+	r.spare = r.spareOf(numbers)
 	for _, s := range r.services {
 		if err := r.addService(s, numbers[s.Name], runs); err != nil {
 			return nil, err

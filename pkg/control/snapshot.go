@@ -2,6 +2,7 @@ package control
 
 import (
 	"cmp"
+	"fmt"
 	gomaps "maps"
 	"os"
 	"slices"
@@ -28,6 +29,8 @@ type snapshot struct {
 	clock     func() time.Duration
 	// unreadable is what is wrong with files of rules, by path.
 	unreadable map[string]string
+	// ejections are how often a backend of a service was ejected.
+	ejections map[string]uint64
 	// sources are those of a service, as they are at the time of the call.
 	sources func(service string) []api.Source
 }
@@ -42,7 +45,7 @@ func (c *controller) publish() {
 	s := &snapshot{
 		cfg: c.cfg, plan: plan, counts: c.counts, names: c.names,
 		lastReload: c.lastReload, problem: problemText(c.problems), pending: len(c.pending), clock: c.clock, sources: c.sourcesOf,
-		unreadable: map[string]string{},
+		unreadable: map[string]string{}, ejections: gomaps.Clone(c.ejections),
 	}
 	for path, u := range c.unreadable {
 		s.unreadable[path] = u.text
@@ -65,6 +68,9 @@ func (c *controller) publish() {
 		for _, one := range c.plan.Services {
 			if one.Usable == 0 {
 				s.reasons = append(s.reasons, "service_down:"+one.Name)
+			}
+			if one.Panic {
+				s.reasons = append(s.reasons, "panic:"+one.Name)
 			}
 			if one.NoSource {
 				s.reasons = append(s.reasons, "no_source:"+one.Name)
@@ -102,6 +108,9 @@ func (c *controller) Status() api.Status {
 	if s.plan != nil {
 		out.Warnings = append(slices.Clone(s.plan.Warnings), c.discoveryWarnings(s.cfg.Services)...)
 	}
+	for _, name := range slices.Sorted(gomaps.Keys(s.cfg.LeftOut)) {
+		out.Warnings = append(out.Warnings, fmt.Sprintf("service %q, which the operator added, is left out: %s", name, s.cfg.LeftOut[name]))
+	}
 	if out.Reasons == nil {
 		out.Reasons = []string{}
 	}
@@ -133,10 +142,15 @@ func (s *snapshot) service(one ServiceState) api.Service {
 	out := api.Service{
 		Name: one.Name, Frontends: make([]string, 0, len(one.Frontends)), Forward: one.Forward.String(), Track: one.Track.String(),
 		Schedule: "maglev", Fail: one.Fail.String(), FailOpen: one.FailOpen, Backends: s.backends(one),
-		MarkedSlots: one.Marked, Sources: s.sources(one.Name),
+		MarkedSlots: one.Marked, Panic: one.Panic, Added: one.Added, Sources: s.sources(one.Name),
 	}
 	if one.Via != model.ViaDirect {
 		out.ProbeVia = one.Via.String()
+	}
+	if tiers := one.tiers(); len(tiers) > 1 {
+		for _, t := range one.Serving {
+			out.ServingTiers = append(out.ServingTiers, int(t))
+		}
 	}
 	for _, t := range one.Tunnels {
 		out.TunnelSources = append(out.TunnelSources, t.String())
@@ -158,11 +172,19 @@ func (s *snapshot) backends(one ServiceState) []api.Backend {
 	for _, b := range one.Backends {
 		shown := api.Backend{
 			Address: b.Address, Weight: int(b.Weight), State: b.State, Reason: b.Reason, Flows: s.counts[b.ID],
-			EffectiveWeight: int(b.Effective), Slots: b.Slots, ID: b.ID, Zone: b.Zone, Override: b.Override,
+			EffectiveWeight: int(b.Effective), Slots: b.Slots, ID: b.ID, Zone: b.Zone, Override: b.Override, Added: b.Added,
 			Tags: b.Tags.List(), Tier: int(b.Tier), Role: b.Role, Shadow: b.Answer.Shadow,
+			Ejections: b.Ejections, HalfOpen: b.HalfOpen,
 		}
 		if !b.Since.IsZero() {
 			shown.Since = &b.Since
+		}
+		if b.Drained > 0 {
+			at := time.Now().Add(b.Drained - s.clock()).Round(time.Second)
+			shown.DrainsUntil = &at
+		}
+		if !b.EjectedUntil.IsZero() {
+			shown.EjectedUntil = &b.EjectedUntil
 		}
 		out = append(out, shown)
 	}

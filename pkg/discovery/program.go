@@ -86,12 +86,10 @@ func runProgram(ctx context.Context, command, environment []string, read func(st
 	<-stopped
 	exitErr := cmd.Wait()
 	switch {
-	case readErr != nil && !errors.Is(readErr, os.ErrDeadlineExceeded) && errors.Is(cause, readErr):
-		return stderr.explain(readErr)
-	case cause != nil:
-		return stderr.explain(cause)
-	case readErr != nil:
+	case errors.Is(readErr, os.ErrDeadlineExceeded) && errors.Is(cause, readErr):
 		return stderr.explain(errors.New("the program ended, but somebody it started holds its standard output"))
+	case cause != nil: // of the caller, or that of read
+		return stderr.explain(cause)
 	case exitErr != nil:
 		return stderr.explain(exitErr)
 	}

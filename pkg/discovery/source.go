@@ -54,8 +54,12 @@ type Emit func(backends []model.Backend, warnings ...string)
 // constructor, and a line here. A constructor does nothing but take notes; what
 // can fail happens in Run.
 var kinds = map[model.SourceType]func(model.Source) Source{
-	model.SourceFile: newFile,
-	model.SourceExec: newExec,
+	model.SourceDNS:    newDNS,
+	model.SourceSRV:    newSRV,
+	model.SourceConsul: newConsul,
+	model.SourceFile:   newFile,
+	model.SourceExec:   newExec,
+	model.SourceEtcd:   newEtcd,
 }
 
 // New returns the source that s defines. One of a type that is not known fails

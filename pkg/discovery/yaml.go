@@ -63,7 +63,7 @@ func yamlItems(data []byte) ([]item, error) {
 func yamlList(list *ast.SequenceNode) ([]item, error) {
 	items := make([]item, 0, len(list.Values))
 	for _, n := range list.Values {
-		v, err := plain(n)
+		v, err := plainData(n)
 		if err != nil {
 			return nil, err
 		}
@@ -84,13 +84,13 @@ func mapping(n ast.Node) ([]*ast.MappingValueNode, bool) {
 
 var decimal = regexp.MustCompile(`^-?(0|[1-9][0-9]*)$`)
 
-// plain turns a node into what encoding/json would make of it. Numbers are
+// plainData turns a node into what encoding/json would make of it. Numbers are
 // plain decimal digits: YAML readers do not agree on what 010 is.
-func plain(n ast.Node) (any, error) {
+func plainData(n ast.Node) (any, error) {
 	if entries, ok := mapping(n); ok {
 		m := make(map[string]any, len(entries))
 		for _, e := range entries {
-			v, err := plain(e.Value)
+			v, err := plainData(e.Value)
 			if err != nil {
 				return nil, err
 			}
@@ -110,7 +110,7 @@ func plain(n ast.Node) (any, error) {
 	case *ast.SequenceNode:
 		list := make([]any, 0, len(n.Values))
 		for _, one := range n.Values {
-			v, err := plain(one)
+			v, err := plainData(one)
 			if err != nil {
 				return nil, err
 			}

@@ -95,6 +95,9 @@ func encodeService(s Service) (bpf.Service, error) {
 	if err := s.Selection.encode(&out); err != nil {
 		return out, err
 	}
+	if err := encodeOutcomes(s, &out); err != nil {
+		return out, err
+	}
 	if s.Ruled {
 		out.Options |= bpf.OptionRules
 	}
@@ -167,7 +170,8 @@ func decodeService(s bpf.Service) (Service, bool) {
 			UDP:            seconds(s.Timeouts.Udp),
 		},
 		Selection: decodeSelection(s),
-		Policy:    keyOf(overloads, s.Policy), Upcalls: perSecond(s.Upcalls), UpcallsPerSource: perSecond(s.UpcallsPerSource),
+		Outcomes:  s.Options&bpf.OptionOutcomes != 0, Retries: int(s.Retries),
+		Policy: keyOf(overloads, s.Policy), Upcalls: perSecond(s.Upcalls), UpcallsPerSource: perSecond(s.UpcallsPerSource),
 		Ruled: s.Options&bpf.OptionRules != 0, Limits: decodeLimits(s),
 	}, s.Forward != 0
 }

@@ -71,6 +71,12 @@ type Service struct {
 	// asked about, in all and for each IPv4 address or IPv6 /64. The data plane
 	// counts in windows of 67 ms, rounds up, and knows 14 to 976547.
 	Upcalls, UpcallsPerSource uint32
+	// Outcomes: what becomes of connections is counted. Of a service whose flows are
+	// not all recorded, only those that are.
+	Outcomes bool
+	// Retries is how many other backends a connection may try, 0 to 3. It needs
+	// Outcomes, and replies that are seen.
+	Retries int
 	// Ruled: Contents.Rules are asked about each packet's source.
 	Ruled  bool
 	Limits Limits

@@ -61,6 +61,8 @@ var dumpers = map[string]func(*Set) ([]DumpEntry, error){
 	eventsName:         (*Set).dumpEvents,
 	serviceTrafficName: (*Set).dumpServiceTraffic,
 	backendTrafficName: (*Set).dumpBackendTraffic,
+	serviceOutcomeName: (*Set).dumpServiceOutcomes,
+	backendOutcomeName: (*Set).dumpBackendOutcomes,
 	serviceLoadsName:   (*Set).dumpServiceLoads,
 	backendLoadsName:   (*Set).dumpBackendLoads,
 	settingsName:       (*Set).dumpSettings,

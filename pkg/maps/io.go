@@ -122,6 +122,7 @@ func (s *Set) resetNew(c Changes) error {
 				func() error { return s.checkPlace(backendsName, b.Key, "max_backends") },
 				func() error { return s.resetTraffic(backendTrafficName, b.Key) },
 				func() error { return s.resetLoad(b.Key, loadMaps.backend) },
+				func() error { return s.resetOutcomes(backendOutcomeName, b.Key) },
 			); err != nil {
 				return err
 			}
@@ -134,6 +135,7 @@ func (s *Set) resetNew(c Changes) error {
 				func() error { return s.resetTraffic(serviceTrafficName, v.Key) },
 				func() error { return s.resetLimits(v.Key) },
 				func() error { return s.resetLoad(v.Key, loadMaps.service) },
+				func() error { return s.resetOutcomes(serviceOutcomeName, v.Key) },
 			); err != nil {
 				return err
 			}

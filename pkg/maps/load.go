@@ -26,6 +26,8 @@ type serviceFields struct {
 	Sources     uint16            `json:"sources"`
 	Timeouts    map[string]string `json:"timeouts"`
 	Selection   Selection         `json:"selection,omitzero"`
+	Outcomes    bool              `json:"outcomes,omitzero"`
+	Retries     int               `json:"retries,omitzero"`
 	// Of a service with policies; rates per second.
 	OnOverload       model.OnOverload `json:"on_overload,omitzero"`
 	Upcalls          uint32           `json:"upcalls,omitzero"`
@@ -45,7 +47,7 @@ func timeoutFields(t *model.Timeouts) map[string]*time.Duration {
 // MarshalJSON implements [json.Marshaler].
 func (s serviceJSON) MarshalJSON() ([]byte, error) {
 	out := serviceFields{
-		s.Forward, s.Track, s.FirstSource, s.Sources, map[string]string{}, s.Selection,
+		s.Forward, s.Track, s.FirstSource, s.Sources, map[string]string{}, s.Selection, s.Outcomes, s.Retries,
 		s.Policy, s.Upcalls, s.UpcallsPerSource, s.Ruled, s.Limits,
 	}
 	for name, d := range timeoutFields(&s.Timeouts) {
@@ -63,9 +65,12 @@ func (s *serviceJSON) UnmarshalJSON(b []byte) error {
 	if in.OnOverload == 0 && (in.Upcalls != 0 || in.UpcallsPerSource != 0) {
 		return fmt.Errorf("upcalls without on_overload: the service has no policies to ask")
 	}
+	if in.Retries < 0 || in.Retries > model.MaxRetries || in.Retries > 0 && !(in.Outcomes && in.Forward.RewritesPorts()) {
+		return fmt.Errorf("retries are 0 to %d, and only with outcomes and forward nat or dnat", model.MaxRetries)
+	}
 	*s = serviceJSON{
 		Forward: in.Forward, Track: in.Track, FirstSource: in.FirstSource, Sources: in.Sources,
-		Selection: in.Selection, Policy: in.OnOverload, Upcalls: in.Upcalls, UpcallsPerSource: in.UpcallsPerSource,
+		Selection: in.Selection, Outcomes: in.Outcomes, Retries: in.Retries, Policy: in.OnOverload, Upcalls: in.Upcalls, UpcallsPerSource: in.UpcallsPerSource,
 		Ruled: in.Ruled, Limits: in.Limits,
 	}
 	for name, d := range timeoutFields(&s.Timeouts) {

@@ -62,6 +62,8 @@ type Settings struct {
 	PolicyRate, PolicyRatePerSource int
 	// Zone is the balancer's own, which services may prefer.
 	Zone string
+	// Probing is how health checks are run.
+	Probing Probing
 }
 
 // PortRange is an inclusive range of ports, 1 to 65535.

@@ -44,6 +44,16 @@ var (
 	trafficOctets = describe("service_bytes_total", "Bytes of a service by direction: request, reply, dropped.", "service", "direction")
 	refused       = describe("service_refused_total", "Packets that a service's rules refused, by cause.", "service", "cause")
 
+	connections = describe("service_connections_total", "TCP connections of a service that counts them, by what became of them: attempt, answered, unanswered, refused, reset, retried.", "service", "outcome")
+	ejected     = describe("service_ejected_backends", "Backends that are ejected because their connections failed.", "service")
+	ejections   = describe("service_ejections_total", "How often a backend was ejected because its connections failed.", "service")
+	attempts    = describe("backend_connections_total", "The same of one backend.", "service", "backend", "outcome")
+	handshake   = describe("backend_handshake_seconds", "Smoothed time from SYN to SYN-ACK.", "service", "backend")
+
+	sourceBackends = describe("source_backends", "Backends in the answer in use of a source of discovery.", "service", "source", "type")
+	sourceState    = describe("source_state", "1 for the state that a source of discovery is in: waiting, ok, failing or stale.", "service", "source", "type", "state")
+	sourceAnswered = describe("source_last_answer_timestamp_seconds", "When a source of discovery gave its last good answer.", "service", "source", "type")
+
 	policyCalls    = describe("policy_calls_total", "Calls of a policy's hook.", "policy", "hook")
 	policyErrors   = describe("policy_errors_total", "Calls of a policy's hook that failed.", "policy", "hook")
 	policySkipped  = describe("policy_skipped_total", "Calls that were not made, because the policy failed too often.", "policy", "hook")
@@ -59,6 +69,8 @@ var (
 func (c *collector) Describe(to chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		packets, octets, events, upcalls, flows, flowsCreated, marked, traffic, trafficOctets, refused,
+		connections, ejected, ejections, attempts, handshake,
+		sourceBackends, sourceState, sourceAnswered,
 		policyCalls, policyErrors, policySkipped, policyEjected, policyP50, policyP99, policyVerdicts, policyOwn, policyMemory,
 	} {
 		to <- d
@@ -67,7 +79,7 @@ func (c *collector) Describe(to chan<- *prometheus.Desc) {
 
 // Collect implements [prometheus.Collector].
 func (c *collector) Collect(to chan<- prometheus.Metric) {
-	s, err := c.Stats(context.Background(), api.StatsFilter{NoBackends: true})
+	s, err := c.Stats(context.Background(), api.StatsFilter{Counting: true})
 	if err != nil {
 		to <- prometheus.NewInvalidMetric(packets, err)
 		return
@@ -85,6 +97,12 @@ func (c *collector) Collect(to chan<- prometheus.Metric) {
 	for _, one := range s.Services {
 		if one.Service != "" { // what is no longer configured has no name to tell it by
 			collectService(to, one)
+			collectSources(to, one)
+		}
+	}
+	for _, one := range s.Backends {
+		if one.Service != "" && one.Outcomes != nil {
+			collectBackend(to, one)
 		}
 	}
 	for _, p := range c.Policies() {
@@ -102,6 +120,35 @@ func collectService(to chan<- prometheus.Metric, s api.ServiceStats) {
 	}
 	for _, n := range s.Refused.Causes() {
 		count(to, refused, n.Packets, s.Service, n.Cause)
+	}
+	if s.Outcomes == nil {
+		return
+	}
+	for _, n := range s.Outcomes.Counts() {
+		count(to, connections, n.Packets, s.Service, n.Name)
+	}
+	gauge(to, ejected, float64(s.Ejected), s.Service)
+	count(to, ejections, s.Ejections, s.Service)
+}
+
+func collectBackend(to chan<- prometheus.Metric, b api.BackendStats) {
+	for _, n := range b.Outcomes.Counts() {
+		count(to, attempts, n.Packets, b.Service, b.Address.String(), n.Name)
+	}
+	if b.Outcomes.HandshakeSeconds > 0 {
+		gauge(to, handshake, b.Outcomes.HandshakeSeconds, b.Service, b.Address.String())
+	}
+}
+
+func collectSources(to chan<- prometheus.Metric, s api.ServiceStats) {
+	for _, one := range s.Sources {
+		gauge(to, sourceBackends, float64(one.Backends), s.Service, one.Name, one.Type)
+		for _, state := range []string{api.SourceWaiting, api.SourceOK, api.SourceFailing, api.SourceStale} {
+			gauge(to, sourceState, boolean(one.State == state), s.Service, one.Name, one.Type, state)
+		}
+		if one.Answered != nil {
+			gauge(to, sourceAnswered, float64(one.Answered.UnixMilli())/1000, s.Service, one.Name, one.Type)
+		}
 	}
 }
 
