@@ -19,9 +19,10 @@ func (e *env) backendCommand() *cli.Command {
 		Usage:   "show and steer backends",
 		Description: "What is said here wins over the configuration file and holds until it is taken back,\n" +
 			"also over restarts of the daemon.",
-		UsageText: "xlb backend ls\nxlb backend drain web 10.0.0.11:8080\nxlb backend weight web 10.0.0.11:8080 50",
+		UsageText: "xlb backend ls\nxlb backend show web 10.0.0.11:8080\nxlb backend drain web 10.0.0.11:8080\nxlb backend weight web 10.0.0.11:8080 50",
 		Subcommands: []*cli.Command{
 			e.backendList(),
+			e.backendShow(),
 			e.backendAdd(),
 			e.backendRemove(),
 			e.backendDrain(),

@@ -34,6 +34,7 @@ type sample struct {
 	table     string // the last one that was set
 	said      string // the last thing that was asked for
 	overrides []api.Override
+	detail    api.BackendDetail // of every backend
 	// step is added to the counters at each look at them.
 	step uint64
 }
@@ -180,6 +181,21 @@ func (s *sample) Backends(service string) (out []api.ServiceBackend, err error) 
 		return nil, api.Errorf(404, "no service %q", service)
 	}
 	return out, nil
+}
+
+func (s *sample) Backend(_ context.Context, service string, address netip.AddrPort) (api.BackendDetail, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, v := range s.status.Services {
+		for _, b := range v.Backends {
+			if v.Name == service && b.Address == address {
+				out := s.detail
+				out.Service, out.Backend, out.TableSize = service, b, 65537
+				return out, nil
+			}
+		}
+	}
+	return api.BackendDetail{}, api.Errorf(404, "no backend %s of %q", address, service)
 }
 
 func (s *sample) change(service string, address netip.AddrPort, f func(*api.Backend)) error {

@@ -38,7 +38,7 @@ func TestEveryCommandExplainsItself(t *testing.T) {
 		}
 	})
 	for _, want := range []string{
-		"run", "check", "plan", "reload", "status", "service ls", "service show", "backend ls", "backend drain", "backend undrain",
+		"run", "check", "plan", "reload", "status", "service ls", "service show", "backend ls", "backend show", "backend drain", "backend undrain",
 		"backend weight", "backend add", "backend rm", "backend disable", "backend enable", "service add", "service rm", "zone ls", "zone disable", "zone enable", "overrides ls", "overrides clear", "map ls", "map dump", "map load", "flows", "stats", "detach", "demo", "policy new", "policy build", "policy inspect", "policy test", "policy bench", "policy run", "config schema", "version", "completion bash",
 	} {
 		if !names[want] {
@@ -88,7 +88,7 @@ func TestHelp(t *testing.T) {
 	for _, args := range [][]string{{"help"}, {"-h"}, {"help", "--help"}} {
 		same(t, xlb(t, args...).ok(t), whole)
 	}
-	if !regexp.MustCompile(`(?m)^  backend ls\|add\|rm\|drain\|undrain\|disable\|enable\|weight +show and steer backends$`).MatchString(whole) {
+	if !regexp.MustCompile(`(?m)^  backend ls\|show\|add\|rm\|drain\|undrain\|disable\|enable\|weight +show and steer backends$`).MatchString(whole) {
 		t.Errorf("the overview does not list commands:\n%s", whole)
 	}
 	drain := xlb(t, "backend", "drain", "--help").ok(t)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"log/slog"
 	"net"
 	"net/netip"
 	"os"
@@ -46,6 +47,10 @@ func (e *env) planWithoutDaemon(c *cli.Context, path, content string) (planResul
 	if in.Deciding, err = control.Deciding(cfg); err != nil {
 		return result, usagef("%s: %v", path, err)
 	}
+	missing := withLastFound(cfg, c.Path("state-dir"))
+	for _, text := range missing {
+		result.Warnings = append(result.Warnings, text+"; the plan is without its backends")
+	}
 	set, err := loader.OpenMaps(c.Path("pin-dir"))
 	switch {
 	case err == nil:
@@ -74,6 +79,16 @@ func (e *env) planWithoutDaemon(c *cli.Context, path, content string) (planResul
 	result.Warnings = nonNil(append(result.Warnings, plan.Warnings...))
 	result.Restart = []string{}
 	return result, nil
+}
+
+// withLastFound adds what discovery found last to the backends of the services.
+// It returns, in words, of which sources nothing is known.
+func withLastFound(cfg *model.Config, stateDir string) []string {
+	found, missing := control.LastDiscovered(stateDir, cfg.Services, slog.New(slog.DiscardHandler))
+	for i := range cfg.Services {
+		cfg.Services[i].Backends = found[cfg.Services[i].Name]
+	}
+	return missing
 }
 
 // autoSources are the sources that a daemon would choose: per family the one in

@@ -175,7 +175,7 @@ func (e *env) printService(s api.ServiceDetail) {
 		if s.ProbeVia != "" {
 			via = " via the VIP"
 		}
-		line("probe", "%s%s every %s, timeout %s, rise %d, fall %d", p.Type, via, seconds(p.IntervalSeconds), seconds(p.TimeoutSeconds), p.Rise, p.Fall)
+		line("probe", "%s%s %s", p.Type, via, paceText(p))
 	}
 	var timeouts []string
 	for _, name := range []string{"tcp_syn", "tcp_established", "tcp_fin", "tcp_closed", "udp"} {
@@ -191,6 +191,10 @@ func (e *env) printService(s api.ServiceDetail) {
 	line("dropped", "%s", packetsAndBytes(s.Traffic.Dropped))
 	line("flows", "%s created", humanCount(s.Traffic.FlowsCreated))
 	e.printf("\n")
+	e.printSources(s.Sources, "")
+	if len(s.Sources) > 0 {
+		e.printf("\n")
+	}
 	if len(s.Backends) == 0 {
 		e.printf("no backends: new flows are dropped\n")
 		return

@@ -87,6 +87,7 @@ func (e *env) printStatus(s api.Status) {
 		if service.FailOpen || service.Panic {
 			e.printf("  %s\n", e.paint(serviceNote(service), red))
 		}
+		e.printSources(service.Sources, "  ")
 		if len(service.Backends) == 0 {
 			e.printf("  no backends: new flows are dropped\n")
 			continue

@@ -103,6 +103,10 @@ func (l *Lab) own(fn func() error) error {
 	return nil
 }
 
+// OnClose runs fn when the lab of n closes, before what was made earlier goes. In
+// a closed lab it runs fn at once and says so.
+func (n *Namespace) OnClose(fn func() error) error { return n.lab.own(fn) }
+
 // Sweep removes the namespaces of labs whose process is gone (killed before
 // it could call Close) and returns their names.
 func Sweep() (removed []string, err error) {

@@ -72,6 +72,12 @@ func (c *Client) Backends(ctx context.Context, service string) ([]ServiceBackend
 	return get[[]ServiceBackend](ctx, c, "/v1/backends", query("service", service))
 }
 
+// Backend returns all that is known of one backend. An unknown one is an [*Error]
+// with status 404.
+func (c *Client) Backend(ctx context.Context, service string, backend netip.AddrPort) (BackendDetail, error) {
+	return get[BackendDetail](ctx, c, backendPath(service, backend, ""), nil)
+}
+
 // Drain stops new flows to a backend; it holds until Undrain, also over
 // restarts of the daemon. It returns once the data plane knows. If the service has
 // a drain_timeout, the flows that are left after it move to others.
@@ -242,8 +248,13 @@ func (c *Client) Flows(ctx context.Context, f FlowFilter) iter.Seq2[Flow, error]
 	}
 }
 
+// backendPath is where a backend is found, or where something is done to it.
 func backendPath(service string, backend netip.AddrPort, verb string) string {
-	return "/v1/services/" + url.PathEscape(service) + "/backends/" + url.PathEscape(backend.String()) + "/" + verb
+	path := "/v1/services/" + url.PathEscape(service) + "/backends/" + url.PathEscape(backend.String())
+	if verb != "" {
+		path += "/" + verb
+	}
+	return path
 }
 
 // query takes names and values in turn and leaves out empty values.

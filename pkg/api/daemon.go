@@ -17,6 +17,9 @@ type Daemon interface {
 	Service(name string) (ServiceDetail, error)
 	// Backends returns those of one service, or of all if service is empty.
 	Backends(service string) ([]ServiceBackend, error)
+	// Backend returns all that is known of one.
+	Backend(ctx context.Context, service string, backend netip.AddrPort) (BackendDetail, error)
+
 	// All that an operator says returns once the data plane knows.
 
 	// Drain ends after a time, 0: never, nil: as configured.

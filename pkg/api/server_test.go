@@ -45,6 +45,10 @@ func (r *recorder) Backends(service string) ([]ServiceBackend, error) {
 	return []ServiceBackend{{Service: service, Backend: Backend{Address: netip.MustParseAddrPort("10.0.0.1:80"), State: StateHealthy}}}, r.err
 }
 
+func (r *recorder) Backend(_ context.Context, service string, b netip.AddrPort) (BackendDetail, error) {
+	return BackendDetail{Service: service, Backend: Backend{Address: b}, History: []Change{}}, r.note("backend", service, b.String())
+}
+
 func (r *recorder) note(words ...string) error {
 	r.last = strings.Join(words, " ")
 	return r.err
@@ -208,6 +212,13 @@ func TestClientReachesDaemon(t *testing.T) {
 		{"weight web [2001:db8::1]:80 0", func() error { return c.SetWeight(ctx, "web", v6, 0) }},
 		{"weight web [2001:db8::1]:80 65535", func() error { return c.SetWeight(ctx, "web", v6, 65535) }},
 		{"weight web [2001:db8::1]:80 null", func() error { return c.ResetWeight(ctx, "web", v6) }},
+		{"backend web [2001:db8::1]:80", func() error {
+			b, err := c.Backend(ctx, "web", v6)
+			if err == nil && (b.Service != "web" || b.Address != v6 || b.History == nil) {
+				err = fmt.Errorf("%+v", b)
+			}
+			return err
+		}},
 		{"reload", func() error { return c.Reload(ctx) }},
 		{"plan a.yaml x: \"y\"\n", func() error { _, err := c.Plan(ctx, PlanRequest{"a.yaml", "x: \"y\"\n"}); return err }},
 		{`stats {"Service":"web","NoBackends":true}`, func() error { _, err := c.Stats(ctx, StatsFilter{"web", true}); return err }},

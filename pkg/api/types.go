@@ -253,6 +253,12 @@ type ServiceProbe struct {
 	TimeoutSeconds  float64 `json:"timeout_seconds"`
 	Rise            int     `json:"rise"`
 	Fall            int     `json:"fall"`
+	// JitterPercent of an interval is by how much it may be longer or shorter.
+	JitterPercent int `json:"jitter_percent"`
+	// FailingSeconds is the interval when failing, and BackoffSeconds up to where
+	// it doubles while a backend is unhealthy; 0: as usual, and not at all.
+	FailingSeconds float64 `json:"failing_seconds,omitempty"`
+	BackoffSeconds float64 `json:"backoff_seconds,omitempty"`
 }
 
 // ServiceBackend is a backend with the name of its service. The name is empty
@@ -464,6 +470,8 @@ type ServiceStats struct {
 	Flows int `json:"flows"`
 	// MarkedSlots is as in [Service].
 	MarkedSlots int `json:"marked_slots"`
+	// Sources are as in [Service].
+	Sources []Source `json:"sources,omitempty"`
 	Traffic
 }
 

@@ -43,7 +43,7 @@ func (w *world) add(cfg *model.Config) {
 // addition reads one, and forgets it again if it is wrong.
 func (w *world) addition(cfg *model.Config, a Addition) (s model.Service, errs Errors) {
 	before := *w
-	w.reader = &reader{file: a.File, local: w.local, fragment: true, budget: maxNodes}
+	w.reader = &reader{file: a.File, local: w.local, networks: w.networks, fragment: true, budget: maxNodes}
 	// Places are those of the text being read.
 	w.frontends = make(map[model.Frontend]place, len(before.frontends))
 	for f := range before.frontends {

@@ -69,6 +69,8 @@ var fileKind = needed(object("file", "The file is a mapping of these keys.",
 		doc: "The same of one client, an IPv4 address or an IPv6 /64, so that a flood takes nobody else's turn.", def: settings.PolicyRatePerSource, example: "200"}),
 	of("zone", zoneKind.kind, func(f *rawFile) *opt[string] { return &f.zone }, about{
 		doc: "The zone of this balancer, for services that prefer their own (`zones: {prefer: own}`).", example: "eu-1a"}),
+	of("probes", probingKind, func(f *rawFile) *opt[rawProbing] { return &f.probing }, about{
+		doc: "How the probes of all services are run: a strategy alone, or a mapping.", def: settings.Probing.Strategy, example: "{strategy: pool, workers: 4096}"}),
 	of("policies", mapOf(policyNameKind, policyFileKind), func(f *rawFile) *opt[[]named[rawPolicy]] { return &f.policies }, about{
 		doc: "The policies that services can name.", example: "{canary: {path: policies/canary, config: {percent: 5}, subsets: {canary: {tag: canary}}}}"}),
 	of("defaults", object("defaults", "What services inherit. A service's own key wins, key by key, also inside `probe` and `timeouts`.", commonFields(func(d *rawCommon) *rawCommon { return d })...),
@@ -116,7 +118,7 @@ var basicFields = []field[rawCommon]{
 		doc: "What becomes of a new flow that nobody has time to ask the policies about, or while the daemon is away: `continue` goes on without them, `drop` drops the packet.",
 		def: model.OverloadContinue, example: "drop"}),
 	of("probe", probeKind, func(c *rawCommon) *opt[rawProbe] { return &c.probe }, about{
-		doc: "The health check of each backend: a type alone, or a mapping.", defDoc: "`tcp`; for UDP services `none`", example: "{type: http, path: /health}"}),
+		doc: "The health check of each backend: a type alone, with a port (`HTTP:8080/health`), or a mapping.", defDoc: "`tcp`; for UDP services `none`", example: "{type: http, path: /health}"}),
 	of("timeouts", timeoutsKind, func(c *rawCommon) *opt[rawTimeouts] { return &c.timeouts }, about{
 		doc: "How long idle flows are remembered.", example: "{udp: 30s}"}),
 }
@@ -140,42 +142,31 @@ var backendKind = shorthand(backendAddressKind,
 	),
 	func(a opt[netip.AddrPort]) rawBackend { return rawBackend{address: a} })
 
-var probeTypeKind = enum(model.ProbeNone, model.ProbeTCP, model.ProbeHTTP, model.ProbeHTTPS, model.ProbePolicy)
-
-var probeKind = shorthand(probeTypeKind,
-	object("probe", "The long form of a probe. A UDP service is probed only if its own probe names a type, or if its probe has a port.",
+var probeKind = shorthand(briefProbeKind,
+	object("probe", "The long form of a probe; docs/probes.md has an example of each type. A UDP service is probed only if its own probe names a type, or if its probe has a port.", append([]field[rawProbe]{
 		of("type", probeTypeKind, func(p *rawProbe) *opt[model.ProbeType] { return &p.kind }, about{
-			doc: "`tcp` connects; `http` and `https` send a request and look at the answer; `policy` lets a policy speak over a connection; `none` takes every backend as up.", defDoc: "`tcp`; for UDP services `none`", example: "http"}),
+			doc: "What a probe does; see docs/probes.md. `none` takes every backend as healthy.", defDoc: "`tcp`; for UDP services `none`", example: "http"}),
 		of("via", enum(model.ViaDirect, model.ViaVIP), func(p *rawProbe) *opt[model.ProbeVia] { return &p.via }, about{
 			doc: "`direct` probes the backend's own address.\n" +
 				"`vip` probes the first frontend's VIP on the backend, by the way of the traffic: with `l2dsr` the MAC address alone names the backend, with `ipip` and `gue` the outer header does. So a backend without the VIP, or that does not take the headers off, is down. Not with `nat` and `dnat`, where the backend has no VIP. xlb then has a TC program on `lo` and a routing rule; see docs/BACKENDS.md.",
 			def: model.ViaDirect, example: "vip"}),
+		of("address", addressKind, func(p *rawProbe) *opt[netip.Addr] { return &p.address }, about{
+			doc: "The address to probe, where another host answers for the backends. Not with `via: vip`.", defDoc: "the backend's own", example: "10.0.0.9"}),
 		of("port", portKind, func(p *rawProbe) *opt[uint16] { return &p.port }, about{
 			doc: "The port to probe.", defDoc: "the backend's own", example: "8081"}),
 		of("interval", duration(100*time.Millisecond, time.Hour, time.Millisecond), func(p *rawProbe) *opt[time.Duration] { return &p.interval }, about{
-			doc: "Time between the starts of two probes, ±10 %.", def: probe.Interval, example: "5s"}),
+			doc: "Time between the starts of two probes, longer or shorter by the `jitter`.", def: probe.Interval, example: "5s"}),
 		of("timeout", duration(10*time.Millisecond, time.Hour, time.Millisecond), func(p *rawProbe) *opt[time.Duration] { return &p.timeout }, about{
-			doc: "A probe that takes longer has failed. Not longer than `interval`.", defDoc: "`" + short(probe.Timeout) + "`, or `interval` if that is shorter", example: "500ms"}),
+			doc: "A probe that takes longer has failed. Not longer than `interval` and `interval_failing`.", defDoc: "`" + short(probe.Timeout) + "`, or the shorter of the intervals if that is shorter", example: "500ms"}),
 		of("rise", integer(1, 100), func(p *rawProbe) *opt[int] { return &p.rise }, about{
 			doc: "Successes in a row that bring a backend up.", def: probe.Rise, example: "1"}),
 		of("fall", integer(1, 100), func(p *rawProbe) *opt[int] { return &p.fall }, about{
 			doc: "Failures in a row that take a backend down.", def: probe.Fall, example: "5"}),
-		of("method", methodKind.kind, func(p *rawProbe) *opt[string] { return &p.method }, about{
-			doc: "HTTP only: the request's method.", def: probe.HTTP.Method, example: "HEAD"}),
-		of("path", pathKind.kind, func(p *rawProbe) *opt[string] { return &p.path }, about{
-			doc: "HTTP only: the request's path.", def: probe.HTTP.Path, example: "/health"}),
-		of("host", hostKind.kind, func(p *rawProbe) *opt[string] { return &p.host }, about{
-			doc: "HTTP only: the Host header and, for `https`, the TLS server name.", defDoc: "the address that is probed", example: "example.com"}),
-		of("status", listOf(statusKind), func(p *rawProbe) *opt[[]opt[model.StatusRange]] { return &p.status }, about{
-			doc: "HTTP only: the accepted status codes.", defDoc: "`200-399`", example: "[200, 204, 300-399]"}),
-		of("body", bodyKind.kind, func(p *rawProbe) *opt[string] { return &p.body }, about{
-			doc: "HTTP only: a text that the first 64 KiB of the answer must hold.", defDoc: "any answer", example: "ok"}),
-		of("verify", boolean, func(p *rawProbe) *opt[bool] { return &p.verify }, about{
-			doc: "`https` only: check the certificate's chain and name. Off by default: a probe asks whether the server serves, not who it is.", def: false, example: "true"}),
-		of("policy", policyNameKind.kind, func(p *rawProbe) *opt[string] { return &p.policy }, about{
-			doc: "`policy` only, and required there: one of `policies:`, with a probe hook.", example: "line-probe"}),
-	),
-	func(t opt[model.ProbeType]) rawProbe { return rawProbe{kind: t} })
+	}, slices.Concat(
+		within(func(p *rawProbe) *rawPace { return &p.pace }, paceFields...),
+		within(func(p *rawProbe) *rawCheck { return &p.check }, checkFields()...),
+	)...)...),
+	func(p opt[rawProbe]) rawProbe { return p.v })
 
 var timeoutKind = duration(time.Second, 168*time.Hour, time.Second)
 

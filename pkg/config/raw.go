@@ -28,6 +28,7 @@ type (
 		policyRate    opt[int]
 		policySource  opt[int]
 		zone          opt[string]
+		probing       opt[rawProbing]
 		policies      opt[[]named[rawPolicy]]
 		defaults      opt[rawCommon]
 		services      opt[[]named[rawService]]
@@ -62,16 +63,14 @@ type (
 		drain    opt[bool]
 	}
 	rawProbe struct {
-		kind               opt[model.ProbeType]
-		via                opt[model.ProbeVia]
-		port               opt[uint16]
-		interval, timeout  opt[time.Duration]
-		rise, fall         opt[int]
-		method, path, host opt[string]
-		status             opt[[]opt[model.StatusRange]]
-		body               opt[string]
-		policy             opt[string]
-		verify             opt[bool]
+		kind              opt[model.ProbeType]
+		via               opt[model.ProbeVia]
+		address           opt[netip.Addr]
+		port              opt[uint16]
+		interval, timeout opt[time.Duration]
+		rise, fall        opt[int]
+		pace              rawPace
+		check             rawCheck
 	}
 	rawTimeouts struct {
 		tcpSyn, tcpEstablished, tcpFin, tcpClosed, udp opt[time.Duration]
@@ -92,6 +91,7 @@ var (
 		MaxBackends:   16384,
 		MaxSources:    64,
 		PolicyRate:    20000, PolicyRatePerSource: 1000,
+		Probing: model.Probing{Strategy: model.ProbePool, Workers: model.DefaultProbeWorkers},
 	}
 	timeouts = model.Timeouts{
 		TCPSyn:         30 * time.Second,
@@ -103,9 +103,13 @@ var (
 	probe = model.Probe{
 		Type:     model.ProbeTCP,
 		Interval: 2 * time.Second,
+		Jitter:   10,
 		Timeout:  time.Second,
 		Rise:     2,
 		Fall:     3,
 		HTTP:     model.HTTPProbe{Method: "GET", Path: "/"},
+		DNS:      model.DNSProbe{Type: "A", RCode: "NOERROR"},
+
+		MQTTVersion: model.MQTT311,
 	}
 )

@@ -7,6 +7,7 @@ import (
 	"github.com/goccy/go-yaml/ast"
 
 	"github.com/xlb-io/xlb/internal/yamlguard"
+	"github.com/xlb-io/xlb/pkg/model"
 )
 
 // maxNodes bounds the values read, aliases expanded. A file of 16 MiB without
@@ -54,7 +55,10 @@ func (o opt[V]) orValue(def V) V {
 type reader struct {
 	file  string
 	local map[netip.Addr]string // of OnHost
-	errs  Errors
+	// networks are the files that rules name and that could be read; shared with
+	// the readers of additions.
+	networks map[string]*model.Networks
+	errs     Errors
 	// fragment: it is the text of an addition.
 	fragment bool
 	// additions are those of the option of that name.

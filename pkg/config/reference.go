@@ -99,6 +99,8 @@ func heading(g *group) string {
 		return "policies: NAME:"
 	case subsetKind.groups[0]:
 		return "subset:, and policies: NAME: subsets: NAME:"
+	case steerKind.groups[0]:
+		return "services: NAME: steer:"
 	case policyUseKind.groups[0]:
 		return "services: NAME: policies:"
 	}

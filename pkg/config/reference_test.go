@@ -12,6 +12,7 @@ import (
 
 // TestDeclarations parses every example and every default of the reference.
 func TestDeclarations(t *testing.T) {
+	ruleFiles(t)
 	const known = "policies:\n  cidr-filter: {path: x}\n  canary: {path: x}\n  line-probe: {path: x}\n"
 	frames := map[string]string{
 		"file":     "%s\n",
@@ -20,6 +21,8 @@ func TestDeclarations(t *testing.T) {
 		"tiers":    "defaults:\n  tiers:\n    %s\n",
 		"zones":    "defaults:\n  zones:\n    %s\n",
 		"timeouts": "defaults:\n  timeouts:\n    %s\n",
+		"probes":   "probes:\n  %s\n",
+		"eject":    "defaults:\n  eject:\n    %s\n",
 		"policy":   "policies:\n  p:\n    %s\n",
 		"subset":   "policies:\n  p:\n    path: x\n    subsets:\n      s:\n        %s\n",
 		"policies": "services:\n  s:\n    frontends: tcp://192.0.2.1:80\n    backends: []\n    policies:\n    - %s\n",
@@ -27,6 +30,10 @@ func TestDeclarations(t *testing.T) {
 		"discover": "services:\n  s:\n    frontends: tcp://192.0.2.1:80\n    discover:\n    - %s\n",
 		"tls":      "services:\n  s:\n    frontends: tcp://192.0.2.1:80\n    discover:\n    - {type: consul, service: web, address: \"https://192.0.2.9:8501\", tls: {%s}}\n",
 		"backend":  "services:\n  s:\n    frontends: tcp://192.0.2.1:80\n    backends:\n    - %s\n",
+
+		"steer":           "services:\n  s:\n    frontends: tcp://192.0.2.1:80\n    backends: []\n    steer:\n    - %s\n",
+		"rate":            "defaults:\n  rate:\n    %s\n",
+		"rate_per_source": "defaults:\n  rate_per_source:\n    %s\n",
 	}
 	companions := map[string]string{
 		"gateway_mac": "next_hop: gateway-mac\n", "next_hop": "gateway_mac: 02:00:00:00:00:01\n",
@@ -56,6 +63,7 @@ func TestDeclarations(t *testing.T) {
 				if g.name == "discover" {
 					text += sourceCompanions(f.key)
 				}
+				text += ruleCompanions[g.name][f.key]
 				if g.name == "tls" {
 					other := map[string]string{"certificate": ", key: x", "key": ", certificate: x"}[f.key]
 					text = fmt.Sprintf(frames["tls"], f.key+": "+example+other)

@@ -41,6 +41,9 @@ func (r *reader) resolve(f *rawFile) *model.Config {
 	if len(r.errs) == 0 {
 		w.add(cfg)
 	}
+	if len(r.networks) > 0 {
+		cfg.Networks = r.networks
+	}
 	return cfg
 }
 
@@ -60,6 +63,7 @@ func (r *reader) settings(f *rawFile) model.Settings {
 		PolicyRate:          f.policyRate.orValue(settings.PolicyRate),
 		PolicyRatePerSource: f.policySource.orValue(settings.PolicyRatePerSource),
 		Zone:                f.zone.v,
+		Probing:             r.probing(f.probing),
 	}
 	s.Interfaces = unique(r, f.interfaces.v, "interface")
 	if len(f.interfaces.v) == 0 && f.interfaces.at.line > 0 && (f.interfaces.ok || !f.interfaces.given) {

@@ -39,6 +39,7 @@ func (r *round) addService(s model.Service, id uint32, runs map[bool]sourceRun) 
 
 	backends := slices.Clone(r.backendsOf(s))
 	slices.SortStableFunc(backends, func(a, b model.Backend) int { return a.Address.Compare(b.Address) })
+	backends = r.fitting(s, id, backends, &state)
 	state.Backends = make([]BackendState, 0, len(backends))
 	for i, b := range backends {
 		if i > 0 && backends[i-1].Address == b.Address {
@@ -86,7 +87,7 @@ func (r *round) backendState(s model.Service, b model.Backend) BackendState {
 	key := probe.Key{Service: s.Name, Backend: b.Address}
 	override, overridden := r.Overrides[key]
 	answer := r.Answers[s.Name][b.Address]
-	out := BackendState{Address: b.Address, Weight: b.Weight, Zone: b.Zone, Tags: b.Tags, Tier: b.Priority, Override: overridden, drain: b.Drain}
+	out := BackendState{Address: b.Address, Weight: b.Weight, Configured: b.Weight, Zone: b.Zone, Tags: b.Tags, Tier: b.Priority, Override: overridden, drain: b.Drain}
 	answer.weigh(&out)
 	drain, drainReason := b.Drain, "drained by the configuration"
 	if override.Drain != nil {

@@ -24,6 +24,7 @@ type dataPlane interface {
 	Read() (maps.Contents, error)
 	Apply(maps.Changes) error
 	FlowCounts() map[uint32]int
+	CorrectLoads() (wrong int, err error)
 	Strays(map[uint32]maps.Table) (map[uint32]maps.Slots, error)
 	Flows() iter.Seq[maps.Flow]
 	Reasons() ([]maps.NamedCount, error)
@@ -110,6 +111,7 @@ type controller struct {
 	inForce      atomic.Pointer[policySet]
 	reloading    sync.Mutex // one reload at a time
 	upcallCounts upcallCounts
+	pasts        pasts
 
 	inboxMu sync.Mutex
 	inbox   []func()
@@ -184,7 +186,7 @@ func newController(p parts, cfg *model.Config) *controller {
 		c.adoptPolicies(p.first)
 	}
 	c.discovery = discovery.NewManager(discovery.Options{New: p.source, Cache: p.discoveryCache, Log: p.log})
-	c.prober = probe.NewRunner(probe.Options{Log: p.log, Policy: c.askProbe, OnChange: func(r probe.Result) {
+	c.prober = probe.NewRunner(probe.Options{Probing: cfg.Settings.Probing, Log: p.log, Policy: c.askProbe, OnChange: func(r probe.Result) {
 		c.post(func() { c.probed(r) })
 	}})
 	c.publish()

@@ -1,6 +1,8 @@
 package control
 
 import (
+	"log/slog"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -8,6 +10,15 @@ import (
 	"github.com/xlb-io/xlb/pkg/discovery"
 	"github.com/xlb-io/xlb/pkg/model"
 )
+
+func discoveryCache(stateDir string) string { return filepath.Join(stateDir, "discovered.json") }
+
+// LastDiscovered returns, by the names of the services, the backends with which
+// a daemon with this state directory would begin, and a word on each source of
+// which it knows nothing.
+func LastDiscovered(stateDir string, services []model.Service, log *slog.Logger) (map[string][]model.Backend, []string) {
+	return discovery.Cached(discoveryCache(stateDir), services, log)
+}
 
 // takeDiscovered takes what discovery found since the last time.
 func (c *controller) takeDiscovered() {

@@ -188,6 +188,13 @@ func TestDiscoveryReload(t *testing.T) {
 			t.Errorf("a plan of\n%schanges %+v", services, plan.Changes)
 		}
 	}
+	plan, err := d.Client.Plan(t.Context(), api.PlanRequest{Content: document(from("web", 1, "", "a", "z"))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := `service "web": source "z" has not answered yet; the plan is without its backends`; len(plan.Warnings) != 1 || plan.Warnings[0] != want {
+		t.Errorf("warnings %q, want %q", plan.Warnings, want)
+	}
 	reload(from("web", 1, "'10.0.0.1:80'", "a"))
 	d.await(t, "web", "10.0.0.1:80", "10.0.0.7:80")
 	if n := f.started("/a"); n != 1 {

@@ -19,6 +19,7 @@ func (c *controller) adopt(cfg *model.Config) {
 	c.auto = autoSources{}
 	clear(c.towards)
 	c.retarget, c.dirty = true, true
+	c.prober.SetProbing(cfg.Settings.Probing)
 	c.discovery.Apply(cfg.Services)
 	c.takeDiscovered()
 }

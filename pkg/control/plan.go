@@ -119,6 +119,7 @@ type ServiceState struct {
 	tracking tracking
 	lasts    time.Duration // the longest timeout of its flows
 	next     time.Duration // when time alone changes its election; 0: never
+	left     int           // backends without a place
 	warnings []string      // on its backends and sources
 }
 
@@ -155,6 +156,8 @@ type BackendState struct {
 	Override, Serves  bool
 	// Added: the operator did, not the configuration or a source.
 	Added bool
+	// Configured is the weight that the configuration or a source gives.
+	Configured uint16
 	// Answer is what policies said of it.
 	Answer Answer
 	// Local: it is an address of this host, and never used.
@@ -194,7 +197,8 @@ type round struct {
 	jobs     []tableJob
 	used     map[uint32]bool // backend numbers of Present and of the plan
 	next     uint32          // no lower backend number is free
-	partial  bool            // an update: used lacks what Present has
+	spare    spare
+	partial  bool // an update: used lacks what Present has
 	present  map[uint32]map[netip.AddrPort]uint32
 }
 
@@ -227,6 +231,7 @@ func (p *Planner) Plan(in Input) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
+	r.spare = r.spareOf(numbers)
 	for _, s := range r.services {
 		if err := r.addService(s, numbers[s.Name], runs); err != nil {
 			return nil, err

@@ -133,6 +133,7 @@ func (c *controller) written(u *update, partly bool) {
 		}
 	}
 	before := c.plan
+	c.noteChanges(before, plan, u.services)
 	c.plan, c.current, c.transitions, c.surveyed = plan, plan.Contents, plan.transitions, nil
 	// What was idle may have come back to use: only a new sweep tells.
 	c.idle, c.idleSource = map[uint32]bool{}, map[netip.Addr]bool{}

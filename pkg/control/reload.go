@@ -109,6 +109,9 @@ func (c *controller) Plan(ctx context.Context, req api.PlanRequest) (api.Plan, e
 	if out.Restart == nil {
 		out.Restart = []string{}
 	}
+	for _, text := range c.discovery.Unanswered(cfg.Services) {
+		out.Warnings = append(out.Warnings, text+"; the plan is without its backends")
+	}
 	if r.plan != nil {
 		out.Warnings = append(out.Warnings, r.plan.Warnings...)
 		out.Changes = Describe(r.changes, r.words())

@@ -35,6 +35,10 @@ func (p *Planner) Update(last *Plan, in Input, names map[string]bool) (*update, 
 		Contents:    maps.Contents{}.Clone(),
 		transitions: map[uint32]transition{}, inherited: map[uint32]bool{}, standings: map[string]standing{},
 	}
+	if last.leftOut() {
+		return nil, false, nil
+	}
+	r.spare = r.spareOfUpdate()
 	out := &update{}
 	have := maps.Contents{}.Clone()
 	candidates := map[uint32]maps.Backend{}
@@ -57,6 +61,9 @@ func (p *Planner) Update(last *Plan, in Input, names map[string]bool) (*update, 
 			return nil, false, err
 		}
 		out.services = append(out.services, at)
+	}
+	if r.plan.leftOut() {
+		return nil, false, nil
 	}
 	if err := p.buildTables(r); err != nil {
 		return nil, false, err

@@ -30,16 +30,11 @@ func (c *controller) Service(name string) (api.ServiceDetail, error) {
 		Service: s.service(state), ID: state.ID, TableSize: c.data.Sizes().Table, Traffic: trafficOf(traffic),
 		Probe: api.ServiceProbe{Type: string(model.ProbeNone)},
 	}
-	i := slices.IndexFunc(s.cfg.Services, func(one model.Service) bool { return one.Name == name })
-	if i < 0 {
+	cfg := s.configured(name)
+	if cfg == nil {
 		return out, nil // configured differently since; the plan follows
 	}
-	cfg := s.cfg.Services[i]
-	if p := cfg.Probe; p.Type != model.ProbeNone && p.Type != "" {
-		out.Probe = api.ServiceProbe{
-			Type: string(p.Type), IntervalSeconds: p.Interval.Seconds(), TimeoutSeconds: p.Timeout.Seconds(), Rise: p.Rise, Fall: p.Fall,
-		}
-	}
+	out.Probe = probeOf(cfg.Probe)
 	out.Placement = placementOf(s.cfg.Settings, cfg.Placement)
 	out.Timeouts = map[string]float64{
 		"tcp_syn": cfg.Timeouts.TCPSyn.Seconds(), "tcp_established": cfg.Timeouts.TCPEstablished.Seconds(),
@@ -136,7 +131,7 @@ func (c *controller) Stats(ctx context.Context, f api.StatsFilter) (api.Stats, e
 				Service: one.Name, Address: b.Address, ID: b.ID, Flows: s.counts[b.ID], Traffic: trafficOf(traffic),
 			})
 		}
-		out.Services = append(out.Services, api.ServiceStats{Service: one.Name, ID: one.ID, Flows: flows, MarkedSlots: one.Marked, Traffic: trafficOf(traffic)})
+		out.Services = append(out.Services, api.ServiceStats{Service: one.Name, ID: one.ID, Flows: flows, MarkedSlots: one.Marked, Sources: s.sources(one.Name), Traffic: trafficOf(traffic)})
 	}
 	return out, nil
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -57,6 +58,24 @@ func openCache(path string, log *slog.Logger) *cache {
 		c.answers[workerKey{a.Service, a.Source}] = a
 	}
 	return c
+}
+
+// Cached returns, by the names of the services, the backends that a manager with
+// that cache would begin with, and, in words, for which sources it has none.
+func Cached(path string, services []model.Service, log *slog.Logger) (found map[string][]model.Backend, missing []string) {
+	c := openCache(path, log)
+	frontends := frontendsOf(services)
+	found = make(map[string][]model.Backend, len(services))
+	for _, s := range services {
+		found[s.Name], _ = join(s, frontends, func(source string) []model.Backend {
+			backends, at := c.get(workerKey{s.Name, source})
+			if at.IsZero() {
+				missing = append(missing, fmt.Sprintf("service %q: source %q has not answered yet", s.Name, source))
+			}
+			return backends
+		})
+	}
+	return found, missing
 }
 
 func (c *cache) get(key workerKey) ([]model.Backend, time.Time) {

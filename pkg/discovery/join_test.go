@@ -100,7 +100,7 @@ func TestCache(t *testing.T) {
 		return s
 	}
 	synctest.Test(t, func(t *testing.T) {
-		s := begin(t, map[string][]said{"a": {answer(0, "10.0.0.1:80"), answer(time.Minute, "10.0.0.2:80")}, "b": {answer(0, "10.0.0.3:80")}})
+		s := begin(t, map[string][]said{"a": {tells(0, "10.0.0.1:80"), tells(time.Minute, "10.0.0.2:80")}, "b": {tells(0, "10.0.0.3:80")}})
 		s.Apply([]model.Service{service("web", nil, "a", "b")})
 		s.after(time.Minute, "web", "10.0.0.2:80 10.0.0.3:80")
 		s.Close() // writes the last one
@@ -129,7 +129,7 @@ func TestCache(t *testing.T) {
 		t.Fatal(err)
 	}
 	synctest.Test(t, func(t *testing.T) {
-		s := begin(t, map[string][]said{"a": {answer(0, "10.0.0.1:80")}})
+		s := begin(t, map[string][]said{"a": {tells(0, "10.0.0.1:80")}})
 		s.Apply([]model.Service{service("web", nil, "a")})
 		s.after(0, "web", "10.0.0.1:80")
 		s.Close()

@@ -1,6 +1,7 @@
 package discovery
 
 import (
+	"fmt"
 	"log/slog"
 	"maps"
 	"reflect"
@@ -192,6 +193,21 @@ func (m *Manager) Preview(services []model.Service) map[string][]model.Backend {
 			}
 			return nil
 		})
+	}
+	return out
+}
+
+// Unanswered returns, in words, the sources of services of which nothing is
+// known yet.
+func (m *Manager) Unanswered(services []model.Service) (out []string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, s := range services {
+		for _, source := range s.Sources {
+			if w := m.services[s.Name]; w == nil || w.workers[source.Name] == nil || w.workers[source.Name].at.IsZero() {
+				out = append(out, fmt.Sprintf("service %q: source %q has not answered yet", s.Name, source.Name))
+			}
+		}
 	}
 	return out
 }

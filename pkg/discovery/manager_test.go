@@ -67,7 +67,7 @@ func backends(addresses ...string) (list []model.Backend) {
 	return list
 }
 
-func answer(at time.Duration, addresses ...string) said {
+func tells(at time.Duration, addresses ...string) said {
 	return said{at: at, backends: backends(addresses...)}
 }
 func failure(at time.Duration, text string) said { return said{at: at, err: errors.New(text)} }
@@ -145,8 +145,8 @@ func (s *stage) status(service, want string) {
 func TestManagerJoins(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStage(t, map[string][]said{
-			"a": {answer(time.Second, "10.0.0.3:80", "10.0.0.2:80"), answer(2*time.Second, "10.0.0.2:80")},
-			"b": {answer(0, "10.0.0.4:80", "10.0.0.1:80")},
+			"a": {tells(time.Second, "10.0.0.3:80", "10.0.0.2:80"), tells(2*time.Second, "10.0.0.2:80")},
+			"b": {tells(0, "10.0.0.4:80", "10.0.0.1:80")},
 		})
 		defer s.Close()
 		web := service("web", backends("10.0.0.1:80"), "a", "b")
@@ -172,7 +172,7 @@ func TestManagerJoins(t *testing.T) {
 func TestManagerKeeps(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStage(t, map[string][]said{
-			"a": {answer(0, "10.0.0.1:80"), failure(5*time.Second, "gone"), failure(7*time.Second, "still gone"), answer(40*time.Second, "10.0.0.1:80")},
+			"a": {tells(0, "10.0.0.1:80"), failure(5*time.Second, "gone"), failure(7*time.Second, "still gone"), tells(40*time.Second, "10.0.0.1:80")},
 		})
 		defer s.Close()
 		web := service("web", nil, "a", "never")
@@ -195,7 +195,7 @@ func TestManagerKeeps(t *testing.T) {
 }
 
 func TestManagerEmpty(t *testing.T) {
-	says := map[string][]said{"a": {answer(0), answer(time.Second, "10.0.0.1:80"), answer(2 * time.Second), answer(4*time.Second, "10.0.0.2:80")}}
+	says := map[string][]said{"a": {tells(0), tells(time.Second, "10.0.0.1:80"), tells(2 * time.Second), tells(4*time.Second, "10.0.0.2:80")}}
 	for mode, want := range map[model.OnEmpty]string{
 		model.EmptyKeep:   "a failing 1 1s answered that there are no backends, which is not believed (on_empty: keep); the last 1 stay",
 		model.EmptyAccept: "a ok 0 0s",
@@ -221,7 +221,7 @@ func TestManagerEmpty(t *testing.T) {
 // cannot have is like an empty one.
 func TestManagerDistrustsWhatCannotBeUsed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newStage(t, map[string][]said{"a": {answer(0, "10.0.0.1:80"), answer(time.Second, "[2001:db8::1]:80", "203.0.113.1:80")}})
+		s := newStage(t, map[string][]said{"a": {tells(0, "10.0.0.1:80"), tells(time.Second, "[2001:db8::1]:80", "203.0.113.1:80")}})
 		defer s.Close()
 		s.Apply([]model.Service{service("web", nil, "a")})
 		s.after(2*time.Second, "web", "10.0.0.1:80")
@@ -234,8 +234,8 @@ func TestManagerDistrustsWhatCannotBeUsed(t *testing.T) {
 func TestManagerDebounces(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStage(t, map[string][]said{"a": {
-			answer(0, "10.0.0.1:80"), answer(time.Second, "10.0.0.2:80"), answer(2*time.Second, "10.0.0.3:80"),
-			answer(10*time.Second, "10.0.0.4:80"), answer(11*time.Second, "10.0.0.3:80"),
+			tells(0, "10.0.0.1:80"), tells(time.Second, "10.0.0.2:80"), tells(2*time.Second, "10.0.0.3:80"),
+			tells(10*time.Second, "10.0.0.4:80"), tells(11*time.Second, "10.0.0.3:80"),
 		}})
 		defer s.Close()
 		web := service("web", nil, "a")
@@ -254,7 +254,7 @@ func TestManagerDebounces(t *testing.T) {
 func TestManagerReload(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStage(t, map[string][]said{
-			"a": {answer(0, "10.0.0.1:80")}, "b": {answer(time.Second, "10.0.0.2:80")}, "c": {answer(0, "10.0.0.3:80")},
+			"a": {tells(0, "10.0.0.1:80")}, "b": {tells(time.Second, "10.0.0.2:80")}, "c": {tells(0, "10.0.0.3:80")},
 		})
 		defer s.Close()
 		web := service("web", nil, "a", "b", "c")
@@ -333,7 +333,7 @@ func TestManagerBacksOff(t *testing.T) {
 		for range 6 {
 			says = append(says, failure(0, "no route"))
 		}
-		says = append(says, answer(0, "10.0.0.1:80"), failure(100*time.Second, "no route"), failure(0, "no route"))
+		says = append(says, tells(0, "10.0.0.1:80"), failure(100*time.Second, "no route"), failure(0, "no route"))
 		s := newStage(t, map[string][]said{"a": says})
 		s.Apply([]model.Service{service("web", nil, "a")})
 		time.Sleep(10 * time.Minute)
@@ -354,7 +354,7 @@ func TestManagerBacksOff(t *testing.T) {
 
 func TestManagerClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newStage(t, map[string][]said{"a": {failure(0, "broken")}, "b": {answer(0, "10.0.0.1:80"), answer(1, "10.0.0.2:80")}})
+		s := newStage(t, map[string][]said{"a": {failure(0, "broken")}, "b": {tells(0, "10.0.0.1:80"), tells(1, "10.0.0.2:80")}})
 		web := service("web", nil, "a", "b")
 		web.Sources[1].Debounce = time.Hour
 		s.Apply([]model.Service{web})

@@ -103,11 +103,19 @@ func (w *worker) run() {
 		}
 		wait := jitter(pause)
 		w.failed(err, wait)
-		select {
-		case <-time.After(wait):
-		case <-w.ctx.Done():
-		}
+		w.pause(wait)
 		pause = min(2*pause, w.m.opts.MaxBackoff)
+	}
+}
+
+func (w *worker) pause(d time.Duration) {
+	if p, ok := w.source.(pauser); ok {
+		p.pause(w.ctx, d)
+		return
+	}
+	select {
+	case <-time.After(d):
+	case <-w.ctx.Done():
 	}
 }
 
