@@ -71,6 +71,7 @@ func (e *election) run() {
 	e.endDrains()
 	e.chooseSubset()
 	e.countUsable()
+	e.noteContenders()
 	e.chooseTiers()
 	e.panic()
 	e.failOpen()
@@ -118,6 +119,14 @@ func (e *election) countUsable() {
 		if e.contenders[i].usable() {
 			e.state.Usable++
 		}
+	}
+}
+
+// noteContenders keeps for the breakers which backends could serve.
+func (e *election) noteContenders() {
+	for i := range e.contenders {
+		c := &e.contenders[i]
+		c.contends = c.contends && !c.barred
 	}
 }
 

@@ -130,6 +130,9 @@ func (w *world) change() {
 			}
 		}
 		s.Placement = w.placement()
+		if w.IntN(2) == 0 {
+			s.Outcomes = model.Outcomes{Count: true, Eject: ejecting}
+		}
 		w.Shuffle(len(s.Backends), func(i, j int) { s.Backends[i], s.Backends[j] = s.Backends[j], s.Backends[i] })
 		w.in.Services = append(w.in.Services, s)
 	}
