@@ -160,7 +160,7 @@ type ServiceDetail struct {
 	Service
 	// ID is its number in the maps.
 	ID uint32 `json:"id"`
-	// Probe is "none", "tcp", "http" or "https", and how often it runs.
+	// Probe is its type, for example "tcp", and how often it runs.
 	Probe ServiceProbe `json:"probe"`
 	// TableSize is the number of slots of its table.
 	TableSize int `json:"table_size"`

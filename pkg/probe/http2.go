@@ -5,8 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"net"
-
-	"golang.org/x/net/http2"
+	"net/http"
 )
 
 // http2Check passes if the backend answers one HTTP/2 request as expected: over TLS
@@ -37,8 +36,12 @@ func (h http2Check) exchange(ctx context.Context) error {
 	if secure, ok := conn.(*tls.Conn); ok && secure.ConnectionState().NegotiatedProtocol != "h2" {
 		return errNoHTTP2
 	}
-	transport := &http2.Transport{DisableCompression: true, MaxHeaderListSize: maxHeader}
-	client, err := transport.NewClientConn(&framed{Conn: conn})
+	// The transport hears nothing of the TLS on the connection; the scheme is the
+	// request's.
+	protocols := new(http.Protocols)
+	protocols.SetUnencryptedHTTP2(true)
+	transport := &http.Transport{DialContext: once(&framed{Conn: conn}), Protocols: protocols, DisableCompression: true, MaxResponseHeaderBytes: maxHeader}
+	client, err := transport.NewClientConn(ctx, "http", "backend:80")
 	if err != nil {
 		return h.reason(ctx, phaseSend, err)
 	}
