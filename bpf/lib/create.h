@@ -3,6 +3,7 @@
 /* The making of a flow. */
 
 #include "nat.h"
+#include "outcome.h"
 
 /* Source addresses that one new flow may try, and records, when other CPUs are
  * faster. */
@@ -32,7 +33,7 @@ struct new_flow {
 	__u16 old_port;
 	__u8 evicts; /* the record held a live flow */
 	__u8 pad2;
-	__u32 pad3;
+	__u32 options; /* of the service */
 	__u64 meta;  /* before the record was held */
 	struct decision decision; /* action 0: there is none */
 };
@@ -131,6 +132,13 @@ static __always_inline struct backend *backend_get(__u32 id)
 static __always_inline struct service *service_get(__u32 id)
 {
 	return bpf_map_lookup_elem(&services, &id);
+}
+
+/* Whether a backend may keep flows of a service. A number may have passed on to
+ * a backend of another one. */
+static __always_inline bool backend_serves(const struct backend *b, __u32 service)
+{
+	return b && b->service == service && b->flags & BACKEND_SERVES;
 }
 
 static __always_inline bool is_syn(const struct packet *p)
@@ -257,11 +265,12 @@ static __always_inline struct flow *flow_hold(struct new_flow *n, bool *live)
 __noinline int flow_reserve(void)
 {
 	struct new_flow *n = new_flow_get();
-	bool live = false;
+	bool live = false, given;
 	struct flow *f;
 
 	if (!n)
 		return REASON_DROP_CONTENDED;
+	given = n->owner;
 	f = flow_hold(n, &live);
 	if (!f)
 		return REASON_DROP_CONTENDED;
@@ -270,6 +279,8 @@ __noinline int flow_reserve(void)
 	n->old_port = f->nat_port;
 	if (live)
 		return -1;
+	if (given && f->tuple && f->tuple != TUPLE_DEAD)
+		flow_lost(f->service, f->backend, f->tuple, n->meta, n->now);
 	/* What is dead anyway loses its port first, so that it can be taken again. */
 	if (n->old_port)
 		port_release(n->old_cell, n->owner);
@@ -340,8 +351,10 @@ __noinline int flow_commit(void)
 	/* What was alive keeps its port until the new flow has its own. */
 	if (n->old_port)
 		port_release(n->old_cell, n->owner);
-	if (n->evicts)
+	if (n->evicts) {
 		count_event(EVENT_FLOW_EVICTED);
+		flow_lost(f->service, f->backend, f->tuple, n->meta, n->now);
+	}
 	f->client = n->client;
 	f->vip = n->vip;
 	f->tuple = n->tuple;
@@ -356,5 +369,10 @@ __noinline int flow_commit(void)
 				 (__u64)n->state << META_STATE_SHIFT | n->now);
 	if ((__u8)(n->tuple >> 32) == IPPROTO_TCP && !n->syn)
 		count_event(EVENT_FLOW_MIDSTREAM);
+	if (n->options)
+		flow_begun(n->service, n->backend, n->state);
+	if (n->options & OPTION_OUTCOMES && n->syn)
+		outcome_begun(n->owner - 1, n->meta + 2 * META_SEQUENCE, n->service, n->backend,
+			      n->rewritten);
 	return -1;
 }

@@ -11,6 +11,12 @@
 #include "maps.h"
 #include "packet.h"
 
+/* Whether a mode changes addresses. Then answers come by here. */
+static __always_inline bool rewrites(__u8 forward)
+{
+	return forward == FORWARD_NAT || forward == FORWARD_DNAT;
+}
+
 #define META_SEQUENCE (1ULL << 40)
 #define META_STATE_SHIFT 32
 #define REFRESH 1024
@@ -100,16 +106,19 @@ static __always_inline __u8 state_next(__u8 state, __u8 tcp_flags, bool reply, b
 
 /* The compare-and-swap fails if the record changed hands or another CPU
  * refreshed it: in both cases there is nothing left to do. A short timeout is
- * refreshed more often, so that a flow that goes on never reaches it. */
-static __always_inline void flow_touch(struct flow *f, const struct timeouts *t, __u8 protocol,
+ * refreshed more often, so that a flow that goes on never reaches it. Returns
+ * whether the flow's state has changed by it. */
+static __always_inline bool flow_touch(struct flow *f, const struct timeouts *t, __u8 protocol,
 				       __u64 meta, __u8 state, __u32 now)
 {
 	__u32 idle = now - meta_tick(meta);
 
 	if (state == meta_state(meta) && idle < REFRESH && idle < flow_timeout(t, protocol, state) / 4)
-		return;
-	__sync_val_compare_and_swap(&f->meta, meta,
-				    (meta & -META_SEQUENCE) | (__u64)state << META_STATE_SHIFT | now);
+		return false;
+	return __sync_val_compare_and_swap(&f->meta, meta,
+					   (meta & -META_SEQUENCE) |
+					   (__u64)state << META_STATE_SHIFT | now) == meta &&
+	       state != meta_state(meta);
 }
 
 /* A flow lives in one of FLOW_SETS sets, of which each is used only while those

@@ -14,7 +14,7 @@
 /* Of a SYN, for most of those begin a connection. What is guessed wrong costs only
  * the load. */
 static __always_inline void foresee(const struct packet *p, const struct service *service,
-				    __u32 number, __u64 hash)
+				    const struct choice *choice, __u64 hash)
 {
 	const struct addr *source = &p->source;
 	__u32 at = source_nth(service, hash, 0), wish = 0, *cell;
@@ -22,7 +22,7 @@ static __always_inline void foresee(const struct packet *p, const struct service
 	struct source *nat;
 	struct slot slot;
 
-	slot_find(number, hash, &slot);
+	slot_find(choice, &slot);
 	backend = backend_get(slot.present);
 	if (!backend)
 		return;

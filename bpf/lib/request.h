@@ -6,6 +6,8 @@
 #include "decision.h"
 #include "select.h"
 #include "foresee.h"
+#include "retry.h"
+#include "rules.h"
 #include "send.h"
 
 /* The answer. */
@@ -15,6 +17,7 @@ struct route {
 	__u32 backend_id;
 	__u16 source;    /* nat, dnat: what the flow took */
 	__be16 nat_port;
+	__u8 tries;      /* of a connection that goes to another backend: those before it */
 };
 
 static __always_inline bool is_rst(const struct packet *p)
@@ -22,17 +25,11 @@ static __always_inline bool is_rst(const struct packet *p)
 	return p->tcp_flags & TCP_RST;
 }
 
-/* Whether a backend may keep flows of a service. A number may have passed on to
- * a backend of another one. */
-static __always_inline bool backend_serves(const struct backend *b, __u32 service)
-{
-	return b && b->service == service && b->flags & BACKEND_SERVES;
-}
-
 /* Where the packet goes by the record found, or not: then *owner stays set if
  * the record is the packet's own but no longer holds, and is to be replaced. */
 static __always_inline bool flow_route(struct flow *f, __u32 *owner, const struct packet *p,
-				       __u64 meta, __u32 now, struct route *r, struct verdict *v)
+				       const struct choice *c, __u64 meta, __u32 now,
+				       struct route *r, struct verdict *v)
 {
 	bool rewritten = rewrites(r->service->forward);
 	__u8 state = meta_state(meta);
@@ -40,7 +37,8 @@ static __always_inline bool flow_route(struct flow *f, __u32 *owner, const struc
 
 	if (flow_expired(&r->service->timeouts, p->tuple, meta, now, 0))
 		return false;
-	if (is_syn(p) && state_closed(state))
+	if (is_syn(p) && state_closed(state) &&
+	    !(state_held(state) && state_retries(r->service, state)))
 		return false; /* a new connection with the ports of an old one */
 	r->backend_id = f->backend;
 	r->source = f->source;
@@ -58,8 +56,23 @@ static __always_inline bool flow_route(struct flow *f, __u32 *owner, const struc
 		v->moved = 1;
 		return false;
 	}
+	if (is_syn(p) && r->service->options & OPTION_OUTCOMES &&
+	    syn_again(*owner - 1, meta, service, r->backend_id, now)) {
+		if (retry(c, service, state, &r->backend_id)) {
+			r->tries = state_tries(state) + 1;
+			r->backend = backend_get(r->backend_id);
+			return false;
+		}
+		/* There is no other: the client may know if it is refused again. */
+		state = RETRIES * FLOW_RETRY;
+	}
 	state = state_next(state, p->tcp_flags, false, rewritten);
-	flow_touch(f, &r->service->timeouts, p->protocol, meta, state, now);
+	if (flow_touch(f, &r->service->timeouts, p->protocol, meta, state, now) &&
+	    r->service->options) {
+		flow_changed(service, r->backend_id, meta_state(meta), state);
+		if (!rewritten && r->service->options & OPTION_OUTCOMES)
+			outcome_request(service, r->backend_id, meta_state(meta), state, p->tcp_flags);
+	}
 	return true;
 }
 
@@ -130,15 +143,18 @@ static __always_inline bool asks(const struct service *s, const struct packet *p
 }
 
 /* The backend for a flow that is not recorded, by the decision or the table. */
-static __always_inline void choose_decided(const struct decision *d, struct slot *s,
-					   const struct packet *p, __u32 service, __u64 hash,
+static __always_inline void choose_decided(const struct decision *d, struct choice *c,
+					   struct slot *s, const struct packet *p, __u32 service,
 					   struct route *r, struct verdict *v)
 {
 	bool obeys = d->action == DECISION_SEND && begins(p);
 	struct backend *b;
 
-	if (rewrites(r->service->forward) || r->service->track == TRACK_ALWAYS || r->service->policy)
-		slot_find(service, obeys && d->hashed ? d->hash : hash, s);
+	if (rewrites(r->service->forward) || r->service->track == TRACK_ALWAYS || r->service->policy) {
+		if (obeys && d->hashed)
+			c->hash = d->hash;
+		slot_find(c, s);
+	}
 	choose(s, p, service, r, v);
 	if (!obeys || !d->backend)
 		return;
@@ -150,10 +166,17 @@ static __always_inline void choose_decided(const struct decision *d, struct slot
 	v->inherited = 0;
 }
 
+/* How many backends a new connection counts as having tried. Where the policies sent
+ * it, it stays. */
+static __always_inline __u8 tries_first(const struct decision *d, __u8 tries)
+{
+	return d->action == DECISION_SEND && (d->backend || d->hashed) ? RETRIES : tries;
+}
+
 /* The route of a packet whose flow is, or shall be, recorded; in the latter case
  * what to record is left in new_flow. */
-static __always_inline enum fate tracked(const struct packet *p, struct route *r, struct slot *s,
-					 __u32 service, __u64 hash, struct verdict *v)
+static __always_inline enum fate tracked(const struct packet *p, struct route *r, struct choice *c,
+					 struct slot *s, __u32 service, __u64 hash, struct verdict *v)
 {
 	bool must = rewrites(r->service->forward), policy;
 	__u32 owner = 0, now = clock_now();
@@ -161,7 +184,7 @@ static __always_inline enum fate tracked(const struct packet *p, struct route *r
 	__u64 meta = 0;
 	struct flow *f = flow_find(p, hash, &owner, &meta);
 
-	if (f && flow_route(f, &owner, p, meta, now, r, v))
+	if (f && flow_route(f, &owner, p, c, meta, now, r, v))
 		return FATE_SEND;
 	if (must && is_rst(p)) {
 		v->reason = REASON_DROP_NO_FLOW;
@@ -174,17 +197,24 @@ static __always_inline enum fate tracked(const struct packet *p, struct route *r
 	}
 	new_flow_name(n, p, hash);
 	n->decision.action = 0;
-	policy = asks(r->service, p, v);
+	/* A connection that goes elsewhere has been asked about. */
+	policy = !r->tries && asks(r->service, p, v);
 	if (policy)
 		decision_take(n, service);
 	if (n->decision.action == DECISION_DROP) {
 		v->reason = REASON_DROP_POLICY;
 		return FATE_DROP;
 	}
-	choose_decided(&n->decision, s, p, service, hash, r, v);
+	if (!r->tries) {
+		/* What comes back from the daemon was let in before. */
+		if (!n->decision.action && !v->moved && begins(p) && gate_shut(r->service, p, service, v))
+			return FATE_DROP;
+		choose_decided(&n->decision, c, s, p, service, r, v);
+	}
 	if (!r->backend || is_rst(p))
 		return FATE_SEND;
 	n->service = service;
+	n->options = r->service->options;
 	n->backend = r->backend_id;
 	n->owner = owner;
 	n->now = now;
@@ -192,6 +222,8 @@ static __always_inline enum fate tracked(const struct packet *p, struct route *r
 	n->rewritten = must;
 	/* What goes on in the middle, and answers pass us by, is established. */
 	n->state = p->protocol == IPPROTO_TCP ? state_next(0, p->tcp_flags, false, must) : 0;
+	if (r->service->options & OPTION_RETRY && n->syn)
+		n->state |= tries_first(&n->decision, r->tries) * FLOW_RETRY;
 	n->nat_port = 0;
 	n->source = SOURCE_CLIENT;
 	n->cell = 0;
@@ -204,6 +236,7 @@ static __always_inline enum fate request(const struct packet *p, __u32 service, 
 					 struct verdict *v)
 {
 	__u64 hash = hash_flow(&p->source, &p->destination, p->tuple, p->ipv6);
+	struct choice c = { .table = service, .hash = hash };
 	struct route r = { .service = service_get(service) };
 	enum fate fate = FATE_SEND;
 	bool records;
@@ -214,20 +247,24 @@ static __always_inline enum fate request(const struct packet *p, __u32 service, 
 	if (stays(p, r.service->forward, v))
 		return FATE_PASS;
 	v->service = service;
+	if (r.service->options & OPTION_RULES && rules_refuse(p, service, &c.table, v))
+		return FATE_DROP;
 	records = rewrites(r.service->forward) || r.service->track == TRACK_ALWAYS || r.service->policy;
 	if (!records) {
-		slot_find(service, hash, &s);
+		slot_find(&c, &s);
 		records = s.marked && r.service->track != TRACK_NEVER;
 	}
 	if (rewrites(r.service->forward) && is_syn(p))
-		foresee(p, r.service, service, hash);
+		foresee(p, r.service, &c, hash);
 	if (records) {
-		fate = tracked(p, &r, &s, service, hash, v);
+		fate = tracked(p, &r, &c, &s, service, hash, v);
 		if (fate == FATE_DROP)
 			return fate;
 	} else {
 		r.backend_id = s.present;
 		r.backend = s.present ? backend_get(s.present) : NULL;
+		if (is_syn(p) && gate_shut(r.service, p, service, v))
+			return FATE_DROP;
 		v->begun = is_syn(p);
 	}
 	if (!r.backend) {

@@ -14,16 +14,23 @@
 #include "hash.h"
 #include "maps.h"
 
+/* What is asked of which table: a service's own, by the flow's hash, if nothing
+ * says otherwise. */
+struct choice {
+	__u32 table; /* its number */
+	__u64 hash;  /* which slot of it */
+};
+
 struct slot {
 	__u32 present;  /* a backend's number, 0 if there is none to offer */
 	__u32 previous; /* of a marked slot; 0: none */
 	bool marked;
 };
 
-static __always_inline void slot_find(__u32 service, __u64 hash, struct slot *s)
+static __always_inline void slot_find(const struct choice *c, struct slot *s)
 {
-	void *table = bpf_map_lookup_elem(&tables, &service);
-	__u32 zero = 0, at = scale(hash, table_size);
+	void *table = bpf_map_lookup_elem(&tables, &c->table);
+	__u32 zero = 0, at = scale(c->hash, table_size);
 	__u32 *backends;
 
 	s->present = 0;

@@ -26,11 +26,6 @@ struct target {
 	struct rewrite as; /* nat, dnat */
 };
 
-static __always_inline bool rewrites(__u8 forward)
-{
-	return forward == FORWARD_NAT || forward == FORWARD_DNAT;
-}
-
 static __always_inline bool encapsulates(__u8 forward)
 {
 	return forward == FORWARD_IPIP || forward == FORWARD_GUE;

@@ -49,6 +49,13 @@ enum reason {
 	REASON_UPCALL,            /* neither passed nor dropped: the daemon has it, and injects it again */
 	REASON_DROP_POLICY,       /* the service's policies said so */
 	REASON_DROP_OVERLOAD,     /* nobody could be asked, and the service drops then */
+	REASON_DROP_REFUSAL,      /* a backend's RST to a SYN that another backend may still take */
+	/* What a service refuses; these five are counted for each service, see struct refused. */
+	REASON_DROP_DENIED,       /* the source is on the deny list */
+	REASON_DROP_NOT_ALLOWED,  /* there is an allow list, and the source is not on it */
+	REASON_DROP_RATE,         /* more new flows than the service takes */
+	REASON_DROP_RATE_SOURCE,  /* more than it takes of one source */
+	REASON_DROP_CONNECTIONS,  /* as many are open as may be */
 	REASON_MAX,
 };
 
@@ -66,6 +73,7 @@ enum event {
 	EVENT_UPCALL_AWAY,    /* no daemon */
 	EVENT_UPCALL_SIZE,    /* longer than UPCALL_FRAME, or a super-packet */
 	EVENT_DECIDED,        /* a flow was recorded as the policies decided */
+	EVENT_SYN_RETRIED,    /* a SYN that came again went to another backend */
 	EVENT_MAX,
 };
 
@@ -152,8 +160,11 @@ enum flow_state {
 	FLOW_FIN_CLIENT = 1 << 2,
 	FLOW_FIN_BACKEND = 1 << 3,
 	FLOW_RST_CLIENT = 1 << 4,
-	FLOW_RST_BACKEND = 1 << 5,
+	FLOW_RST_BACKEND = 1 << 5, /* without FLOW_REPLIED: a RST that was held back */
+	FLOW_RETRY = 1 << 6,       /* this and the next bit: backends tried before this one */
 };
+
+enum { RETRIES = 3 };
 
 /* A frontend, or (port and protocol 0) an address that nat uses as source. */
 struct vip4_key {
@@ -236,11 +247,48 @@ struct service {
 	__u8 quic_server_id;      /* its length in a connection ID; 0: they are not looked at */
 	__u32 affinity_timeout;   /* ticks */
 	__u32 connections;        /* most at a time; 0: no limit */
-	/* New connections a second and how many may come at once; 0: no limit. */
+	/* New flows a second and how many may come at once; see gate.h. Of a source,
+	 * above the bits of RATE_MASK, the prefix length of IPv4 and of IPv6. */
 	__u32 rate;
 	__u32 burst;
 	__u32 rate_per_source;
 	__u32 burst_per_source;
+};
+
+enum {
+	RATE_BITS = 24,
+	RATE_MASK = (1 << RATE_BITS) - 1,
+	RATE_SOURCES = 65536, /* of which limits are known at a time */
+};
+
+/* A prefix of sources in a service's rules. IPv4 is ::ffff:a.b.c.d, so that both
+ * families have one trie and ::/0 can be told from 0.0.0.0/0. */
+struct rule_key {
+	__u32 length;
+	__be32 word[4];
+};
+
+/* What the rules say of a source: the number of the table that is asked, 0 for
+ * the service's own; or why its packets are dropped. */
+#define RULE_DENIED (1U << 31)
+#define RULE_NOT_ALLOWED (1U << 30)
+
+/* Whose a table is that is no service's own; of use to user space alone. */
+struct subset {
+	__u32 service; /* 0: nobody's */
+	__u8 tag[64];
+	__u8 zone[64];
+};
+
+struct rate_key {
+	struct addr source; /* masked */
+	__u32 service;
+	__u32 pad;
+};
+
+/* Packets that a service refused, by reason from REASON_DROP_DENIED on. */
+struct refused {
+	__u64 packets[8]; /* a cache line */
 };
 
 struct backend {
@@ -405,6 +453,37 @@ struct traffic {
 	__u64 flows;          /* recorded, or, where none are, TCP SYNs */
 	__u64 pad;            /* a cache line */
 };
+
+/*
+ * How busy and how quick a backend is, or a service. All CPUs change it, and user
+ * space corrects it, by adding to it: it is in one place, and one cache line.
+ */
+struct load {
+	__s32 connections; /* recorded flows that go on; counted where the service needs it. For a moment it may be a little wrong, and less than 0 */
+	__u32 latency;     /* of a backend: ns from SYN to SYN-ACK, smoothed; 0: not known */
+	__u64 cursor;      /* of a service: turns of its round robin */
+	__u64 pad[6];
+};
+
+/* What became of connections to a backend, or of those of a service, if it has
+ * OPTION_OUTCOMES. In l2dsr, ipip and gue the client's next packet tells that the
+ * backend answered, and nothing tells of a RST. */
+enum outcome {
+	OUTCOME_ATTEMPTS,   /* connections begun; at each backend that was tried */
+	OUTCOME_ANSWERED,   /* first SYN-ACKs */
+	OUTCOME_UNANSWERED, /* connections whose SYN came again without an answer */
+	OUTCOME_REFUSED,    /* RSTs to a SYN */
+	OUTCOME_RESET,      /* RSTs of the backend before either side closed */
+	OUTCOME_RETRIED,    /* attempts that failed and went on with another backend */
+	OUTCOME_MAX = 8,
+};
+
+struct outcomes {
+	__u64 count[OUTCOME_MAX]; /* by enum outcome; a cache line */
+};
+
+/* SYNs that wait for their answer, by the flow's number; see outcome.h. */
+enum { SYN_CELLS = 65536 };
 
 /* What a later start of the daemon must know of these maps. */
 struct layout {

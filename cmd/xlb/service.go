@@ -16,7 +16,7 @@ func (e *env) serviceCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "service",
 		Aliases:     []string{"services"},
-		Usage:       "show services",
+		Usage:       "show, add and remove services",
 		Description: "A service is a set of frontends (VIP, protocol, port) that share backends.",
 		UsageText:   "xlb service ls\nxlb service show web",
 		Subcommands: []*cli.Command{
@@ -63,6 +63,8 @@ func (e *env) serviceCommand() *cli.Command {
 					})
 				},
 			},
+			e.serviceAdd(),
+			e.serviceRemove(),
 		},
 	}
 }
@@ -92,7 +94,7 @@ func (e *env) printServices(services []api.Service) {
 			st = yellow
 		}
 		note := cell{}
-		if serving == 0 || s.FailOpen {
+		if serving == 0 || s.FailOpen || s.Panic {
 			st = red
 			note = cell{serviceNote(s), red}
 		}
@@ -130,6 +132,8 @@ func serviceNote(s api.Service) string {
 	switch {
 	case s.FailOpen:
 		return "all down: fail open, all are used"
+	case s.Panic:
+		return "few usable: panic, the others are used too"
 	case !configured:
 		return "no backends: new flows are dropped"
 	}
@@ -161,6 +165,9 @@ func (e *env) printService(s api.ServiceDetail) {
 		line("marked", "%s", markedText(s.Service))
 	}
 	line("fail", "%s", s.Fail)
+	for _, l := range placementLines(s) {
+		line(l[0], "%s", l[1])
+	}
 	if p := s.Probe; p.Type == "none" {
 		line("probe", "none")
 	} else {
@@ -168,7 +175,7 @@ func (e *env) printService(s api.ServiceDetail) {
 		if s.ProbeVia != "" {
 			via = " via the VIP"
 		}
-		line("probe", "%s%s every %s, timeout %s, rise %d, fall %d", p.Type, via, seconds(p.IntervalSeconds), seconds(p.TimeoutSeconds), p.Rise, p.Fall)
+		line("probe", "%s%s %s", p.Type, via, paceText(p))
 	}
 	var timeouts []string
 	for _, name := range []string{"tcp_syn", "tcp_established", "tcp_fin", "tcp_closed", "udp"} {
@@ -184,12 +191,19 @@ func (e *env) printService(s api.ServiceDetail) {
 	line("dropped", "%s", packetsAndBytes(s.Traffic.Dropped))
 	line("flows", "%s created", humanCount(s.Traffic.FlowsCreated))
 	e.printf("\n")
+	e.printSources(s.Sources, "")
+	if len(s.Sources) > 0 {
+		e.printf("\n")
+	}
 	if len(s.Backends) == 0 {
 		e.printf("no backends: new flows are dropped\n")
 		return
 	}
 	if s.FailOpen {
 		e.printf("%s\n", e.paint("no backend is usable: fail open, all are used", red))
+	}
+	if s.Panic {
+		e.printf("%s\n", e.paint("few backends are usable: the others are used too", red))
 	}
 	t := backendTable(false)
 	for _, b := range s.Backends {

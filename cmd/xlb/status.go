@@ -84,9 +84,10 @@ func (e *env) printStatus(s api.Status) {
 			probed = ", probed via the VIP"
 		}
 		e.printf("%s  %s  %s, %s, fail %s%s\n", e.paint(printable(service.Name), bold), printable(strings.Join(service.Frontends, " ")), forwardText(service), service.Schedule, service.Fail, probed)
-		if service.FailOpen {
+		if service.FailOpen || service.Panic {
 			e.printf("  %s\n", e.paint(serviceNote(service), red))
 		}
+		e.printSources(service.Sources, "  ")
 		if len(service.Backends) == 0 {
 			e.printf("  no backends: new flows are dropped\n")
 			continue
@@ -117,6 +118,7 @@ func reasonText(reason string) string {
 		"vips_unprotected": "the firewall rules cannot be set",
 		"probes_unrouted":  "the way of probes via the VIP cannot be set up",
 		"service_down":     "no usable backend for",
+		"panic":            "few usable backends for",
 		"no_source":        "no source address for",
 		"no_tunnel_source": "no outer source address for",
 		"discovery_failed": "no news of the backends of",

@@ -9,6 +9,7 @@
 //	GET  /v1/services                                ?name=
 //	GET  /v1/services/{service}
 //	GET  /v1/backends                                ?service=
+//	GET  /v1/services/{service}/backends/{address}
 //	POST /v1/services/{service}/backends/{address}/drain
 //	POST /v1/services/{service}/backends/{address}/undrain
 //	POST /v1/services/{service}/backends/{address}/weight   {"weight": 5} or {"reset": true}

@@ -35,11 +35,13 @@ type Status struct {
 	//	vips_unprotected       the host's firewall rules could not be set
 	//	probes_unrouted        the way of probes via the VIP could not be set up
 	//	service_down:NAME      no backend of the service is usable
+	//	panic:NAME             few backends of the service are usable, and unhealthy ones are used too
 	//	no_source:NAME         nat has no source address of the service's family
 	//	no_tunnel_source:NAME  ipip or gue has no outer source address of a backend's family
 	//	policies_unasked       nobody asks policies about new flows, which follow on_overload
 	//	policy_failing:NAME    a policy failed too often and is not asked for a while
-	//	discovery_failed:NAME  a source of backends fails; its last word holds
+	//	discovery_failed:NAME  a source of the service's backends fails; its last word holds, or
+	//	                       nothing of it after stale_for
 	Reasons []string `json:"reasons"`
 	// Problem is the text behind apply_failed, maps_unreadable, plan_failed
 	// and vips_unprotected; empty if none of them holds.
@@ -94,6 +96,13 @@ type Service struct {
 	ProbeVia string `json:"probe_via,omitempty"`
 	// FailOpen: no backend is usable and all of them are used.
 	FailOpen bool `json:"fail_open"`
+	// Panic: few of the backends that serve are usable, and the others are used too.
+	Panic bool `json:"panic,omitempty"`
+	// ServingTiers take new flows, the lowest first; left out if all backends are of
+	// one tier.
+	ServingTiers []int `json:"serving_tiers,omitempty"`
+	// Added: by the operator, not in the configuration file.
+	Added bool `json:"added,omitempty"`
 	// MarkedSlots is how many slots of its table are marked: changed not long
 	// ago, so that their flows are recorded; 0 to the table's size.
 	MarkedSlots int `json:"marked_slots"`
@@ -103,6 +112,42 @@ type Service struct {
 	SettlesSeconds float64 `json:"settles_seconds,omitempty"`
 	// Backends are sorted by address; retired ones are among them.
 	Backends []Backend `json:"backends"`
+	// Sources find backends beside those that the configuration lists.
+	Sources []Source `json:"sources,omitempty"`
+}
+
+// The states of a source.
+const (
+	// SourceWaiting has neither answered nor failed yet; what it said before a
+	// restart or a reload is in use.
+	SourceWaiting = "waiting"
+	// SourceOK answered last.
+	SourceOK = "ok"
+	// SourceFailing failed last; its last answer is in use.
+	SourceFailing = "failing"
+	// SourceStale has failed for longer than its stale_for; nothing of it is in
+	// use.
+	SourceStale = "stale"
+)
+
+// Source is a place where backends of a service come from.
+type Source struct {
+	Name string `json:"name"`
+	// Type is "dns", "srv", "consul", "file", "etcd" or "exec".
+	Type string `json:"type"`
+	// Where says what is watched, in words.
+	Where string `json:"where"`
+	// State is one of the Source constants, entered at Since.
+	State string    `json:"state"`
+	Since time.Time `json:"since"`
+	// Answered is when the last answer came that was believed; nil if none has.
+	Answered *time.Time `json:"answered,omitempty"`
+	// Backends is how many the answer in use holds, those left out included.
+	Backends int `json:"backends"`
+	// Error is why it fails; empty if it does not.
+	Error string `json:"error"`
+	// Warnings are what of the last answer could not be understood.
+	Warnings []string `json:"warnings,omitempty"`
 }
 
 // The states of a backend.
@@ -113,10 +158,14 @@ const (
 	StateUnhealthy = "unhealthy"
 	// StateUnknown was not probed yet and counts as up.
 	StateUnknown = "unknown"
-	// StateDraining keeps its flows and gets no new ones.
+	// StateDraining keeps its flows and gets no new ones, until the drain's time, if
+	// it has one, is over.
 	StateDraining = "draining"
 	// StateEjected keeps its flows and gets no new ones: a policy said so.
 	StateEjected = "ejected"
+	// StateDisabled gets no flows at all: the operator said so. Its flows move to
+	// others.
+	StateDisabled = "disabled"
 	// StateRetired is no longer configured; it stays until its last flow ends.
 	StateRetired = "retired"
 )
@@ -142,7 +191,7 @@ type Backend struct {
 	ID uint32 `json:"id"`
 	// Tags are its labels.
 	Tags []string `json:"tags,omitempty"`
-	// Tier is its priority; the lowest with a usable backend serves.
+	// Tier is its priority; the lowest with enough usable backends serves.
 	Tier int `json:"tier"`
 	// Role is what its probe says it is, for example "primary".
 	Role string `json:"role,omitempty"`
@@ -153,6 +202,11 @@ type Backend struct {
 	Shadow string `json:"shadow,omitempty"`
 	// Override: the operator said something on this backend.
 	Override bool `json:"override,omitempty"`
+	// Added: the operator added it.
+	Added bool `json:"added,omitempty"`
+	// DrainsUntil is when the flows that are left move to others; nil if it does not
+	// drain, or for as long as it takes.
+	DrainsUntil *time.Time `json:"drains_until,omitempty"`
 }
 
 // ServiceDetail is all that is known of one service.
@@ -160,6 +214,8 @@ type ServiceDetail struct {
 	Service
 	// ID is its number in the maps.
 	ID uint32 `json:"id"`
+	// Placement is which of the backends take part.
+	Placement Placement `json:"placement"`
 	// Probe is its type, for example "tcp", and how often it runs.
 	Probe ServiceProbe `json:"probe"`
 	// TableSize is the number of slots of its table.
@@ -171,6 +227,24 @@ type ServiceDetail struct {
 	Traffic Traffic `json:"traffic"`
 }
 
+// Placement is which of a service's backends take part; what is not set is left out.
+type Placement struct {
+	// Subset is in words: "tag ssd, zone eu-1a".
+	Subset string `json:"subset,omitempty"`
+	// TierMinHealthy, ZoneMinHealthy and PanicThreshold are per cent, 1 to 100.
+	TierMinHealthy int `json:"tier_min_healthy,omitempty"`
+	// TierWhenLow is "switch" or "add".
+	TierWhenLow            string  `json:"tier_when_low,omitempty"`
+	TierReturnAfterSeconds float64 `json:"tier_return_after_seconds,omitempty"`
+	// PreferZone is the balancer's own zone, if it is preferred.
+	PreferZone          string  `json:"prefer_zone,omitempty"`
+	EqualZones          bool    `json:"equal_zones,omitempty"`
+	ZoneMinHealthy      int     `json:"zone_min_healthy,omitempty"`
+	PanicThreshold      int     `json:"panic_threshold,omitempty"`
+	SlowStartSeconds    float64 `json:"slow_start_seconds,omitempty"`
+	DrainTimeoutSeconds float64 `json:"drain_timeout_seconds,omitempty"`
+}
+
 // ServiceProbe is the health check of a service's backends.
 type ServiceProbe struct {
 	Type string `json:"type"`
@@ -179,6 +253,12 @@ type ServiceProbe struct {
 	TimeoutSeconds  float64 `json:"timeout_seconds"`
 	Rise            int     `json:"rise"`
 	Fall            int     `json:"fall"`
+	// JitterPercent of an interval is by how much it may be longer or shorter.
+	JitterPercent int `json:"jitter_percent"`
+	// FailingSeconds is the interval when failing, and BackoffSeconds up to where
+	// it doubles while a backend is unhealthy; 0: as usual, and not at all.
+	FailingSeconds float64 `json:"failing_seconds,omitempty"`
+	BackoffSeconds float64 `json:"backoff_seconds,omitempty"`
 }
 
 // ServiceBackend is a backend with the name of its service. The name is empty
@@ -188,17 +268,55 @@ type ServiceBackend struct {
 	Backend
 }
 
-// Override is what the operator said about a backend.
+// Override is what the operator said about a backend, a service or a zone: of a zone
+// if Zone is set, else of a service if Backend is not valid.
 type Override struct {
+	// Service is empty for a zone of all services.
 	Service string         `json:"service"`
 	Backend netip.AddrPort `json:"backend"`
-	// Drain, when not nil, replaces the backend's drain.
-	Drain *bool `json:"drain,omitempty"`
+	// Zone takes no new flows.
+	Zone string `json:"zone,omitempty"`
+	// Added: the backend or the service is the operator's; Text is the service in
+	// YAML.
+	Added bool   `json:"added,omitempty"`
+	Text  string `json:"text,omitempty"`
+	// Drain, when not nil, replaces the backend's drain, until Deadline if that is
+	// not nil: then its flows move.
+	Drain    *bool      `json:"drain,omitempty"`
+	Deadline *time.Time `json:"deadline,omitempty"`
 	// Weight, when not nil, replaces the backend's weight.
 	Weight *uint16 `json:"weight,omitempty"`
-	// Known: the service has that backend now. An override of one that it has
-	// not is kept and holds again when the backend returns.
+	// Disabled: the backend gets no flows at all.
+	Disabled bool `json:"disabled,omitempty"`
+	// Known: the service, the backend or the zone is there now. What was said of one
+	// that is not is kept and holds again when it returns.
 	Known bool `json:"known"`
+	// Problem says why something that was added is not in use; empty if it is.
+	Problem string `json:"problem,omitempty"`
+}
+
+// OverrideFilter selects what was said: of a service, or of one of its backends.
+// Zero fields select all.
+type OverrideFilter struct {
+	Service string         `json:"service,omitempty"`
+	Backend netip.AddrPort `json:"backend,omitzero"`
+}
+
+// Zone is the part of a service's backends that is in a zone.
+type Zone struct {
+	Zone    string `json:"zone"`
+	Service string `json:"service"`
+	// Backends is how many there are, and Usable how many nothing speaks against.
+	Backends int `json:"backends"`
+	Usable   int `json:"usable"`
+	// Share of new flows, 0 to 1.
+	Share float64 `json:"share"`
+	// Flows is the number of live flows, counted at most some seconds ago.
+	Flows int `json:"flows"`
+	// Own: it is the balancer's own.
+	Own bool `json:"own,omitempty"`
+	// Disabled: the operator lets it take no new flows.
+	Disabled bool `json:"disabled,omitempty"`
 }
 
 // PlanRequest asks what a configuration would change. Without Content the
@@ -352,6 +470,8 @@ type ServiceStats struct {
 	Flows int `json:"flows"`
 	// MarkedSlots is as in [Service].
 	MarkedSlots int `json:"marked_slots"`
+	// Sources are as in [Service].
+	Sources []Source `json:"sources,omitempty"`
 	Traffic
 }
 
@@ -363,6 +483,39 @@ type BackendStats struct {
 	// Flows is the number of live flows, counted at most some seconds ago.
 	Flows int `json:"flows"`
 	Traffic
+}
+
+// DrainRequest is the body of …/drain.
+type DrainRequest struct {
+	// AfterSeconds is when the flows that are left move to others; 0: never. nil: as
+	// the service is configured.
+	AfterSeconds *float64 `json:"after_seconds,omitempty"`
+}
+
+// BackendRequest is the body of …/add: what a configuration would say of a backend.
+type BackendRequest struct {
+	// Weight, 0 to 65535; nil is 1.
+	Weight *int     `json:"weight,omitempty"`
+	Zone   string   `json:"zone,omitempty"`
+	Tags   []string `json:"tags,omitempty"`
+	// Priority is its tier, 0 to 255.
+	Priority int `json:"priority,omitempty"`
+}
+
+// ServiceRequest is the body of /v1/services/NAME/add.
+type ServiceRequest struct {
+	// Path names Text in errors.
+	Path string `json:"path,omitempty"`
+	// Text is what would stand under the service's name in a configuration file, in
+	// YAML.
+	Text string `json:"text"`
+}
+
+// ZoneRequest is the body of /v1/zones/disable and /v1/zones/enable.
+type ZoneRequest struct {
+	Zone string `json:"zone"`
+	// Service is empty for all.
+	Service string `json:"service,omitempty"`
 }
 
 // WeightRequest is the body of …/weight.

@@ -18,7 +18,7 @@ const maxTableSize = 1000003
 var (
 	interfaceKind = str("interface name", `^\.{0,2}[^./:\s\x00-\x1f\x7f][^/:\s\x00-\x1f\x7f]*$`, 15, "1 to 15 bytes, no `/`, `:` or space")
 	nameKind      = str("service name", `^[a-z0-9._-]{1,63}$`, 63, "1 to 63 of `a-z`, `0-9`, `-`, `.`, `_`")
-	zoneKind      = str("zone", `^[^\x00-\x1f\x7f]{1,63}$`, 63, "1 to 63 bytes, no control characters")
+	zoneKind      = str("zone", model.ZonePattern, model.MaxLabel, "1 to 63 bytes, no control characters")
 	methodKind    = str("HTTP method", `^[A-Z]{1,16}$`, 16, "upper-case letters")
 	pathKind      = str("HTTP path", `^/[!-~]*$`, 2048, "starts with `/`; up to 2048 bytes of ASCII without spaces; may hold a query")
 	hostKind      = str("host name", `^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$`, 253, "letters, digits, `-`, `.`, `_`; no port")
@@ -67,6 +67,10 @@ var fileKind = needed(object("file", "The file is a mapping of these keys.",
 		doc: "New flows a second, of each service with policies, that these are asked about; `on_overload` says what becomes of the rest. Counted in windows of 67 ms.", def: settings.PolicyRate, example: "50000"}),
 	of("policy_rate_per_source", integer(1, 900_000), func(f *rawFile) *opt[int] { return &f.policySource }, about{
 		doc: "The same of one client, an IPv4 address or an IPv6 /64, so that a flood takes nobody else's turn.", def: settings.PolicyRatePerSource, example: "200"}),
+	of("zone", zoneKind.kind, func(f *rawFile) *opt[string] { return &f.zone }, about{
+		doc: "The zone of this balancer, for services that prefer their own (`zones: {prefer: own}`).", example: "eu-1a"}),
+	of("probes", probingKind, func(f *rawFile) *opt[rawProbing] { return &f.probing }, about{
+		doc: "How the probes of all services are run: a strategy alone, or a mapping.", def: settings.Probing.Strategy, example: "{strategy: pool, workers: 4096}"}),
 	of("policies", mapOf(policyNameKind, policyFileKind), func(f *rawFile) *opt[[]named[rawPolicy]] { return &f.policies }, about{
 		doc: "The policies that services can name.", example: "{canary: {path: policies/canary, config: {percent: 5}, subsets: {canary: {tag: canary}}}}"}),
 	of("defaults", object("defaults", "What services inherit. A service's own key wins, key by key, also inside `probe` and `timeouts`.", commonFields(func(d *rawCommon) *rawCommon { return d })...),
@@ -80,7 +84,9 @@ var serviceKind = needed(object("service", "Frontends that share backends. Keys 
 		doc:     "Where the service is reached; all of one protocol. No two frontends of the file may be the same.",
 		example: `[tcp://203.0.113.10:80, "tcp://[2001:db8::10]:80"]`, required: true}),
 	of("backends", listOf(backendKind), func(s *rawService) *opt[[]opt[rawBackend]] { return &s.backends }, about{
-		doc: "The servers. Without a port a backend has the frontends' port. The list may be empty.", example: "[10.0.0.11:8080, 10.0.0.12:8080]", required: true}),
+		doc: "The servers. Without a port a backend has the frontends' port. The list may be empty.", example: "[10.0.0.11:8080, 10.0.0.12:8080]", required: true, unless: "discover"}),
+	of("discover", listOf(sourceKind), func(s *rawService) *opt[[]opt[rawSource]] { return &s.discover }, about{
+		doc: "Places where more backends come from, beside those of `backends`; see docs/discovery.md. Of one that several name, the first counts, and `backends` come first.", example: "[{type: dns, name: web.example.com}]"}),
 }, commonFields(func(s *rawService) *rawCommon { return &s.common })...)...))
 
 func commonFields[T any](inner func(*T) *rawCommon) []field[T] {
@@ -124,13 +130,13 @@ var backendKind = shorthand(backendAddressKind,
 		of("port", portKind, func(b *rawBackend) *opt[uint16] { return &b.port }, about{
 			doc: "The server's port.", defDoc: "the port that all frontends share", example: "8080"}),
 		of("weight", integer[uint16](0, 65535), func(b *rawBackend) *opt[uint16] { return &b.weight }, about{
-			doc: "Relative share of new flows; with 0 it takes none.", def: 1, example: "3"}),
+			doc: "Relative share of new flows; with 0 it takes none and keeps those it has.", def: 1, example: "3"}),
 		of("zone", zoneKind.kind, func(b *rawBackend) *opt[string] { return &b.zone }, about{
-			doc: "A label, for example a rack. Policies see it, and subsets can name it.", example: "rack-2"}),
+			doc: "A label, for example a rack or a data centre. `zones` spreads over them, `xlb zone` disables one, subsets can name it, and policies see it.", example: "rack-2"}),
 		of("tags", listOf(tagKind.kind), func(b *rawBackend) *opt[[]opt[string]] { return &b.tags }, about{
-			doc: "Labels. Policies see them, and subsets can name one.", example: "[canary, ssd]"}),
+			doc: "Labels. Subsets can name one, and policies see them.", example: "[canary, ssd]"}),
 		of("priority", integer[uint16](0, 255), func(b *rawBackend) *opt[uint16] { return &b.priority }, about{
-			doc: "Its tier: the lowest that has a usable backend takes all new flows, the next one serves when a whole tier is down.", def: 0, example: "1"}),
+			doc: "Its tier: the lowest that has enough usable backends takes all new flows; `tiers` says how many that is. Without `tiers` one is enough.", def: 0, example: "1"}),
 		of("drain", boolean, func(b *rawBackend) *opt[bool] { return &b.drain }, about{
 			doc: "No new flows; the old ones stay.", def: false, example: "true"}),
 	),
@@ -149,14 +155,17 @@ var probeKind = shorthand(briefProbeKind,
 		of("port", portKind, func(p *rawProbe) *opt[uint16] { return &p.port }, about{
 			doc: "The port to probe.", defDoc: "the backend's own", example: "8081"}),
 		of("interval", duration(100*time.Millisecond, time.Hour, time.Millisecond), func(p *rawProbe) *opt[time.Duration] { return &p.interval }, about{
-			doc: "Time between the starts of two probes, ±10 %.", def: probe.Interval, example: "5s"}),
+			doc: "Time between the starts of two probes, longer or shorter by the `jitter`.", def: probe.Interval, example: "5s"}),
 		of("timeout", duration(10*time.Millisecond, time.Hour, time.Millisecond), func(p *rawProbe) *opt[time.Duration] { return &p.timeout }, about{
-			doc: "A probe that takes longer has failed. Not longer than `interval`.", defDoc: "`" + short(probe.Timeout) + "`, or `interval` if that is shorter", example: "500ms"}),
+			doc: "A probe that takes longer has failed. Not longer than `interval` and `interval_failing`.", defDoc: "`" + short(probe.Timeout) + "`, or the shorter of the intervals if that is shorter", example: "500ms"}),
 		of("rise", integer(1, 100), func(p *rawProbe) *opt[int] { return &p.rise }, about{
 			doc: "Successes in a row that bring a backend up.", def: probe.Rise, example: "1"}),
 		of("fall", integer(1, 100), func(p *rawProbe) *opt[int] { return &p.fall }, about{
 			doc: "Failures in a row that take a backend down.", def: probe.Fall, example: "5"}),
-	}, within(func(p *rawProbe) *rawCheck { return &p.check }, checkFields()...)...)...),
+	}, slices.Concat(
+		within(func(p *rawProbe) *rawPace { return &p.pace }, paceFields...),
+		within(func(p *rawProbe) *rawCheck { return &p.check }, checkFields()...),
+	)...)...),
 	func(p opt[rawProbe]) rawProbe { return p.v })
 
 var timeoutKind = duration(time.Second, 168*time.Hour, time.Second)

@@ -27,6 +27,7 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte("interfaces: *a\n<<: [{}, &a x]\n? b\n: |\n  c\n--- %\n"))
 	f.Add([]byte("{interfaces: [e:0], services: {a: {frontends: [tcp://1.2.3.4:5], backends: [1.2.3.4:6, ::2]}}}"))
 	f.Add([]byte("interfaces: eth0\nservices:\n  a: &a {frontends: udp://1.2.3.4:5, backends: [1.2.3.5]}\n  b: {<<: *a, frontends: 'udp://[2001::1]:5', forward: l2dsr}\n"))
+	f.Add([]byte("interfaces: eth0\nservices:\n  a:\n    frontends: tcp://1.2.3.4:5\n    discover:\n    - {type: dns, name: x, servers: ::1}\n    - {type: consul, service: x, address: 'https://h:1', tls: {ca: x}}\n    - {type: exec, command: [/x], interval: 1s}\n"))
 	f.Add([]byte("interfaces: eth0\ntunnel_sources: [10.0.0.0/31, fd00::/8]\nservices:\n  a: {frontends: tcp://1.2.3.4:5, backends: ['::1:2'], forward: ipip, track: never}\n  b: {frontends: tcp://1.2.3.5:5, backends: [1.2.3.6], forward: dnat}\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		cfg, err := Parse("f", data)
@@ -108,6 +109,16 @@ func checkModel(t *testing.T, cfg *model.Config) {
 			}
 			own[b.Address] = true
 			backends++
+		}
+		sources := map[string]bool{"static": true}
+		for _, one := range svc.Sources {
+			must(one.Name != "" && !sources[one.Name], "%s: source %q", svc.Name, one.Name)
+			sources[one.Name] = true
+			port := one.Backend.Address.Port()
+			must(svc.Forward.RewritesPorts() || one.Type == model.SourceSRV || port == first.Port, "%s: port %d of source %q", svc.Name, port, one.Name)
+			must(one.Type != model.SourceDNS || port > 0 && one.DNS.Name != "" && (one.DNS.IPv4 || one.DNS.IPv6) && one.DNS.MinTTL <= one.DNS.MaxTTL, "%s: source %+v", svc.Name, one.DNS)
+			must(one.Type != model.SourceExec || len(one.Exec.Command) > 0 && (one.Exec.Timeout > 0) == (one.Exec.Interval > 0), "%s: source %+v", svc.Name, one.Exec)
+			must(one.OnEmpty != 0 && one.StaleFor >= 0 && one.Debounce >= 0, "%s: source %+v", svc.Name, one)
 		}
 		must(svc.Forward >= model.NAT && svc.Forward <= model.GUE, "forward %v", svc.Forward)
 		must(svc.Track >= model.TrackAuto && svc.Track <= model.TrackNever, "track %v", svc.Track)

@@ -30,8 +30,10 @@ type about struct {
 	def     any
 	defDoc  string
 	example string
-	// required: the mapping is wrong without the key.
+	// required: the mapping is wrong without the key, or without that which
+	// unless names.
 	required bool
+	unless   string
 	// atStart: a change takes effect at the daemon's next start.
 	atStart bool
 }
@@ -102,7 +104,7 @@ func object[T any](name, doc string, fields ...field[T]) kind[T] {
 				f.read(r, e.value, &v)
 			}
 			for _, f := range fields {
-				if f.required && !present[f.key] {
+				if f.required && !present[f.key] && !present[f.unless] {
 					r.fail(startOf(n), fmt.Sprintf("%s is missing in %s", f.key, name), fmt.Sprintf("for example %s: %s", f.key, f.example))
 				}
 			}

@@ -37,7 +37,7 @@ func be(addrPort string) model.Backend {
 	return model.Backend{Address: netip.MustParseAddrPort(addrPort), Weight: 1}
 }
 
-var tcpProbe = model.Probe{Type: model.ProbeTCP, Interval: 2 * time.Second, Timeout: time.Second, Rise: 2, Fall: 3}
+var tcpProbe = model.Probe{Type: model.ProbeTCP, Interval: 2 * time.Second, Jitter: 10, Timeout: time.Second, Rise: 2, Fall: 3}
 
 func TestParseLeast(t *testing.T) {
 	want := Default()
@@ -123,6 +123,7 @@ services:
 			NATPorts: model.PortRange{First: 2000, Last: 3000}, FlowTableSize: 1 << 20, TableSize: 1000003,
 			MaxServices: 2, MaxFrontends: 4, MaxBackends: 6, MaxSources: 2,
 			PolicyRate: 100, PolicyRatePerSource: 10,
+			Probing: model.Probing{Strategy: model.ProbePool, Workers: 1024},
 		},
 		Policies: []model.Policy{{
 			Name: "canary", Path: "canary", SHA256: "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
@@ -145,7 +146,7 @@ services:
 				be("10.0.0.9:80"),
 			},
 			Probe: model.Probe{
-				Type: model.ProbeHTTPS, Port: 8443, Interval: 5 * time.Second, Timeout: 5 * time.Second, Rise: 1, Fall: 100,
+				Type: model.ProbeHTTPS, Port: 8443, Interval: 5 * time.Second, Jitter: 10, Timeout: 5 * time.Second, Rise: 1, Fall: 100,
 				TLS: model.TLSProbe{Mode: model.TLSOn, SkipVerify: true},
 				HTTP: model.HTTPProbe{
 					Method: "HEAD", Path: "/up", Host: "example.com", Body: "ok\n",

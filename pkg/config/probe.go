@@ -20,6 +20,7 @@ func (r *reader) checkDefaults(d *rawCommon) {
 		}
 	}
 	r.checkProbeTimes(p, &rawProbe{})
+	r.checkEjectTimes(&d.outcomes.eject.v, &rawEject{})
 }
 
 // serviceProbe returns the probe of a service from its own keys and those of
@@ -56,7 +57,7 @@ func (w *world) serviceProbe(at place, s *model.Service, own, inherited *opt[raw
 	w.checkPlace(p, kind)
 	w.checkNeeds(at, &check, kind)
 	w.checkPairs(at, &check, kind)
-	if p.interval.given || p.timeout.given {
+	if p.interval.given || p.timeout.given || len(p.pace.keys()) > 0 {
 		w.checkProbeTimes(p, d)
 	}
 	interval, timeout := probeTimes(p, d)
@@ -69,6 +70,7 @@ func (w *world) serviceProbe(at place, s *model.Service, own, inherited *opt[raw
 		Rise:     p.rise.or(d.rise).orValue(probe.Rise),
 		Fall:     p.fall.or(d.fall).orValue(probe.Fall),
 	}
+	p.pace.or(d.pace).into(&result)
 	if kind != portlessType {
 		result.Port = p.port.or(d.port).v
 	}
@@ -121,30 +123,41 @@ func (r *reader) checkProbeVia(at place, s *model.Service, own *rawProbe, p mode
 }
 
 // probeTimes returns interval and timeout; a timeout that nobody gave yields
-// to a shorter interval.
+// to a shorter interval, usual or failing.
 func probeTimes(own, inherited *rawProbe) (interval, timeout time.Duration) {
 	interval = own.interval.or(inherited.interval).orValue(probe.Interval)
-	timeout = own.timeout.or(inherited.timeout).orValue(min(probe.Timeout, interval))
+	shortest := min(interval, own.pace.or(inherited.pace).intervalFailing.orValue(interval))
+	timeout = own.timeout.or(inherited.timeout).orValue(min(probe.Timeout, shortest))
 	return interval, timeout
 }
 
-// checkProbeTimes reports a timeout beyond the interval at the key that own
-// has.
+// checkProbeTimes reports a timeout beyond an interval, and a back-off below one, at
+// the key that own has.
 func (r *reader) checkProbeTimes(own, inherited *rawProbe) {
-	for _, o := range []opt[time.Duration]{own.interval, own.timeout, inherited.interval, inherited.timeout} {
+	pace := own.pace.or(inherited.pace)
+	for _, o := range []opt[time.Duration]{own.interval.or(inherited.interval), own.timeout.or(inherited.timeout), pace.intervalFailing, pace.backoffMax} {
 		if o.given && !o.ok {
 			return
 		}
 	}
 	interval, timeout := probeTimes(own, inherited)
-	if timeout <= interval {
+	result := model.Probe{Interval: interval}
+	pace.into(&result)
+	r.checkBackoff(own, result)
+	name, limit, at := "interval", interval, own.interval.at
+	if f := pace.intervalFailing; f.ok && f.v < interval {
+		name, limit = "interval_failing", f.v
+		if own.pace.intervalFailing.given {
+			at = f.at
+		}
+	}
+	if timeout <= limit {
 		return
 	}
-	at := own.interval.at
 	if own.timeout.given {
 		at = own.timeout.at
 	}
-	r.fail(at, fmt.Sprintf("probe: timeout %s is longer than interval %s", short(timeout), short(interval)), fmt.Sprintf("set timeout to at most %s, or a longer interval", short(interval)))
+	r.fail(at, fmt.Sprintf("probe: timeout %s is longer than %s %s", short(timeout), name, short(limit)), fmt.Sprintf("set timeout to at most %s, or a longer interval", short(limit)))
 }
 
 // keyAt is a key that the file gives.
@@ -158,7 +171,7 @@ func (p *rawProbe) keys() []keyAt {
 	return append(given(
 		mark("via", p.via), mark("address", p.address), mark("port", p.port), mark("interval", p.interval), mark("timeout", p.timeout),
 		mark("rise", p.rise), mark("fall", p.fall),
-	), p.check.given()...)
+	), append(p.pace.keys(), p.check.given()...)...)
 }
 
 // mark names o, or is empty if the file does not give it.

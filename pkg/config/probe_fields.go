@@ -39,7 +39,6 @@ var (
 	answerKind      = str("record data", `^[^\x00-\x1f\x7f]+$`, 255, "as in a zone file")
 	userKind        = str("user name", `^[^\x00-\x1f\x7f]+$`, 255, "1 to 255 bytes, no control characters")
 	databaseKind    = str("database name", `^[^\x00-\x1f\x7f]+$`, 255, "1 to 255 bytes, no control characters")
-	argumentKind    = str("argument", `^[^\x00]+$`, 4096, "the program's path, then its arguments")
 
 	queryTypeKind = enum("A", "AAAA", "CAA", "CNAME", "HTTPS", "MX", "NAPTR", "NS", "PTR", "SOA", "SRV", "SVCB", "TXT")
 	rcodeKind     = enum("NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED")

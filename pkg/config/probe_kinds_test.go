@@ -81,7 +81,7 @@ func TestProbeKinds(t *testing.T) {
 		{"short form of defaults", "HTTP:8080/health", "{interval: 2s}", model.Probe{Type: model.ProbeHTTP, Port: 8080, HTTP: model.HTTPProbe{Method: "GET", Path: "/health"}}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			c.want.Via, c.want.Interval, c.want.Timeout, c.want.Rise, c.want.Fall = probe.Via, 2*time.Second, time.Second, 2, 3
+			c.want.Via, c.want.Interval, c.want.Jitter, c.want.Timeout, c.want.Rise, c.want.Fall = probe.Via, 2*time.Second, probe.Jitter, time.Second, 2, 3
 			equal(t, c.want, probeOf(t, c.defaults, c.own))
 		})
 	}
@@ -92,6 +92,8 @@ func TestProbeKindErrors(t *testing.T) {
 		{"", "dns", "3:86: probe: type dns needs query (for example query: www.example.com)"},
 		{"", "DNS:53", "3:86: probe: type dns needs query (for example query: www.example.com)"},
 		{"", "exec", "3:86: probe: type exec needs command (for example command: /usr/local/bin/check-shop)"},
+		{"", "{type: exec, command: []}", "3:86: probe: type exec needs command (for example command: /usr/local/bin/check-shop)"},
+		{"", "{type: exec, command: ['', a]}", "3:86: probe: type exec needs command (for example command: /usr/local/bin/check-shop)"},
 		{"", "{type: send-expect, send: x}", "3:86: probe: type send-expect needs expect (for example expect: '+PONG')"},
 		{"", "{type: redis, path: /}", "3:100: probe: path has no effect with type redis (use type: http, https or http2, or remove path)"},
 		{"", "{type: tcp, query: a.example}", "3:98: probe: query has no effect with type tcp (use type: dns or remove query)"},

@@ -27,6 +27,8 @@ type (
 		maxSources    opt[int]
 		policyRate    opt[int]
 		policySource  opt[int]
+		zone          opt[string]
+		probing       opt[rawProbing]
 		policies      opt[[]named[rawPolicy]]
 		defaults      opt[rawCommon]
 		services      opt[[]named[rawService]]
@@ -34,6 +36,7 @@ type (
 	rawService struct {
 		frontends opt[[]opt[model.Frontend]]
 		backends  opt[[]opt[rawBackend]]
+		discover  opt[[]opt[rawSource]]
 		common    rawCommon
 	}
 	// rawCommon is what a service can inherit.
@@ -66,6 +69,7 @@ type (
 		port              opt[uint16]
 		interval, timeout opt[time.Duration]
 		rise, fall        opt[int]
+		pace              rawPace
 		check             rawCheck
 	}
 	rawTimeouts struct {
@@ -87,6 +91,7 @@ var (
 		MaxBackends:   16384,
 		MaxSources:    64,
 		PolicyRate:    20000, PolicyRatePerSource: 1000,
+		Probing: model.Probing{Strategy: model.ProbePool, Workers: model.DefaultProbeWorkers},
 	}
 	timeouts = model.Timeouts{
 		TCPSyn:         30 * time.Second,
@@ -98,6 +103,7 @@ var (
 	probe = model.Probe{
 		Type:     model.ProbeTCP,
 		Interval: 2 * time.Second,
+		Jitter:   10,
 		Timeout:  time.Second,
 		Rise:     2,
 		Fall:     3,

@@ -45,6 +45,7 @@ const referenceRules = `
 - ` + "`track: never`" + ` and a probe's ` + "`via: vip`" + ` are refused with ` + "`nat`" + ` and ` + "`dnat`" + `.
 - ` + "`nat_ports`" + `, ` + "`flow_table_size`" + ` and ` + "`table_size`" + ` cost kernel memory when raised; the ` + "`max_*`" + ` keys cap the maps. What exceeds
   one is an error that names it.
+- ` + "`panic_threshold`" + ` and ` + "`fail: closed`" + ` exclude each other, and ` + "`zones: {prefer: own}`" + ` needs ` + "`zone`" + `.
 - A probe's ` + "`timeout`" + ` is at most its ` + "`interval`" + `. A key that has no effect on the probe's type is an error, except in
   ` + "`defaults:`" + ` without a ` + "`type`" + `.
 
@@ -90,10 +91,16 @@ func heading(g *group) string {
 		return "services: NAME:"
 	case backendKind.groups[0]:
 		return "backends:"
+	case sourceKind.groups[0]:
+		return "services: NAME: discover:"
+	case tlsKind.groups[0]:
+		return "discover: tls:"
 	case policyFileKind.groups[0]:
 		return "policies: NAME:"
 	case subsetKind.groups[0]:
-		return "policies: NAME: subsets: NAME:"
+		return "subset:, and policies: NAME: subsets: NAME:"
+	case steerKind.groups[0]:
+		return "services: NAME: steer:"
 	case policyUseKind.groups[0]:
 		return "services: NAME: policies:"
 	}
@@ -110,6 +117,8 @@ func (f fieldDoc) typeText() string {
 
 func (f fieldDoc) defaultText() string {
 	switch {
+	case f.required && f.unless != "":
+		return "required without `" + f.unless + "`"
 	case f.required:
 		return "required"
 	case f.defDoc != "":

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"reflect"
+	"slices"
 	"testing"
 
 	"github.com/xlb-io/xlb/pkg/model"
@@ -11,21 +12,32 @@ import (
 
 // TestDeclarations parses every example and every default of the reference.
 func TestDeclarations(t *testing.T) {
+	ruleFiles(t)
 	const known = "policies:\n  cidr-filter: {path: x}\n  canary: {path: x}\n  line-probe: {path: x}\n"
 	frames := map[string]string{
 		"file":     "%s\n",
 		"defaults": "defaults:\n  %s\n",
 		"probe":    "defaults:\n  probe:\n    %s\n",
+		"tiers":    "defaults:\n  tiers:\n    %s\n",
+		"zones":    "defaults:\n  zones:\n    %s\n",
 		"timeouts": "defaults:\n  timeouts:\n    %s\n",
+		"probes":   "probes:\n  %s\n",
+		"eject":    "defaults:\n  eject:\n    %s\n",
 		"policy":   "policies:\n  p:\n    %s\n",
 		"subset":   "policies:\n  p:\n    path: x\n    subsets:\n      s:\n        %s\n",
 		"policies": "services:\n  s:\n    frontends: tcp://192.0.2.1:80\n    backends: []\n    policies:\n    - %s\n",
 		"service":  "services:\n  s:\n    %s\n",
+		"discover": "services:\n  s:\n    frontends: tcp://192.0.2.1:80\n    discover:\n    - %s\n",
+		"tls":      "services:\n  s:\n    frontends: tcp://192.0.2.1:80\n    discover:\n    - {type: consul, service: web, address: \"https://192.0.2.9:8501\", tls: {%s}}\n",
 		"backend":  "services:\n  s:\n    frontends: tcp://192.0.2.1:80\n    backends:\n    - %s\n",
+
+		"steer":           "services:\n  s:\n    frontends: tcp://192.0.2.1:80\n    backends: []\n    steer:\n    - %s\n",
+		"rate":            "defaults:\n  rate:\n    %s\n",
+		"rate_per_source": "defaults:\n  rate_per_source:\n    %s\n",
 	}
 	companions := map[string]string{
 		"gateway_mac": "next_hop: gateway-mac\n", "next_hop": "gateway_mac: 02:00:00:00:00:01\n",
-		"backends": "    frontends: tcp://192.0.2.1:80\n", "frontends": "    forward: l2dsr\n    backends: []\n",
+		"backends": "    frontends: tcp://192.0.2.1:80\n", "frontends": "    forward: l2dsr\n    backends: []\n", "discover": "    frontends: tcp://192.0.2.1:80\n",
 	}
 	for _, g := range groups() {
 		for _, f := range g.fields {
@@ -48,10 +60,18 @@ func TestDeclarations(t *testing.T) {
 				case g.name == "policies", f.key == "on_overload", f.key == "policies" && g.name != "file", f.key == "policy":
 					text = known + text
 				}
+				if g.name == "discover" {
+					text += sourceCompanions(f.key)
+				}
+				text += ruleCompanions[g.name][f.key]
+				if g.name == "tls" {
+					other := map[string]string{"certificate": ", key: x", "key": ", certificate: x"}[f.key]
+					text = fmt.Sprintf(frames["tls"], f.key+": "+example+other)
+				}
 				if f.key == "on_overload" {
 					text += map[string]string{"service": "    policies: canary\n"}[g.name]
 				}
-				if g.name == "service" && f.key != "frontends" && f.key != "backends" {
+				if g.name == "service" && f.key != "frontends" && f.key != "backends" && f.key != "discover" {
 					text += "    frontends: tcp://192.0.2.1:80\n    backends: []\n"
 				} else if i == 0 {
 					text += companions[f.key]
@@ -64,6 +84,33 @@ func TestDeclarations(t *testing.T) {
 			}
 		}
 	}
+}
+
+// sourceCompanions are the keys that a source with the given one needs.
+func sourceCompanions(key string) string {
+	for _, t := range []model.SourceType{model.SourceDNS, model.SourceConsul, model.SourceFile, model.SourceEtcd, model.SourceExec} {
+		kind := sourceTypes[t]
+		common := key == "source" || key == "zone" || key == "tags" || key == "stale_for" || key == "on_empty" || key == "debounce"
+		if !common && key != "type" && !slices.Contains(kind.keys, key) {
+			continue
+		}
+		text := ""
+		if key != "type" {
+			text = fmt.Sprintf("      type: %s\n", t)
+		}
+		for _, n := range kind.needs {
+			if n.key != key {
+				text += fmt.Sprintf("      %s: %s\n", n.key, n.example)
+			}
+		}
+		if other, ok := map[string]string{
+			"username": "password: x", "password": "username: x", "tls": `address: "https://192.0.2.9:8501"`, "keep_running": "zone: x",
+		}[key]; ok {
+			text += "      " + other + "\n"
+		}
+		return text
+	}
+	return ""
 }
 
 func TestReferenceIsCurrent(t *testing.T) {

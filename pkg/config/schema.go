@@ -28,6 +28,7 @@ func Schema() ([]byte, error) {
 func (g *group) schema() map[string]any {
 	properties := map[string]any{}
 	required := []string{}
+	var either []any
 	for _, f := range g.fields {
 		value := f.shape.json
 		if f.shape.nullable {
@@ -45,7 +46,10 @@ func (g *group) schema() map[string]any {
 			property["default"] = show(f.def)
 		}
 		properties[f.key] = property
-		if f.required {
+		switch {
+		case f.required && f.unless != "":
+			either = append(either, map[string]any{"required": []string{f.key}}, map[string]any{"required": []string{f.unless}})
+		case f.required:
 			required = append(required, f.key)
 		}
 	}
@@ -54,6 +58,9 @@ func (g *group) schema() map[string]any {
 	}
 	if len(required) > 0 {
 		schema["required"] = required
+	}
+	if either != nil {
+		schema["anyOf"] = either
 	}
 	return schema
 }

@@ -16,6 +16,8 @@ type world struct {
 	// sources: the file gives source addresses, and all could be read: a
 	// wrong one may be the one that a service misses.
 	sources bool
+	// zoneWrong: the file gives a zone that could not be read.
+	zoneWrong bool
 	// tunnelSources: the same of tunnel sources.
 	tunnelSources bool
 	// frontends are those seen so far, and where.
@@ -41,6 +43,7 @@ func (w *world) service(name string, at place, raw *rawService) model.Service {
 	w.servicePolicies(&s, raw)
 	certain := w.serviceFrontends(&s, raw)
 	w.serviceBackends(&s, raw, certain)
+	w.serviceSources(&s, raw, certain)
 	s.Selection, s.Rules = w.serviceSelection(at, &s, raw), w.serviceRules(at, &s, raw)
 	s.Placement, s.Outcomes = w.servicePlacement(at, &s, raw), w.serviceOutcomes(at, &s, raw)
 	if len(s.Frontends) > 0 {

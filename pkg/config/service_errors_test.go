@@ -14,7 +14,7 @@ func TestServiceErrors(t *testing.T) {
 	for _, c := range []struct{ name, text, want string }{
 		{"a list", "- web\n", "x.yaml:3:1: services: must be a mapping of service name to values, not a list"},
 		{"null service", "  web:\n", "x.yaml:3:3: web: has no value (give one or remove the key)"},
-		{"text service", "  web: tcp://192.0.2.1:80\n", `x.yaml:3:8: web: must be a mapping of keys to values, not "tcp://192.0.2.1:80" (keys: frontends, backends, forward, track, fail, policies, on_overload, probe, timeouts)`},
+		{"text service", "  web: tcp://192.0.2.1:80\n", `x.yaml:3:8: web: must be a mapping of keys to values, not "tcp://192.0.2.1:80" (keys: frontends, backends, discover, forward, track, fail, policies, on_overload, probe, timeouts, allow, deny, steer, rate, rate_per_source, max_connections, subset, tiers, zones, panic_threshold, slow_start, drain_timeout, outcomes, eject, syn_retry)`},
 		{"empty service", "  web: {}\n", lines(
 			"x.yaml:3:8: backends is missing in service (for example backends: [10.0.0.11:8080, 10.0.0.12:8080])",
 			`x.yaml:3:8: frontends is missing in service (for example frontends: [tcp://203.0.113.10:80, "tcp://[2001:db8::10]:80"])`)},
@@ -168,7 +168,7 @@ func TestServiceErrors(t *testing.T) {
 			"x.yaml:16:29: status: 300-200 ends before it starts (write 200-300)",
 			`x.yaml:16:38: status: "ok" is not a range of HTTP status codes (for example 200 or 200-399)`,
 			`x.yaml:17:13: body: "" is not a valid text (1 to 4096 bytes)`,
-			`x.yaml:18:7: unknown key "urls" in probe (known: type, via, address, port, interval, timeout, rise, fall, method, path, host, status, body, grpc_service, query, query_type, transport, rcode, answer, send, expect, version, user, password, password_file, database, command, policy, tls, starttls, verify, server_name, ca, certificate, key)`)},
+			`x.yaml:18:7: unknown key "urls" in probe (known: type, via, address, port, interval, timeout, rise, fall, jitter, interval_failing, backoff_max, method, path, host, status, body, grpc_service, query, query_type, transport, rcode, answer, send, expect, version, user, password, password_file, database, command, policy, tls, starttls, verify, server_name, ca, certificate, key)`)},
 		{"tcp probe", lines("  web:", "    frontends: tcp://192.0.2.1:80", "    backends: []", "    probe: {method: GET, path: /, host: a, status: 200, body: ok, verify: true, rise: 1}"), lines(
 			"x.yaml:6:13: probe: method has no effect with type tcp (use type: http, https or http2, or remove method)",
 			"x.yaml:6:26: probe: path has no effect with type tcp (use type: http, https or http2, or remove path)",

@@ -3,7 +3,6 @@ package control
 import (
 	"cmp"
 	"fmt"
-	"math"
 	"net/netip"
 	"slices"
 
@@ -13,13 +12,9 @@ import (
 	"github.com/xlb-io/xlb/pkg/probe"
 )
 
-// backendsOf returns what discovery found, or the static backends.
-func (in *Input) backendsOf(s model.Service) []model.Backend {
-	if found, ok := in.Discovered[s.Name]; ok {
-		return found
-	}
-	return s.Backends
-}
+// backendsOf returns the backends of a service: the static ones, those that
+// discovery found, and those that the operator added.
+func (in *Input) backendsOf(s model.Service) []model.Backend { return in.withAdded(s, in.foundOf(s)) }
 
 // addService adds a service, its backends and the wish for its table.
 func (r *round) addService(s model.Service, id uint32, runs map[bool]sourceRun) error {
@@ -34,7 +29,7 @@ func (r *round) addService(s model.Service, id uint32, runs map[bool]sourceRun) 
 	r.plan.Contents.Services[id] = entry
 	state := ServiceState{
 		Name: s.Name, ID: id, Frontends: s.Frontends, Forward: s.Forward, Track: entry.Track, Fail: s.Fail, Via: s.Probe.Via,
-		Decides:  r.Deciding[s.Name],
+		Decides: r.Deciding[s.Name], Added: s.Added,
 		NoSource: s.Forward == model.NAT && run.n == 0,
 		tracking: trackingOf(r.plan.Contents.Services[id]), lasts: longestTimeout(s),
 	}
@@ -44,6 +39,7 @@ func (r *round) addService(s model.Service, id uint32, runs map[bool]sourceRun) 
 
 	backends := slices.Clone(r.backendsOf(s))
 	slices.SortStableFunc(backends, func(a, b model.Backend) int { return a.Address.Compare(b.Address) })
+	backends = r.fitting(s, id, backends, &state)
 	state.Backends = make([]BackendState, 0, len(backends))
 	for i, b := range backends {
 		if i > 0 && backends[i-1].Address == b.Address {
@@ -56,14 +52,10 @@ func (r *round) addService(s model.Service, id uint32, runs map[bool]sourceRun) 
 		}
 		one := r.backendState(s, b)
 		one.ID = number
-		if takesFlows(one) {
-			state.Usable++
-		}
 		state.Backends = append(state.Backends, one)
 	}
-	state.FailOpen = state.Usable == 0 && s.Fail == model.FailOpen &&
-		slices.ContainsFunc(state.Backends, func(b BackendState) bool { return !b.Local })
-	weigh(&state)
+	r.noteAdded(s, &state)
+	r.elect(s, &state)
 	for _, b := range state.Backends {
 		r.plan.Contents.Backends[b.ID] = maps.Backend{Address: b.Address, Service: id, Serves: b.Serves}
 	}
@@ -95,7 +87,7 @@ func (r *round) backendState(s model.Service, b model.Backend) BackendState {
 	key := probe.Key{Service: s.Name, Backend: b.Address}
 	override, overridden := r.Overrides[key]
 	answer := r.Answers[s.Name][b.Address]
-	out := BackendState{Address: b.Address, Weight: b.Weight, Zone: b.Zone, Tags: b.Tags, Tier: b.Priority, Override: overridden}
+	out := BackendState{Address: b.Address, Weight: b.Weight, Configured: b.Weight, Zone: b.Zone, Tags: b.Tags, Tier: b.Priority, Override: overridden, drain: b.Drain}
 	answer.weigh(&out)
 	drain, drainReason := b.Drain, "drained by the configuration"
 	if override.Drain != nil {
@@ -104,6 +96,8 @@ func (r *round) backendState(s model.Service, b model.Backend) BackendState {
 	if override.Weight != nil {
 		out.Weight = *override.Weight
 	}
+	zoneDisabled := r.zoneDisabled(s.Name, b.Zone)
+	out.leaves = drain || zoneDisabled
 	health := r.Health[key]
 	out.State, out.Since, out.Reason, out.Serves = api.StateUnknown, health.Since, health.Reason, true
 	out.Role = health.Role
@@ -112,10 +106,14 @@ func (r *round) backendState(s model.Service, b model.Backend) BackendState {
 	case local:
 		out.State, out.Serves, out.Local = api.StateUnhealthy, false, true
 		out.Reason = fmt.Sprintf("address of this host: %s has it, and what is sent there never leaves", iface)
+	case override.Disabled:
+		out.State, out.Reason, out.Serves = api.StateDisabled, "disabled by the operator", false
 	case health.State == model.Unhealthy:
 		out.State, out.Serves = api.StateUnhealthy, false
 	case drain:
 		out.State, out.Reason = api.StateDraining, drainReason
+	case zoneDisabled:
+		out.State, out.Reason = api.StateDraining, fmt.Sprintf("zone %s is disabled by the operator", b.Zone)
 	case answer.Eject:
 		out.State, out.Reason = api.StateEjected, answer.Reason
 	case health.State == model.Healthy || s.Probe.Type == model.ProbeNone || s.Probe.Type == "":
@@ -127,44 +125,13 @@ func (r *round) backendState(s model.Service, b model.Backend) BackendState {
 	return out
 }
 
+// zoneDisabled says whether the operator disabled a zone, for the service or for all.
+func (in *Input) zoneDisabled(service, zone string) bool {
+	return zone != "" && (in.DisabledZones[model.DisabledZone{Zone: zone}] || in.DisabledZones[model.DisabledZone{Zone: zone, Service: service}])
+}
+
 func takesFlows(b BackendState) bool {
 	return (b.State == api.StateHealthy || b.State == api.StateUnknown) && b.Weight > 0
-}
-
-// weigh sets the weights with which the backends enter the table.
-func weigh(s *ServiceState) {
-	wanted := takesFlows
-	if s.FailOpen {
-		// Only the probes are doubted, as long as something is left to doubt.
-		wanted = func(b BackendState) bool { return b.State != api.StateDraining && b.Weight > 0 && !b.Local }
-		if !slices.ContainsFunc(s.Backends, wanted) {
-			wanted = func(b BackendState) bool { return !b.Local }
-		}
-	}
-	tier := lowestTier(s.Backends, wanted)
-	for i := range s.Backends {
-		b := &s.Backends[i]
-		if s.FailOpen && !b.Local {
-			b.Serves = true
-		}
-		switch {
-		case wanted(*b) && b.Tier == tier:
-			b.Effective = max(b.Weight, 1)
-		case wanted(*b) && b.Reason == "":
-			b.Reason = fmt.Sprintf("stands by: tier %d serves", tier)
-		}
-	}
-}
-
-// lowestTier is the tier that serves: the lowest with a wanted backend.
-func lowestTier(backends []BackendState, wanted func(BackendState) bool) uint8 {
-	lowest := uint8(math.MaxUint8)
-	for _, b := range backends {
-		if wanted(b) {
-			lowest = min(lowest, b.Tier)
-		}
-	}
-	return lowest
 }
 
 // retire keeps those candidates that are no longer configured and may still have flows: replies

@@ -24,6 +24,7 @@ type dataPlane interface {
 	Read() (maps.Contents, error)
 	Apply(maps.Changes) error
 	FlowCounts() map[uint32]int
+	CorrectLoads() (wrong int, err error)
 	Strays(map[uint32]maps.Table) (map[uint32]maps.Slots, error)
 	Flows() iter.Seq[maps.Flow]
 	Reasons() ([]maps.NamedCount, error)
@@ -70,10 +71,12 @@ var usual = timing{
 type parts struct {
 	data       dataPlane
 	host       host
-	overrides  *overrideStore
+	operator   *operatorStore
 	log        *slog.Logger
 	version    string
 	configPath string
+	// text is that of the configuration in force. A reload changes it.
+	text []byte
 	// loaded is fingerprintOf the file that the first configuration is from.
 	loaded     string
 	interfaces []api.Interface
@@ -87,8 +90,11 @@ type parts struct {
 	newInjector func() (injector, error)
 	// now is the time for what is decided by sweeps; nil means time.Now.
 	now func() time.Time
-	// source makes the source of a service's backends; nil means the usual one.
-	source func(model.Service) discovery.Source
+	// source makes a source of backends; nil means the usual one.
+	source func(model.Source) discovery.Source
+	// discoveryCache keeps what sources found over a restart; see
+	// [discovery.Options].
+	discoveryCache string
 }
 
 // errStopped is the answer to requests that come while the daemon ends.
@@ -105,6 +111,7 @@ type controller struct {
 	inForce      atomic.Pointer[policySet]
 	reloading    sync.Mutex // one reload at a time
 	upcallCounts upcallCounts
+	pasts        pasts
 
 	inboxMu sync.Mutex
 	inbox   []func()
@@ -122,8 +129,6 @@ type controller struct {
 	writes      uint64 // rounds that wrote
 	seeded      bool
 	discovered  map[string][]model.Backend
-	replaced    map[string]time.Time // service → when its source was replaced
-	sourceErr   map[string]string    // service → its source's error
 	auto        autoSources
 	health      map[probe.Key]model.BackendHealth
 	targets     map[probe.Key]bool
@@ -169,8 +174,8 @@ func newController(p parts, cfg *model.Config) *controller {
 		wake: make(chan struct{}, 1), stopped: make(chan struct{}),
 		lastReload: api.Reload{At: time.Now(), OK: true},
 		planner:    NewPlanner(), stale: true,
-		discovered: map[string][]model.Backend{}, replaced: map[string]time.Time{}, sourceErr: map[string]string{},
-		health: map[probe.Key]model.BackendHealth{}, targets: map[probe.Key]bool{}, pending: map[probe.Key]time.Time{}, retarget: true,
+		discovered: map[string][]model.Backend{},
+		health:     map[probe.Key]model.BackendHealth{}, targets: map[probe.Key]bool{}, pending: map[probe.Key]time.Time{}, retarget: true,
 		names: map[uint32]string{}, retired: map[uint32]time.Time{}, undrawn: map[netip.Addr]time.Time{},
 		idle: map[uint32]bool{}, idleSource: map[netip.Addr]bool{}, problems: map[string]error{},
 		towards:  map[netip.Addr]netip.Addr{},
@@ -180,8 +185,8 @@ func newController(p parts, cfg *model.Config) *controller {
 	if p.first != nil {
 		c.adoptPolicies(p.first)
 	}
-	c.discovery = discovery.NewManager(discovery.Options{New: p.source, Log: p.log})
-	c.prober = probe.NewRunner(probe.Options{Log: p.log, Policy: c.askProbe, OnChange: func(r probe.Result) {
+	c.discovery = discovery.NewManager(discovery.Options{New: p.source, Cache: p.discoveryCache, Log: p.log})
+	c.prober = probe.NewRunner(probe.Options{Probing: cfg.Settings.Probing, Log: p.log, Policy: c.askProbe, OnChange: func(r probe.Result) {
 		c.post(func() { c.probed(r) })
 	}})
 	c.publish()
@@ -200,7 +205,7 @@ func (c *controller) run(ctx context.Context) {
 	c.dirty = true
 	c.notBefore = time.Now().Add(c.timing.discovery)
 	c.discovery.Apply(c.cfg.Services)
-	c.discoveryComplete()
+	c.takeDiscovered()
 
 	sweep := time.NewTicker(c.timing.sweep)
 	defer sweep.Stop()
@@ -208,13 +213,15 @@ func (c *controller) run(ctx context.Context) {
 	defer drift.Stop()
 	due := time.NewTimer(0)
 	defer due.Stop()
+	timed := time.NewTimer(0) // for elections that time changes
+	defer timed.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-c.wake:
-		case u := <-c.discovery.Updates():
-			c.found(u)
+		case <-c.discovery.Changed():
+			c.takeDiscovered()
 		case <-c.host.AddressesChanged():
 			c.dirty = true
 			clear(c.towards)
@@ -225,6 +232,8 @@ func (c *controller) run(ctx context.Context) {
 		case <-drift.C:
 			c.startDriftCheck(drift)
 		case <-due.C:
+		case <-timed.C:
+			c.touchDue()
 		}
 		c.takeAll()
 		c.startWeighing()
@@ -237,6 +246,9 @@ func (c *controller) run(ctx context.Context) {
 		}
 		begin := time.Now()
 		c.reconcile()
+		if next := c.touchDue(); next > 0 {
+			timed.Reset(next - c.clock())
+		}
 		// Rounds take half of the time at most, so that a burst of changes
 		// becomes few of them.
 		if pause := time.Now().Add(min(time.Since(begin), time.Second)); pause.After(c.notBefore) {
@@ -259,8 +271,8 @@ func (c *controller) takeAll() {
 			f()
 		}
 		select {
-		case u := <-c.discovery.Updates():
-			c.found(u)
+		case <-c.discovery.Changed():
+			c.takeDiscovered()
 		default:
 			if len(calls) == 0 {
 				return

@@ -1,97 +1,27 @@
 package control
 
 import (
-	"slices"
 	"time"
 
-	"github.com/xlb-io/xlb/pkg/discovery"
 	"github.com/xlb-io/xlb/pkg/model"
 	"github.com/xlb-io/xlb/pkg/probe"
 )
 
-// found takes an update of discovery.
-func (c *controller) found(u discovery.Update) {
-	i := slices.IndexFunc(c.cfg.Services, func(s model.Service) bool { return s.Name == u.Service })
-	if i < 0 || u.At.Before(c.replaced[u.Service]) {
-		return // the last word of a source that was stopped
-	}
-	if u.Err != nil {
-		c.sourceErr[u.Service] = u.Err.Error()
-		c.publish()
-		return
-	}
-	if c.sourceErr[u.Service] != "" {
-		delete(c.sourceErr, u.Service)
-		c.publish()
-	}
-	in := Input{Discovered: c.discovered}
-	before := in.backendsOf(c.cfg.Services[i])
-	c.discovered[u.Service] = u.Backends
-	if !slices.Equal(before, u.Backends) {
-		c.retarget = true
-		c.touch(u.Service)
-		c.weighSoon(u.Service)
-		// A family that comes or goes may need a source address.
-		c.dirty = c.dirty || families(before) != families(u.Backends)
-	}
-	c.discoveryComplete()
-}
-
-func families(backends []model.Backend) (found [2]bool) {
-	for _, b := range backends {
-		found[tunnelIndex(b.Address.Addr())] = true
-	}
-	return found
-}
-
-// discoveryComplete lets the first round begin once every source has spoken.
-func (c *controller) discoveryComplete() {
-	if c.plan == nil && c.retry == 0 && len(c.discovered) >= len(c.cfg.Services) {
-		c.notBefore = time.Time{}
-	}
-}
-
-// discoveredFor is what is known of the backends of cfg's services: what
-// sources found that need not be replaced. For the others the configuration's
-// own list holds.
-func (c *controller) discoveredFor(cfg *model.Config) map[string][]model.Backend {
-	old := map[string]model.Service{}
-	for _, s := range c.cfg.Services {
-		old[s.Name] = s
-	}
-	kept := map[string][]model.Backend{}
+// adopt makes cfg, which is valid, the configuration.
+func (c *controller) adopt(cfg *model.Config) {
+	kept := make(map[string][]model.Backend, len(cfg.Services))
 	for _, s := range cfg.Services {
-		before, had := old[s.Name]
-		found, known := c.discovered[s.Name]
-		if had && known && slices.Equal(before.Backends, s.Backends) {
+		if found, ok := c.discovered[s.Name]; ok {
 			kept[s.Name] = found
 		}
 	}
-	return kept
-}
-
-// adopt makes cfg, which is valid, the configuration.
-func (c *controller) adopt(cfg *model.Config) {
-	kept := c.discoveredFor(cfg)
-	now := time.Now()
-	replaced, sourceErr := map[string]time.Time{}, map[string]string{}
-	for _, s := range cfg.Services {
-		if _, same := kept[s.Name]; !same {
-			replaced[s.Name] = now
-			continue
-		}
-		if at, ok := c.replaced[s.Name]; ok {
-			replaced[s.Name] = at
-		}
-		if e, ok := c.sourceErr[s.Name]; ok {
-			sourceErr[s.Name] = e
-		}
-	}
-	c.cfg, c.discovered, c.replaced, c.sourceErr = cfg, kept, replaced, sourceErr
+	c.cfg, c.discovered = cfg, kept
 	c.auto = autoSources{}
 	clear(c.towards)
 	c.retarget, c.dirty = true, true
+	c.prober.SetProbing(cfg.Settings.Probing)
 	c.discovery.Apply(cfg.Services)
+	c.takeDiscovered()
 }
 
 // probed takes a change of health.
@@ -110,10 +40,15 @@ func (c *controller) probed(r probe.Result) {
 	c.weighSoon(key.Service)
 }
 
+// places is as much of an input as tells the backends of services.
+func (c *controller) places() Input {
+	return Input{Services: c.cfg.Services, Discovered: c.discovered, Added: c.operator.said().Backends}
+}
+
 // aimProbes makes the prober probe the backends there are.
 func (c *controller) aimProbes() {
 	c.retarget = false
-	in := Input{Discovered: c.discovered}
+	in := c.places()
 	targets := map[probe.Key]bool{}
 	pending := map[probe.Key]time.Time{}
 	var list []probe.Target

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/xlb-io/xlb/pkg/api"
 	"github.com/xlb-io/xlb/pkg/maps"
 	"github.com/xlb-io/xlb/pkg/model"
 	"github.com/xlb-io/xlb/pkg/probe"
@@ -19,8 +20,10 @@ type Input struct {
 	// Discovered are the backends of services by name; a service that is not
 	// here has its static ones.
 	Discovered map[string][]model.Backend
-	Health     map[probe.Key]model.BackendHealth
-	Overrides  map[probe.Key]model.Override
+	// Added are those that the operator added, by the service's name.
+	Added     map[string][]model.Backend
+	Health    map[probe.Key]model.BackendHealth
+	Overrides map[probe.Key]model.Override
 	// Deciding are the services whose policies are asked about new flows.
 	Deciding map[string]bool
 	// Answers are what policies said last about the weights of backends.
@@ -48,6 +51,12 @@ type Input struct {
 	// Transitions are, by service number, the times of the slots that are
 	// marked in Present; where there are none, they count from Now.
 	Transitions map[uint32]transition
+	// Time is Now by the calendar, in which operators set deadlines.
+	Time time.Time
+	// Standings are, by service name, what the last plan noted for its elections.
+	Standings map[string]standing
+	// DisabledZones take no new flows: the operator said so.
+	DisabledZones map[model.DisabledZone]bool
 	// Survey is the last survey of the flow table; nil if there was none.
 	Survey *survey
 }
@@ -67,6 +76,7 @@ type Plan struct {
 
 	transitions map[uint32]transition // of the tables with marked slots
 	inherited   map[uint32]bool       // what tables name as previous backends
+	standings   map[string]standing   // of the services that need one
 }
 
 // ServiceState is a service in a plan.
@@ -86,6 +96,12 @@ type ServiceState struct {
 	Usable int
 	// FailOpen: none is usable, and all are used.
 	FailOpen bool
+	// Added: by the operator, not in the configuration file.
+	Added bool
+	// Panic: few of those that serve are usable, and the others are used too.
+	Panic bool
+	// Serving are the tiers that take new flows, the lowest first.
+	Serving []uint8
 	// NoSource: the service needs a source address and has none.
 	NoSource bool
 	// Tunnels are the outer headers of its packets, and NoTunnel says that one
@@ -102,7 +118,20 @@ type ServiceState struct {
 
 	tracking tracking
 	lasts    time.Duration // the longest timeout of its flows
+	next     time.Duration // when time alone changes its election; 0: never
+	left     int           // backends without a place
 	warnings []string      // on its backends and sources
+}
+
+// tiers are those of its backends, the lowest first.
+func (s *ServiceState) tiers() (all []uint8) {
+	for _, b := range s.Backends {
+		if b.State != api.StateRetired && !slices.Contains(all, b.Tier) {
+			all = append(all, b.Tier)
+		}
+	}
+	slices.Sort(all)
+	return all
 }
 
 // BackendState is a backend in a plan.
@@ -125,10 +154,20 @@ type BackendState struct {
 	Weight, Effective uint16
 	Slots             int
 	Override, Serves  bool
+	// Added: the operator did, not the configuration or a source.
+	Added bool
+	// Configured is the weight that the configuration or a source gives.
+	Configured uint16
 	// Answer is what policies said of it.
 	Answer Answer
 	// Local: it is an address of this host, and never used.
 	Local bool
+	// Drained, by Input.Now's clock, is when its drain ends: then its flows move. 0:
+	// it does not drain, or for as long as it takes.
+	Drained time.Duration
+
+	drain  bool // by its configuration or source
+	leaves bool // it is to have no new flows, whatever its health
 }
 
 // Planner makes plans. It remembers the lookup tables it has computed, which
@@ -158,7 +197,8 @@ type round struct {
 	jobs     []tableJob
 	used     map[uint32]bool // backend numbers of Present and of the plan
 	next     uint32          // no lower backend number is free
-	partial  bool            // an update: used lacks what Present has
+	spare    spare
+	partial  bool // an update: used lacks what Present has
 	present  map[uint32]map[netip.AddrPort]uint32
 }
 
@@ -178,6 +218,7 @@ func (p *Planner) Plan(in Input) (*Plan, error) {
 		Features: map[uint32]maps.Features{},
 	}
 	r.plan.transitions, r.plan.inherited = map[uint32]transition{}, map[uint32]bool{}
+	r.plan.standings = map[string]standing{}
 	r.services = slices.Clone(in.Services)
 	slices.SortFunc(r.services, func(a, b model.Service) int { return strings.Compare(a.Name, b.Name) })
 	r.indexPresent()
@@ -190,6 +231,7 @@ func (p *Planner) Plan(in Input) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
+	r.spare = r.spareOf(numbers)
 	for _, s := range r.services {
 		if err := r.addService(s, numbers[s.Name], runs); err != nil {
 			return nil, err

@@ -2,6 +2,7 @@ package control
 
 import (
 	"cmp"
+	"fmt"
 	gomaps "maps"
 	"os"
 	"slices"
@@ -26,6 +27,8 @@ type snapshot struct {
 	pending   int
 	pendingTo time.Time
 	clock     func() time.Duration
+	// sources are those of a service, as they are at the time of the call.
+	sources func(service string) []api.Source
 }
 
 func (c *controller) publish() {
@@ -37,7 +40,7 @@ func (c *controller) publish() {
 	}
 	s := &snapshot{
 		cfg: c.cfg, plan: plan, counts: c.counts, names: c.names,
-		lastReload: c.lastReload, problem: problemText(c.problems), pending: len(c.pending), clock: c.clock,
+		lastReload: c.lastReload, problem: problemText(c.problems), pending: len(c.pending), clock: c.clock, sources: c.sourcesOf,
 	}
 	for _, to := range c.pending {
 		if to.After(s.pendingTo) {
@@ -45,9 +48,7 @@ func (c *controller) publish() {
 		}
 	}
 	s.reasons = slices.Collect(gomaps.Keys(c.problems))
-	for name := range c.sourceErr {
-		s.reasons = append(s.reasons, "discovery_failed:"+name)
-	}
+	s.reasons = append(s.reasons, c.failedSources()...)
 	if c.plan == nil && c.problems[reasonRead] == nil && c.problems[reasonPlan] == nil && c.problems[reasonApply] == nil {
 		s.reasons = append(s.reasons, "starting")
 	}
@@ -58,6 +59,9 @@ func (c *controller) publish() {
 		for _, one := range c.plan.Services {
 			if one.Usable == 0 {
 				s.reasons = append(s.reasons, "service_down:"+one.Name)
+			}
+			if one.Panic {
+				s.reasons = append(s.reasons, "panic:"+one.Name)
 			}
 			if one.NoSource {
 				s.reasons = append(s.reasons, "no_source:"+one.Name)
@@ -93,7 +97,10 @@ func (c *controller) Status() api.Status {
 	}
 	out.Ready = !slices.ContainsFunc(out.Reasons, func(r string) bool { return slices.Contains(notReady, r) })
 	if s.plan != nil {
-		out.Warnings = s.plan.Warnings
+		out.Warnings = append(slices.Clone(s.plan.Warnings), c.discoveryWarnings(s.cfg.Services)...)
+	}
+	for _, name := range slices.Sorted(gomaps.Keys(s.cfg.LeftOut)) {
+		out.Warnings = append(out.Warnings, fmt.Sprintf("service %q, which the operator added, is left out: %s", name, s.cfg.LeftOut[name]))
 	}
 	if out.Reasons == nil {
 		out.Reasons = []string{}
@@ -126,10 +133,15 @@ func (s *snapshot) service(one ServiceState) api.Service {
 	out := api.Service{
 		Name: one.Name, Frontends: make([]string, 0, len(one.Frontends)), Forward: one.Forward.String(), Track: one.Track.String(),
 		Schedule: "maglev", Fail: one.Fail.String(), FailOpen: one.FailOpen, Backends: s.backends(one),
-		MarkedSlots: one.Marked,
+		MarkedSlots: one.Marked, Panic: one.Panic, Added: one.Added, Sources: s.sources(one.Name),
 	}
 	if one.Via != model.ViaDirect {
 		out.ProbeVia = one.Via.String()
+	}
+	if tiers := one.tiers(); len(tiers) > 1 {
+		for _, t := range one.Serving {
+			out.ServingTiers = append(out.ServingTiers, int(t))
+		}
 	}
 	for _, t := range one.Tunnels {
 		out.TunnelSources = append(out.TunnelSources, t.String())
@@ -151,11 +163,15 @@ func (s *snapshot) backends(one ServiceState) []api.Backend {
 	for _, b := range one.Backends {
 		shown := api.Backend{
 			Address: b.Address, Weight: int(b.Weight), State: b.State, Reason: b.Reason, Flows: s.counts[b.ID],
-			EffectiveWeight: int(b.Effective), Slots: b.Slots, ID: b.ID, Zone: b.Zone, Override: b.Override,
+			EffectiveWeight: int(b.Effective), Slots: b.Slots, ID: b.ID, Zone: b.Zone, Override: b.Override, Added: b.Added,
 			Tags: b.Tags.List(), Tier: int(b.Tier), Role: b.Role, Shadow: b.Answer.Shadow,
 		}
 		if !b.Since.IsZero() {
 			shown.Since = &b.Since
+		}
+		if b.Drained > 0 {
+			at := time.Now().Add(b.Drained - s.clock()).Round(time.Second)
+			shown.DrainsUntil = &at
 		}
 		out = append(out, shown)
 	}

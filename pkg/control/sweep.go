@@ -44,6 +44,11 @@ func (c *controller) sweeper() func() sweep {
 			}
 		}
 		out.counts = c.data.FlowCounts()
+		if wrong, err := c.data.CorrectLoads(); err != nil {
+			c.log.Error("cannot compare the counts of connections with the flow table; trying again", "error", err)
+		} else if wrong > 0 {
+			c.log.Debug("counts of connections were wrong", "counts", wrong)
+		}
 		if bySource {
 			out.sources = map[netip.Addr]int{}
 			for f := range c.data.Flows() {
@@ -76,6 +81,7 @@ func (c *controller) swept(s sweep) {
 	}
 	c.dirty = c.dirty || len(c.idleSource) > 0
 	c.touchTransitions()
+	c.touchDue()
 	if !same {
 		c.publish()
 	}

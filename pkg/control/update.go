@@ -33,8 +33,12 @@ func (p *Planner) Update(last *Plan, in Input, names map[string]bool) (*update, 
 	}
 	r.plan = Plan{
 		Contents:    maps.Contents{}.Clone(),
-		transitions: map[uint32]transition{}, inherited: map[uint32]bool{},
+		transitions: map[uint32]transition{}, inherited: map[uint32]bool{}, standings: map[string]standing{},
 	}
+	if last.leftOut() {
+		return nil, false, nil
+	}
+	r.spare = r.spareOfUpdate()
 	out := &update{}
 	have := maps.Contents{}.Clone()
 	candidates := map[uint32]maps.Backend{}
@@ -58,6 +62,9 @@ func (p *Planner) Update(last *Plan, in Input, names map[string]bool) (*update, 
 		}
 		out.services = append(out.services, at)
 	}
+	if r.plan.leftOut() {
+		return nil, false, nil
+	}
 	if err := p.buildTables(r); err != nil {
 		return nil, false, err
 	}
@@ -66,6 +73,7 @@ func (p *Planner) Update(last *Plan, in Input, names map[string]bool) (*update, 
 	plan := *last
 	plan.Services = slices.Clone(last.Services)
 	plan.transitions, plan.inherited = gomaps.Clone(last.transitions), gomaps.Clone(last.inherited)
+	plan.standings = gomaps.Clone(last.standings)
 	var gone, come []string
 	for i, at := range out.services {
 		s, old := r.plan.Services[i], &last.Services[at]
@@ -79,9 +87,11 @@ func (p *Planner) Update(last *Plan, in Input, names map[string]bool) (*update, 
 			delete(plan.inherited, m.Previous)
 		}
 		delete(plan.transitions, s.ID)
+		delete(plan.standings, s.Name)
 	}
 	gomaps.Copy(plan.transitions, r.plan.transitions)
 	gomaps.Copy(plan.inherited, r.plan.inherited)
+	gomaps.Copy(plan.standings, r.plan.standings)
 	if !slices.Equal(gone, come) {
 		plan.Warnings = exchange(last.Warnings, gone, come)
 	}

@@ -37,6 +37,9 @@ func (w *world) nudge(p *Plan) map[string]bool {
 			case 1:
 				drain := w.IntN(2) == 0
 				w.in.Overrides[key] = model.Override{Drain: &drain}
+				if drain {
+					w.in.Overrides[key] = w.steering()
+				}
 			case 2:
 				if b.State == "retired" {
 					w.in.Idle[b.ID] = true
@@ -51,7 +54,7 @@ func (w *world) nudge(p *Plan) map[string]bool {
 			w.in.Discovered[s.Name] = found
 		}
 	}
-	w.in.Now += time.Duration(w.IntN(int(2 * flowTimeout)))
+	w.pass()
 	w.in.Survey = nil
 	if w.IntN(2) == 0 {
 		w.in.Survey = &survey{began: w.in.Now, strays: map[uint32]maps.Slots{}}
@@ -65,6 +68,9 @@ func (w *world) nudge(p *Plan) map[string]bool {
 	}
 	for i := range p.Services {
 		s := &p.Services[i]
+		if s.next != 0 && s.next <= w.in.Now {
+			touched[s.Name] = true
+		}
 		if times := p.transitions[s.ID]; len(times) > 0 && w.in.merging(s).due(w.in.Present.Tables[s.ID], times) {
 			touched[s.Name] = true
 		}
@@ -120,7 +126,7 @@ func TestUpdateIsPlan(t *testing.T) {
 			got.Contents = want.Contents
 			if !reflect.DeepEqual(normal(want), normal(&got)) {
 				t.Fatalf("seed %d, step %d: plans (-plan +update):\n%s", seed, step,
-					cmp.Diff(normal(want), normal(&got), append(compare, cmp.AllowUnexported(Plan{}, ServiceState{}, markTime{}))...))
+					cmp.Diff(normal(want), normal(&got), append(compare, cmp.AllowUnexported(Plan{}, ServiceState{}, BackendState{}, markTime{}, standing{}))...))
 			}
 			last = u.plan
 			w.written(last)
@@ -153,7 +159,7 @@ func normal(p *Plan) *Plan {
 
 // written makes a plan what the maps hold.
 func (w *world) written(p *Plan) {
-	w.in.Present, w.in.Transitions = p.Contents, p.transitions
+	w.in.Present, w.in.Transitions, w.in.Standings = p.Contents, p.transitions, p.standings
 	for _, t := range p.transitions {
 		t.stamp(w.in.Now)
 	}

@@ -30,21 +30,35 @@ func (c *controller) Service(name string) (api.ServiceDetail, error) {
 		Service: s.service(state), ID: state.ID, TableSize: c.data.Sizes().Table, Traffic: trafficOf(traffic),
 		Probe: api.ServiceProbe{Type: string(model.ProbeNone)},
 	}
-	i := slices.IndexFunc(s.cfg.Services, func(one model.Service) bool { return one.Name == name })
-	if i < 0 {
+	cfg := s.configured(name)
+	if cfg == nil {
 		return out, nil // configured differently since; the plan follows
 	}
-	cfg := s.cfg.Services[i]
-	if p := cfg.Probe; p.Type != model.ProbeNone && p.Type != "" {
-		out.Probe = api.ServiceProbe{
-			Type: string(p.Type), IntervalSeconds: p.Interval.Seconds(), TimeoutSeconds: p.Timeout.Seconds(), Rise: p.Rise, Fall: p.Fall,
-		}
-	}
+	out.Probe = probeOf(cfg.Probe)
+	out.Placement = placementOf(s.cfg.Settings, cfg.Placement)
 	out.Timeouts = map[string]float64{
 		"tcp_syn": cfg.Timeouts.TCPSyn.Seconds(), "tcp_established": cfg.Timeouts.TCPEstablished.Seconds(),
 		"tcp_fin": cfg.Timeouts.TCPFin.Seconds(), "tcp_closed": cfg.Timeouts.TCPClosed.Seconds(), "udp": cfg.Timeouts.UDP.Seconds(),
 	}
 	return out, nil
+}
+
+func placementOf(set model.Settings, p model.Placement) api.Placement {
+	out := api.Placement{
+		TierMinHealthy: p.Tiers.MinHealthy, TierReturnAfterSeconds: p.Tiers.ReturnAfter.Seconds(),
+		EqualZones: p.Zones.EqualShare, ZoneMinHealthy: p.Zones.MinHealthy, PanicThreshold: p.PanicThreshold,
+		SlowStartSeconds: p.SlowStart.Seconds(), DrainTimeoutSeconds: p.DrainTimeout.Seconds(),
+	}
+	if p.Subset != (model.Subset{}) {
+		out.Subset = p.Subset.String()
+	}
+	if p.Tiers.MinHealthy > 0 || p.PanicThreshold > 0 {
+		out.TierWhenLow = p.Tiers.WhenLow.String()
+	}
+	if p.Zones.PreferOwn {
+		out.PreferZone = set.Zone
+	}
+	return out
 }
 
 // Backends implements [api.Daemon].
@@ -117,7 +131,7 @@ func (c *controller) Stats(ctx context.Context, f api.StatsFilter) (api.Stats, e
 				Service: one.Name, Address: b.Address, ID: b.ID, Flows: s.counts[b.ID], Traffic: trafficOf(traffic),
 			})
 		}
-		out.Services = append(out.Services, api.ServiceStats{Service: one.Name, ID: one.ID, Flows: flows, MarkedSlots: one.Marked, Traffic: trafficOf(traffic)})
+		out.Services = append(out.Services, api.ServiceStats{Service: one.Name, ID: one.ID, Flows: flows, MarkedSlots: one.Marked, Sources: s.sources(one.Name), Traffic: trafficOf(traffic)})
 	}
 	return out, nil
 }

@@ -92,6 +92,18 @@ func encodeService(s Service) (bpf.Service, error) {
 	if out.Track, ok = tracks[cmp.Or(s.Track, model.TrackAuto)]; !ok {
 		return out, fmt.Errorf("the data plane has no tracking mode %v", s.Track)
 	}
+	if err := s.Selection.encode(&out); err != nil {
+		return out, err
+	}
+	if err := encodeOutcomes(s, &out); err != nil {
+		return out, err
+	}
+	if s.Ruled {
+		out.Options |= bpf.OptionRules
+	}
+	if err := s.Limits.encode(&out); err != nil {
+		return out, err
+	}
 	if s.Policy == 0 {
 		return out, nil
 	}
@@ -157,7 +169,10 @@ func decodeService(s bpf.Service) (Service, bool) {
 			TCPClosed:      seconds(s.Timeouts.TcpClosed),
 			UDP:            seconds(s.Timeouts.Udp),
 		},
+		Selection: decodeSelection(s),
+		Outcomes:  s.Options&bpf.OptionOutcomes != 0, Retries: int(s.Retries),
 		Policy: keyOf(overloads, s.Policy), Upcalls: perSecond(s.Upcalls), UpcallsPerSource: perSecond(s.UpcallsPerSource),
+		Ruled: s.Options&bpf.OptionRules != 0, Limits: decodeLimits(s),
 	}, s.Forward != 0
 }
 

@@ -19,6 +19,8 @@ type Changes struct {
 	VIPs     []Change[VIPKey, VIP]
 	Services []Change[uint32, Service]
 	Tables   []Change[uint32, Table]
+	Subsets  []Change[uint32, Subset]
+	Rules    []Change[uint32, Rules]
 	Backends []Change[uint32, Backend]
 	Sources  []Change[uint32, netip.Addr]
 	Tunnels  []Change[uint32, Tunnel]
@@ -31,6 +33,8 @@ func Diff(have, want Contents) Changes {
 		VIPs:     diff(have.VIPs, want.VIPs, CompareVIPKeys, equal[VIP]),
 		Services: diff(have.Services, want.Services, cmp.Compare[uint32], sameService),
 		Tables:   diff(have.Tables, want.Tables, cmp.Compare[uint32], Table.Equal),
+		Subsets:  diff(have.Subsets, want.Subsets, cmp.Compare[uint32], equal[Subset]),
+		Rules:    diff(have.Rules, want.Rules, cmp.Compare[uint32], Rules.Equal),
 		Backends: diff(have.Backends, want.Backends, cmp.Compare[uint32], equal[Backend]),
 		Sources:  diff(have.Sources, want.Sources, cmp.Compare[uint32], equal[netip.Addr]),
 		Tunnels:  diff(have.Tunnels, want.Tunnels, cmp.Compare[uint32], equal[Tunnel]),
@@ -40,7 +44,7 @@ func Diff(have, want Contents) Changes {
 
 // Len is the number of writes.
 func (c Changes) Len() int {
-	return len(c.VIPs) + len(c.Services) + len(c.Tables) + len(c.Backends) + len(c.Sources) + len(c.Tunnels) + len(c.Features)
+	return len(c.VIPs) + len(c.Services) + len(c.Tables) + len(c.Subsets) + len(c.Rules) + len(c.Backends) + len(c.Sources) + len(c.Tunnels) + len(c.Features)
 }
 
 // CompareVIPKeys orders by address, port, protocol.
@@ -82,6 +86,8 @@ func (c Contents) Make(changes Changes) {
 	makeChanges(c.VIPs, changes.VIPs)
 	makeChanges(c.Services, changes.Services)
 	makeChanges(c.Tables, changes.Tables)
+	makeChanges(c.Subsets, changes.Subsets)
+	makeChanges(c.Rules, changes.Rules)
 	makeChanges(c.Backends, changes.Backends)
 	makeChanges(c.Sources, changes.Sources)
 	makeChanges(c.Tunnels, changes.Tunnels)

@@ -44,6 +44,11 @@ var dumpers = map[string]func(*Set) ([]DumpEntry, error){
 	"vips":             (*Set).dumpVIPs,
 	servicesName:       (*Set).dumpServices,
 	tablesName:         (*Set).dumpTables,
+	subsetsName:        (*Set).dumpSubsets,
+	rulesName:          (*Set).dumpRules,
+	serviceRatesName:   (*Set).dumpServiceRates,
+	sourceRatesName:    (*Set).dumpSourceRates,
+	serviceRefusedName: (*Set).dumpServiceRefused,
 	backendsName:       (*Set).dumpBackends,
 	sourcesName:        (*Set).dumpSources,
 	tunnelsName:        (*Set).dumpTunnels,
@@ -56,6 +61,10 @@ var dumpers = map[string]func(*Set) ([]DumpEntry, error){
 	eventsName:         (*Set).dumpEvents,
 	serviceTrafficName: (*Set).dumpServiceTraffic,
 	backendTrafficName: (*Set).dumpBackendTraffic,
+	serviceOutcomeName: (*Set).dumpServiceOutcomes,
+	backendOutcomeName: (*Set).dumpBackendOutcomes,
+	serviceLoadsName:   (*Set).dumpServiceLoads,
+	backendLoadsName:   (*Set).dumpBackendLoads,
 	settingsName:       (*Set).dumpSettings,
 	decisionsName:      (*Set).dumpDecisions,
 	upcallsName:        (*Set).dumpUpcalls,
@@ -76,7 +85,7 @@ func Names() []string {
 
 // Loadable are the maps that a dump can be written back to.
 func Loadable() []string {
-	return []string{backendsName, featuresName, servicesName, sourcesName, tablesName, tunnelsName, "vips"}
+	return []string{backendsName, featuresName, rulesName, servicesName, sourcesName, subsetsName, tablesName, tunnelsName, "vips"}
 }
 
 // Dump returns a map's content. It fails if there is no such map.
@@ -272,6 +281,23 @@ func (s *Set) dumpTraffic(name string) ([]DumpEntry, error) {
 		}
 	}
 	return out, nil
+}
+
+func (s *Set) dumpServiceLoads() ([]DumpEntry, error) { return s.dumpLoads(serviceLoadsName) }
+func (s *Set) dumpBackendLoads() ([]DumpEntry, error) { return s.dumpLoads(backendLoadsName) }
+
+// dumpLoads leaves out the places without a load.
+func (s *Set) dumpLoads(name string) ([]DumpEntry, error) {
+	var out []DumpEntry
+	err := eachArray(s.maps[name], name, func(id uint32, l bpf.Load) {
+		if l == (bpf.Load{}) {
+			return
+		}
+		out = append(out, DumpEntry{Key: id, Value: map[string]any{
+			"connections": l.Connections, "latency_ns": l.Latency, "cursor": l.Cursor,
+		}})
+	})
+	return out, err
 }
 
 func (s *Set) dumpSettings() ([]DumpEntry, error) {

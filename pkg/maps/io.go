@@ -15,6 +15,7 @@ func (s *Set) Read() (Contents, error) {
 	c := Contents{}.Clone()
 	for _, read := range []func(*Contents) error{
 		s.readVIPs, s.readServices, s.readBackends, s.readSources, s.readTables,
+		s.readSubsets, s.readRules,
 		s.readTunnels, s.readFeatures,
 	} {
 		if err := read(&c); err != nil {
@@ -97,11 +98,15 @@ func (s *Set) Apply(c Changes) error {
 		// Tables first: where a service begins to trust unmarked slots, those
 		// that it must not trust are marked by then.
 		func() error { return s.putTables(c.Tables) },
+		func() error { return forEach(c.Subsets, true, s.putSubset) },
+		func() error { return s.putRules(c.Rules) },
 		func() error { return forEach(c.Services, true, s.putService) },
 		func() error { return forEach(c.VIPs, true, s.putVIP) },
 		func() error { return forEach(c.VIPs, false, s.putVIP) },
 		func() error { return forEach(c.Tables, false, s.removeTable) },
 		func() error { return forEach(c.Services, false, s.putService) },
+		func() error { return forEach(c.Rules, false, s.removeRules) },
+		func() error { return forEach(c.Subsets, false, s.putSubset) },
 		func() error { return forEach(c.Backends, false, s.putBackend) },
 		func() error { return forEach(c.Features, false, s.putFeatures) },
 		func() error { return forEach(c.Tunnels, false, s.putTunnel) },
@@ -116,6 +121,8 @@ func (s *Set) resetNew(c Changes) error {
 			if err := firstError(
 				func() error { return s.checkPlace(backendsName, b.Key, "max_backends") },
 				func() error { return s.resetTraffic(backendTrafficName, b.Key) },
+				func() error { return s.resetLoad(b.Key, loadMaps.backend) },
+				func() error { return s.resetOutcomes(backendOutcomeName, b.Key) },
 			); err != nil {
 				return err
 			}
@@ -126,6 +133,9 @@ func (s *Set) resetNew(c Changes) error {
 			if err := firstError(
 				func() error { return s.checkPlace(servicesName, v.Key, "max_services") },
 				func() error { return s.resetTraffic(serviceTrafficName, v.Key) },
+				func() error { return s.resetLimits(v.Key) },
+				func() error { return s.resetLoad(v.Key, loadMaps.service) },
+				func() error { return s.resetOutcomes(serviceOutcomeName, v.Key) },
 			); err != nil {
 				return err
 			}

@@ -20,6 +20,11 @@ const (
 	vips6Name          = "vips6"
 	servicesName       = "services"
 	tablesName         = "tables"
+	subsetsName        = "subsets"
+	rulesName          = "rules"
+	serviceRatesName   = "service_rates"
+	sourceRatesName    = "source_rates"
+	serviceRefusedName = "service_refused"
 	backendsName       = "backends"
 	sourcesName        = "sources"
 	tunnelsName        = "tunnels"
@@ -32,6 +37,11 @@ const (
 	eventsName         = "events"
 	serviceTrafficName = "service_traffic"
 	backendTrafficName = "backend_traffic"
+	serviceOutcomeName = "service_outcome"
+	backendOutcomeName = "backend_outcome"
+	synsName           = "syns"
+	serviceLoadsName   = "service_loads"
+	backendLoadsName   = "backend_loads"
 	settingsName       = "settings"
 	decisionsName      = "decisions"
 	upcallsName        = "upcalls"
@@ -49,12 +59,14 @@ var ErrIncompatible = errors.New("pinned maps do not fit")
 type Set struct {
 	maps   map[string]*ebpf.Map
 	inner  *ebpf.MapSpec // of a table
+	trie   *ebpf.MapSpec // of a service's rules
 	layout bpf.Layout
 
 	mu     sync.Mutex
 	vips   vipMaps
 	memory []byte   // the flow table, mapped on first use
 	mapped [][]byte // other maps
+	loads  loadMaps
 }
 
 // New creates empty maps of the given sizes. Needs CAP_BPF.
@@ -63,7 +75,7 @@ func New(sizes Sizes) (*Set, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Set{maps: map[string]*ebpf.Map{}, inner: spec.Maps[tablesName].InnerMap}
+	s := &Set{maps: map[string]*ebpf.Map{}, inner: spec.Maps[tablesName].InnerMap, trie: spec.Maps[rulesName].InnerMap}
 	for name, m := range spec.Maps {
 		created, err := ebpf.NewMap(m)
 		if err != nil {
@@ -86,7 +98,7 @@ func New(sizes Sizes) (*Set, error) {
 		s.Close()
 		return nil, fmt.Errorf("write map %s: %w", settingsName, err)
 	}
-	if err := s.mapVIPs(); err != nil {
+	if err := s.mapMemory(); err != nil {
 		s.Close()
 		return nil, err
 	}
@@ -101,7 +113,7 @@ func Open(dir string) (*Set, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Set{maps: map[string]*ebpf.Map{}, inner: spec.Maps[tablesName].InnerMap}
+	s := &Set{maps: map[string]*ebpf.Map{}, inner: spec.Maps[tablesName].InnerMap, trie: spec.Maps[rulesName].InnerMap}
 	for name, m := range spec.Maps {
 		pinned, err := ebpf.LoadPinnedMap(filepath.Join(dir, name), nil)
 		if err != nil {
@@ -120,6 +132,7 @@ func Open(dir string) (*Set, error) {
 	}
 	if s.layout.Version != bpf.LayoutVersion ||
 		s.layout.FlowSets != s.maps[flowsName].MaxEntries() ||
+		s.Sizes().Services+s.Sizes().Subsets() != int(s.maps[tablesName].MaxEntries()) ||
 		vipBucketCount(int(s.layout.Frontends)) != int(s.maps[vips4Name].MaxEntries()) ||
 		s.maps[vips4Name].MaxEntries() != s.maps[vips6Name].MaxEntries() ||
 		s.layout.PortCells != s.maps[portsName].MaxEntries()*bpf.PortCells {
@@ -127,7 +140,7 @@ func Open(dir string) (*Set, error) {
 		return nil, fmt.Errorf("map %s says layout %d, this xlb has %d: %w", settingsName, s.layout.Version, bpf.LayoutVersion, ErrIncompatible)
 	}
 	s.inner.ValueSize = s.layout.TableSize * 8
-	if err := s.mapVIPs(); err != nil {
+	if err := s.mapMemory(); err != nil {
 		s.Close()
 		return nil, err
 	}
@@ -173,7 +186,7 @@ func (s *Set) Close() error {
 	for _, memory := range s.mapped {
 		errs = append(errs, unix.Munmap(memory))
 	}
-	s.mapped, s.vips = nil, vipMaps{}
+	s.mapped, s.vips, s.loads = nil, vipMaps{}, loadMaps{}
 	for _, m := range s.maps {
 		errs = append(errs, m.Close())
 	}

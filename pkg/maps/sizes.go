@@ -26,6 +26,14 @@ type Sizes struct {
 	Flows int
 }
 
+// Subsets is how many subsets of services can have a table. Their numbers follow
+// those of the services: the first is Services.
+func (s Sizes) Subsets() int { return s.Services + subsetsBeside }
+
+// There is room for a subset of each service, and for these where services are few
+// and steer to many.
+const subsetsBeside = 63
+
 // SizesOf returns the capacities that settings ask for.
 func SizesOf(s model.Settings) Sizes {
 	return Sizes{
@@ -42,9 +50,10 @@ func SizesOf(s model.Settings) Sizes {
 func (s Sizes) apply(spec *ebpf.CollectionSpec) error {
 	for name, n := range map[string]int{
 		vips4Name: vipBucketCount(s.Frontends), vips6Name: vipBucketCount(s.Frontends),
-		servicesName: s.Services, tablesName: s.Services, serviceTrafficName: s.Services,
-		serviceUpcallsName: s.Services,
-		backendsName:       s.Backends, backendTrafficName: s.Backends,
+		servicesName: s.Services, tablesName: s.Services + s.Subsets(), subsetsName: s.Subsets(),
+		rulesName: s.Services, serviceRatesName: s.Services, serviceRefusedName: s.Services,
+		serviceTrafficName: s.Services, serviceUpcallsName: s.Services, serviceLoadsName: s.Services, serviceOutcomeName: s.Services,
+		backendsName: s.Backends, backendTrafficName: s.Backends, backendLoadsName: s.Backends, backendOutcomeName: s.Backends,
 		sourcesName: s.Sources,
 		flowsName:   s.Flows / bpf.FlowWays,
 		portsName:   s.Flows * cellsPerFlow / bpf.PortCells,

@@ -15,6 +15,11 @@ type vipMaps struct {
 	v4, v6 *vipBuckets
 }
 
+// mapMemory maps into memory what is read and written there.
+func (s *Set) mapMemory() error {
+	return firstError(s.mapVIPs, s.mapLoads)
+}
+
 // mapVIPs maps the frontends into memory. They are written there, and not by
 // system calls, which copy a bucket while packets read it in no order one could
 // rely on.
@@ -28,13 +33,22 @@ func (s *Set) mapVIPs() error {
 }
 
 func (s *Set) mapBuckets(name string, keyWords int) (*vipBuckets, error) {
+	memory, err := s.mapWritable(name)
+	if err != nil {
+		return nil, err
+	}
+	return newVIPBuckets(memory, keyWords, int(s.layout.Frontends)), nil
+}
+
+// mapWritable maps a map into memory, to read and to write, until [Set.Close].
+func (s *Set) mapWritable(name string) ([]byte, error) {
 	m := s.maps[name]
 	memory, err := unix.Mmap(m.FD(), 0, int(m.MaxEntries())*int(m.ValueSize()), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 	if err != nil {
 		return nil, fmt.Errorf("map %s into memory: %w", name, err)
 	}
 	s.mapped = append(s.mapped, memory)
-	return newVIPBuckets(memory, keyWords, int(s.layout.Frontends)), nil
+	return memory, nil
 }
 
 var errClosed = errors.New("the maps are closed")

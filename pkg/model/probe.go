@@ -57,9 +57,17 @@ type Probe struct {
 	Address netip.Addr
 	// Port to probe; 0 means the backend's own.
 	Port uint16
-	// Interval between the starts of two probes, with ±10 % jitter.
+	// Interval between the starts of two probes, longer or shorter by up to
+	// Jitter per cent of it, 0 to 50.
 	Interval time.Duration
-	Timeout  time.Duration
+	Jitter   int
+	// IntervalFailing is the interval from the first failure until the backend
+	// is healthy again; 0: Interval.
+	IntervalFailing time.Duration
+	// BackoffMax is up to where the interval doubles with each failure of a
+	// backend that is unhealthy; 0: it does not.
+	BackoffMax time.Duration
+	Timeout    time.Duration
 	// Rise and Fall are the successes in a row that bring a backend up and
 	// the failures in a row that take it down, 1 to 100. A first result
 	// decides alone.
@@ -188,8 +196,10 @@ type BackendHealth struct {
 	// Reason is the text of the last failure; it stays until the next success.
 	Reason string
 	// Role is what a probe says the backend is, for example "primary"; empty if
-	// it says nothing.
+	// it says nothing. A probe that cannot ask leaves the last one.
 	Role string
+	// RoleSince is when Role took the place of another one; zero if it did not.
+	RoleSince time.Time
 	// Since is when State was entered.
 	Since time.Time
 }

@@ -43,6 +43,10 @@ var (
 	traffic       = describe("service_packets_total", "Packets of a service by direction: request, reply, dropped.", "service", "direction")
 	trafficOctets = describe("service_bytes_total", "Bytes of a service by direction: request, reply, dropped.", "service", "direction")
 
+	sourceBackends = describe("source_backends", "Backends in the answer in use of a source of discovery.", "service", "source", "type")
+	sourceState    = describe("source_state", "1 for the state that a source of discovery is in: waiting, ok, failing or stale.", "service", "source", "type", "state")
+	sourceAnswered = describe("source_last_answer_timestamp_seconds", "When a source of discovery gave its last good answer.", "service", "source", "type")
+
 	policyCalls    = describe("policy_calls_total", "Calls of a policy's hook.", "policy", "hook")
 	policyErrors   = describe("policy_errors_total", "Calls of a policy's hook that failed.", "policy", "hook")
 	policySkipped  = describe("policy_skipped_total", "Calls that were not made, because the policy failed too often.", "policy", "hook")
@@ -58,6 +62,7 @@ var (
 func (c *collector) Describe(to chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		packets, octets, events, upcalls, flows, flowsCreated, marked, traffic, trafficOctets,
+		sourceBackends, sourceState, sourceAnswered,
 		policyCalls, policyErrors, policySkipped, policyEjected, policyP50, policyP99, policyVerdicts, policyOwn, policyMemory,
 	} {
 		to <- d
@@ -84,6 +89,7 @@ func (c *collector) Collect(to chan<- prometheus.Metric) {
 	for _, one := range s.Services {
 		if one.Service != "" { // what is no longer configured has no name to tell it by
 			collectService(to, one)
+			collectSources(to, one)
 		}
 	}
 	for _, p := range c.Policies() {
@@ -98,6 +104,18 @@ func collectService(to chan<- prometheus.Metric, s api.ServiceStats) {
 	for direction, n := range map[string]api.Count{"request": s.Request, "reply": s.Reply, "dropped": s.Dropped} {
 		count(to, traffic, n.Packets, s.Service, direction)
 		count(to, trafficOctets, n.Bytes, s.Service, direction)
+	}
+}
+
+func collectSources(to chan<- prometheus.Metric, s api.ServiceStats) {
+	for _, one := range s.Sources {
+		gauge(to, sourceBackends, float64(one.Backends), s.Service, one.Name, one.Type)
+		for _, state := range []string{api.SourceWaiting, api.SourceOK, api.SourceFailing, api.SourceStale} {
+			gauge(to, sourceState, boolean(one.State == state), s.Service, one.Name, one.Type, state)
+		}
+		if one.Answered != nil {
+			gauge(to, sourceAnswered, float64(one.Answered.UnixMilli())/1000, s.Service, one.Name, one.Type)
+		}
 	}
 }
 

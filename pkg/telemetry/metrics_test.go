@@ -24,7 +24,9 @@ func (s sample) Stats(context.Context, api.StatsFilter) (api.Stats, error) {
 		Events:  []api.Counter{{Name: "flow_created", Count: api.Count{Packets: 2}}},
 		Upcalls: api.Upcalls{Asked: 4},
 		Services: []api.ServiceStats{
-			{Service: "web", Flows: 5, MarkedSlots: 7, Traffic: api.Traffic{Request: api.Count{Packets: 11, Bytes: 1100}, FlowsCreated: 9}},
+			{Service: "web", Flows: 5, MarkedSlots: 7, Traffic: api.Traffic{Request: api.Count{Packets: 11, Bytes: 1100}, FlowsCreated: 9}, Sources: []api.Source{
+				{Name: "site", Type: "dns", State: api.SourceFailing, Answered: new(time.UnixMilli(1_700_000_000_250)), Backends: 3}, {Name: "more", Type: "exec", State: api.SourceWaiting},
+			}},
 			{ID: 4}, // retired, and its name not known
 		},
 	}, s.err
@@ -62,6 +64,11 @@ func TestMetrics(t *testing.T) {
 		`xlb_service_packets_total{direction="request",service="web"} 11`,
 		`xlb_service_flows_created_total{service="web"} 9`,
 		`xlb_service_marked_slots{service="web"} 7`,
+		`xlb_source_backends{service="web",source="site",type="dns"} 3`,
+		`xlb_source_state{service="web",source="site",state="failing",type="dns"} 1`,
+		`xlb_source_state{service="web",source="site",state="ok",type="dns"} 0`,
+		`xlb_source_state{service="web",source="more",state="waiting",type="exec"} 1`,
+		`xlb_source_last_answer_timestamp_seconds{service="web",source="site",type="dns"} 1.70000000025e+09`,
 		`xlb_policy_calls_total{hook="flow",policy="canary"} 8`,
 		`xlb_policy_errors_total{hook="flow",policy="canary"} 1`,
 		`xlb_policy_ejected{hook="flow",policy="canary"} 1`,
