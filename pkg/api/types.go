@@ -17,8 +17,8 @@ type Status struct {
 	Config string `json:"config"`
 	// Adopted: the maps of an earlier daemon were taken over.
 	Adopted bool `json:"adopted"`
-	// Ready: the maps hold what the configuration says, and every probed
-	// backend has had its first result or the time for it.
+	// Ready: the maps hold what the configuration says, every probed backend has
+	// had its first result or the time for it, and nothing critical is down.
 	Ready bool `json:"ready"`
 	// Reasons are machine-readable words on what is wrong, sorted; empty if
 	// nothing is. These stand in the way of Ready:
@@ -28,6 +28,8 @@ type Status struct {
 	//	maps_unreadable   the maps could not be read
 	//	plan_failed       what is wanted does not fit into the maps
 	//	probes_pending    a backend has had neither a first result nor the time for it
+	//	critical_down:NAME         no backend of the critical service is usable
+	//	critical_down:NAME/BACKEND the critical backend is unhealthy or ejected
 	//
 	// These do not:
 	//
@@ -40,6 +42,7 @@ type Status struct {
 	//	no_tunnel_source:NAME  ipip or gue has no outer source address of a backend's family
 	//	policies_unasked       nobody asks policies about new flows, which follow on_overload
 	//	policy_failing:NAME    a policy failed too often and is not asked for a while
+	//	hook_failing:NAME      a program or web server was not told the last change of a backend
 	//	discovery_failed:NAME  a source of the service's backends fails; its last word holds, or
 	//	                       nothing of it after stale_for
 	Reasons []string `json:"reasons"`
@@ -92,6 +95,15 @@ type Service struct {
 	Schedule string `json:"schedule"`
 	// Fail is "open" or "closed".
 	Fail string `json:"fail"`
+	// Critical: without a usable backend the load balancer is not ready.
+	Critical bool `json:"critical,omitempty"`
+	// Role is the role that backends must have to take connections, and
+	// RoleFallback who stands in for them: "none", "any" or another role; empty if
+	// roles do not count. StandsIn: none of the role is usable, and those of the
+	// fallback serve.
+	Role         string `json:"role,omitempty"`
+	RoleFallback string `json:"role_fallback,omitempty"`
+	StandsIn     bool   `json:"stands_in,omitempty"`
 	// ProbeVia is "vip" if probes take the way of the traffic, else empty.
 	ProbeVia string `json:"probe_via,omitempty"`
 	// FailOpen: no backend is usable and all of them are used.
@@ -161,7 +173,8 @@ const (
 	// StateDraining keeps its flows and gets no new ones, until the drain's time, if
 	// it has one, is over.
 	StateDraining = "draining"
-	// StateEjected keeps its flows and gets no new ones: a policy said so.
+	// StateEjected keeps its flows and gets no new ones: too many of its connections
+	// failed, or a policy said so.
 	StateEjected = "ejected"
 	// StateDisabled gets no flows at all: the operator said so. Its flows move to
 	// others.
@@ -200,6 +213,8 @@ type Backend struct {
 	Zone  string     `json:"zone,omitempty"`
 	// Shadow is what policies in shadow mode would say of its weight, in words.
 	Shadow string `json:"shadow,omitempty"`
+	// Critical: without it the load balancer is not ready.
+	Critical bool `json:"critical,omitempty"`
 	// Override: the operator said something on this backend.
 	Override bool `json:"override,omitempty"`
 	// Added: the operator added it.
@@ -207,6 +222,15 @@ type Backend struct {
 	// DrainsUntil is when the flows that are left move to others; nil if it does not
 	// drain, or for as long as it takes.
 	DrainsUntil *time.Time `json:"drains_until,omitempty"`
+	// Ejections are how often it was ejected because its connections failed, since it
+	// last served for long; EjectedUntil is the end of an ejection that goes on.
+	Ejections    int        `json:"ejections,omitempty"`
+	EjectedUntil *time.Time `json:"ejected_until,omitempty"`
+	// HalfOpen: its ejection is over, and a few connections must succeed before it is
+	// trusted again.
+	HalfOpen bool `json:"half_open,omitempty"`
+	// Outcomes is what became of connections to it, where the service counts that.
+	Outcomes *Outcomes `json:"outcomes,omitempty"`
 }
 
 // ServiceDetail is all that is known of one service.
@@ -423,6 +447,8 @@ type StatsFilter struct {
 	Service string
 	// NoBackends leaves out the counters of single backends.
 	NoBackends bool
+	// Counting leaves out those of services that do not count outcomes.
+	Counting bool
 }
 
 // Stats are counters at a moment. They only grow while an id lasts; a rate is
@@ -434,7 +460,11 @@ type Stats struct {
 	// Events have no bytes.
 	Events []Counter `json:"events"`
 	// Upcalls count the packets of new flows that the daemon took, since its start.
-	Upcalls  Upcalls        `json:"upcalls"`
+	Upcalls Upcalls `json:"upcalls"`
+	// Probes are the health checks, and Hooks who is told of changes, sorted by
+	// name; both since the daemon's start.
+	Probes   ProbeStats     `json:"probes"`
+	Hooks    []HookStats    `json:"hooks"`
 	Services []ServiceStats `json:"services"`
 	Backends []BackendStats `json:"backends"`
 }
@@ -462,6 +492,35 @@ type Traffic struct {
 	FlowsCreated uint64 `json:"flows_created"`
 }
 
+// Outcomes is what became of the TCP connections of a service or to a backend.
+type Outcomes struct {
+	// Attempts are connections begun; one that tries several backends is an attempt at
+	// each.
+	Attempts uint64 `json:"attempts"`
+	// Answered are those that got a SYN-ACK or, where replies pass the load balancer
+	// by, in which the client went on.
+	Answered uint64 `json:"answered"`
+	// Unanswered are those whose SYN came again before an answer.
+	Unanswered uint64 `json:"unanswered"`
+	// Refused are RSTs to a SYN, Reset those amid a connection: nat and dnat only.
+	Refused uint64 `json:"refused"`
+	Reset   uint64 `json:"reset"`
+	// Retried are attempts that failed and went on with another backend.
+	Retried uint64 `json:"retried"`
+	// HandshakeSeconds is the smoothed time from SYN to SYN-ACK of a backend of nat or
+	// dnat; 0 if none was measured.
+	HandshakeSeconds float64 `json:"handshake_seconds,omitempty"`
+}
+
+// Counts returns the counters with their names.
+func (o Outcomes) Counts() []Counter {
+	count := func(name string, n uint64) Counter { return Counter{Name: name, Count: Count{Packets: n}} }
+	return []Counter{
+		count("attempt", o.Attempts), count("answered", o.Answered), count("unanswered", o.Unanswered),
+		count("refused", o.Refused), count("reset", o.Reset), count("retried", o.Retried),
+	}
+}
+
 // ServiceStats are the counters of a service.
 type ServiceStats struct {
 	Service string `json:"service"`
@@ -470,9 +529,20 @@ type ServiceStats struct {
 	Flows int `json:"flows"`
 	// MarkedSlots is as in [Service].
 	MarkedSlots int `json:"marked_slots"`
+	// Usable is how many backends can take new flows. Critical and CriticalDown
+	// say whether the service or a backend is marked so, and whether that is down.
+	Usable       int  `json:"usable"`
+	Critical     bool `json:"critical,omitempty"`
+	CriticalDown bool `json:"critical_down,omitempty"`
 	// Sources are as in [Service].
 	Sources []Source `json:"sources,omitempty"`
 	Traffic
+	// Outcomes, where the service counts them.
+	Outcomes *Outcomes `json:"outcomes,omitempty"`
+	// Ejected is how many backends are ejected because their connections failed, and
+	// Ejections how often one was, since the daemon's start.
+	Ejected   int    `json:"ejected,omitempty"`
+	Ejections uint64 `json:"ejections,omitempty"`
 }
 
 // BackendStats are the counters of a backend.
@@ -483,6 +553,8 @@ type BackendStats struct {
 	// Flows is the number of live flows, counted at most some seconds ago.
 	Flows int `json:"flows"`
 	Traffic
+	// Outcomes, where the service counts them.
+	Outcomes *Outcomes `json:"outcomes,omitempty"`
 }
 
 // DrainRequest is the body of …/drain.

@@ -6,6 +6,7 @@ import (
 	gomaps "maps"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/xlb-io/xlb/pkg/api"
@@ -27,6 +28,8 @@ type snapshot struct {
 	pending   int
 	pendingTo time.Time
 	clock     func() time.Duration
+	// ejections are how often a backend of a service was ejected.
+	ejections map[string]uint64
 	// sources are those of a service, as they are at the time of the call.
 	sources func(service string) []api.Source
 }
@@ -41,6 +44,7 @@ func (c *controller) publish() {
 	s := &snapshot{
 		cfg: c.cfg, plan: plan, counts: c.counts, names: c.names,
 		lastReload: c.lastReload, problem: problemText(c.problems), pending: len(c.pending), clock: c.clock, sources: c.sourcesOf,
+		ejections: gomaps.Clone(c.ejections),
 	}
 	for _, to := range c.pending {
 		if to.After(s.pendingTo) {
@@ -63,6 +67,7 @@ func (c *controller) publish() {
 			if one.Panic {
 				s.reasons = append(s.reasons, "panic:"+one.Name)
 			}
+			s.reasons = append(s.reasons, one.criticalDown()...)
 			if one.NoSource {
 				s.reasons = append(s.reasons, "no_source:"+one.Name)
 			}
@@ -91,11 +96,12 @@ func (c *controller) Status() api.Status {
 		out.Reasons = append(out.Reasons, "probes_pending")
 	}
 	out.Reasons = append(out.Reasons, c.policyProblems()...)
+	out.Reasons = append(out.Reasons, c.hookProblems()...)
 	slices.Sort(out.Reasons)
 	for _, one := range out.Services {
 		out.MarkedSlots += one.MarkedSlots
 	}
-	out.Ready = !slices.ContainsFunc(out.Reasons, func(r string) bool { return slices.Contains(notReady, r) })
+	out.Ready = !slices.ContainsFunc(out.Reasons, func(r string) bool { return slices.Contains(notReady, r) || strings.HasPrefix(r, reasonCritical) })
 	if s.plan != nil {
 		out.Warnings = append(slices.Clone(s.plan.Warnings), c.discoveryWarnings(s.cfg.Services)...)
 	}
@@ -135,6 +141,10 @@ func (s *snapshot) service(one ServiceState) api.Service {
 		Schedule: "maglev", Fail: one.Fail.String(), FailOpen: one.FailOpen, Backends: s.backends(one),
 		MarkedSlots: one.Marked, Panic: one.Panic, Added: one.Added, Sources: s.sources(one.Name),
 	}
+	out.Critical = one.Critical
+	if one.Role.Role != "" {
+		out.Role, out.RoleFallback, out.StandsIn = one.Role.Role, one.Role.FallbackText(), one.StandIns
+	}
 	if one.Via != model.ViaDirect {
 		out.ProbeVia = one.Via.String()
 	}
@@ -164,7 +174,8 @@ func (s *snapshot) backends(one ServiceState) []api.Backend {
 		shown := api.Backend{
 			Address: b.Address, Weight: int(b.Weight), State: b.State, Reason: b.Reason, Flows: s.counts[b.ID],
 			EffectiveWeight: int(b.Effective), Slots: b.Slots, ID: b.ID, Zone: b.Zone, Override: b.Override, Added: b.Added,
-			Tags: b.Tags.List(), Tier: int(b.Tier), Role: b.Role, Shadow: b.Answer.Shadow,
+			Tags: b.Tags.List(), Tier: int(b.Tier), Role: b.Role, Shadow: b.Answer.Shadow, Critical: b.Critical,
+			Ejections: b.Ejections, HalfOpen: b.HalfOpen,
 		}
 		if !b.Since.IsZero() {
 			shown.Since = &b.Since
@@ -172,6 +183,9 @@ func (s *snapshot) backends(one ServiceState) []api.Backend {
 		if b.Drained > 0 {
 			at := time.Now().Add(b.Drained - s.clock()).Round(time.Second)
 			shown.DrainsUntil = &at
+		}
+		if !b.EjectedUntil.IsZero() {
+			shown.EjectedUntil = &b.EjectedUntil
 		}
 		out = append(out, shown)
 	}
