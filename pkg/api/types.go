@@ -274,7 +274,7 @@ type ServiceDetail struct {
 	ID uint32 `json:"id"`
 	// Placement is which of the backends take part.
 	Placement Placement `json:"placement"`
-	// Probe is "none", "tcp", "http" or "https", and how often it runs.
+	// Probe is its type, for example "tcp", and how often it runs.
 	Probe ServiceProbe `json:"probe"`
 	// TableSize is the number of slots of its table.
 	TableSize int `json:"table_size"`
