@@ -80,8 +80,9 @@ func TestStructuresAgree(t *testing.T) {
 		"vip4_bucket": bpf.Vip4Bucket{}, "vip6_bucket": bpf.Vip6Bucket{},
 		"timeouts": bpf.Timeouts{}, "service": bpf.Service{}, "backend": bpf.Backend{}, "source": bpf.Source{},
 		"flow": bpf.Flow{}, "flow_set": bpf.FlowSet{}, "port_line": bpf.PortLine{}, "next_hop": bpf.NextHop{},
-		"count": bpf.Count{}, "traffic": bpf.Traffic{}, "load": bpf.Load{}, "layout": bpf.Layout{},
+		"count": bpf.Count{}, "traffic": bpf.Traffic{}, "load": bpf.Load{}, "affinity_key": bpf.AffinityKey{}, "affinity": bpf.Affinity{}, "quic_key": bpf.QuicKey{}, "outcomes": bpf.Outcomes{}, "layout": bpf.Layout{},
 		"tunnel": bpf.Tunnel{}, "vlan": bpf.Vlan{},
+		"rule_key": bpf.RuleKey{}, "subset": bpf.Subset{}, "rate_key": bpf.RateKey{}, "refused": bpf.Refused{},
 		"upcall": bpf.Upcall{}, "decision_key": bpf.DecisionKey{}, "decision": bpf.Decision{},
 	} {
 		var c *btf.Struct
@@ -108,6 +109,9 @@ func TestStructuresAgree(t *testing.T) {
 	if n := reflect.TypeFor[bpf.Service]().Size(); n != 64 {
 		t.Errorf("a service has %d bytes, not a cache line", n)
 	}
+	if n := reflect.TypeFor[bpf.Outcomes]().Size(); n != 64 {
+		t.Errorf("outcomes have %d bytes, not a cache line", n)
+	}
 	if n := reflect.TypeFor[bpf.Load]().Size(); n != 64 {
 		t.Errorf("a load has %d bytes, not a cache line", n)
 	}
@@ -129,11 +133,12 @@ func TestConstantsAgree(t *testing.T) {
 		"OPTION_RULES": bpf.OptionRules, "OPTION_RATE": bpf.OptionRate, "OPTION_RATE_SOURCE": bpf.OptionRateSource,
 		"OPTION_CONNECTIONS": bpf.OptionConnections, "OPTION_SCHEDULE": bpf.OptionSchedule, "OPTION_HASH": bpf.OptionHash,
 		"OPTION_AFFINITY": bpf.OptionAffinity, "OPTION_ONE_PACKET": bpf.OptionOnePacket, "OPTION_QUIC": bpf.OptionQUIC,
-		"OPTION_OUTCOMES": bpf.OptionOutcomes, "OPTION_RETRY": bpf.OptionRetry,
+		"OPTION_OUTCOMES": bpf.OptionOutcomes, "OPTION_RETRY": bpf.OptionRetry, "RETRIES": bpf.MaxRetries,
 		"SCHEDULE_TABLE": bpf.ScheduleTable, "SCHEDULE_RANDOM": bpf.ScheduleRandom, "SCHEDULE_ROUND_ROBIN": bpf.ScheduleRoundRobin,
 		"SCHEDULE_LEAST_CONNECTIONS": bpf.ScheduleLeastConnections, "SCHEDULE_LEAST_LATENCY": bpf.ScheduleLeastLatency,
 		"HASH_FIVE_TUPLE": bpf.HashFiveTuple, "HASH_SOURCE": bpf.HashSource,
 		"HASH_SOURCE_DESTINATION": bpf.HashSourceDestination, "HASH_DESTINATION_PORT": bpf.HashDestinationPort,
+		"RATE_BITS": bpf.RateBits, "RATE_SOURCES": bpf.RateSources,
 		"DECISION_SEND": bpf.DecisionSend, "DECISION_DROP": bpf.DecisionDrop,
 		"UPCALL_FRAME": bpf.UpcallFrame, "UPCALL_WINDOW": bpf.UpcallWindow,
 		"DECISION_LIFE": bpf.DecisionLife, "HEARTBEAT_LIFE": bpf.HeartbeatLife,

@@ -23,6 +23,17 @@ func (w want) counters(length int) map[string]uint64 {
 	for _, e := range w.events {
 		m["event "+e]++
 	}
+	for _, o := range w.outcomes {
+		name, number, other := strings.Cut(o, "@")
+		if !other {
+			number = fmt.Sprint(w.backend)
+		}
+		m[fmt.Sprintf("service %d outcome %s", w.service, name)]++
+		m[fmt.Sprintf("backend %s outcome %s", number, name)]++
+	}
+	if refusals[w.reason] != "" {
+		m[fmt.Sprintf("service %d refused %s", w.service, refusals[w.reason])]++
+	}
 	direction := ""
 	switch {
 	case strings.HasPrefix(w.reason, "drop_"):
@@ -50,6 +61,12 @@ func (w want) counters(length int) map[string]uint64 {
 	return m
 }
 
+// refusals are the reasons that are counted for each service.
+var refusals = map[string]string{
+	"drop_denied": "denied", "drop_not_allowed": "not allowed", "drop_rate": "rate",
+	"drop_rate_source": "rate per source", "drop_connections": "connections",
+}
+
 // counters reads every counter that is not zero.
 func (p *plane) counters(t *testing.T) map[string]uint64 {
 	t.Helper()
@@ -74,6 +91,17 @@ func (p *plane) counters(t *testing.T) map[string]uint64 {
 	for _, e := range events {
 		add("event "+e.Name, e.Packets)
 	}
+	for id := range p.raw["service_refused"].MaxEntries() {
+		r, err := p.set.Refused(id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for why, n := range map[string]uint64{
+			"denied": r.Denied, "not allowed": r.NotAllowed, "rate": r.Rate, "rate per source": r.RatePerSource, "connections": r.Connections,
+		} {
+			add(fmt.Sprintf("service %d refused %s", id, why), n)
+		}
+	}
 	for kind, read := range map[string]func(uint32) (xlb.Traffic, error){"service": p.set.ServiceTraffic, "backend": p.set.BackendTraffic} {
 		for id := range p.raw[kind+"_traffic"].MaxEntries() {
 			c, err := read(id)
@@ -88,6 +116,20 @@ func (p *plane) counters(t *testing.T) map[string]uint64 {
 				add(fmt.Sprintf("%s %d %s bytes", kind, id, direction), n.Bytes)
 			}
 			add(fmt.Sprintf("%s %d flows", kind, id), c.Flows)
+		}
+	}
+	for kind, read := range map[string]func(uint32) (xlb.Outcomes, error){"service": p.set.ServiceOutcomes, "backend": p.set.BackendOutcomes} {
+		for id := range p.raw[kind+"_outcome"].MaxEntries() {
+			o, err := read(id)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for name, n := range map[string]uint64{
+				"attempts": o.Attempts, "answered": o.Answered, "unanswered": o.Unanswered,
+				"refused": o.Refused, "reset": o.Reset, "retried": o.Retried,
+			} {
+				add(fmt.Sprintf("%s %d outcome %s", kind, id, name), n)
+			}
 		}
 	}
 	return m

@@ -80,7 +80,7 @@ func settings() model.Settings {
 }
 
 func sizes() xlb.Sizes {
-	return xlb.Sizes{Services: 8, Backends: 48, Frontends: 64, Sources: 8, Table: slots, Flows: 64}
+	return xlb.Sizes{Services: 8, Backends: 48, Frontends: 64, Sources: 8, Table: slots, Flows: 64, Affinities: 1024}
 }
 
 // planes are those loaded so far: the verifier takes a second for each.
@@ -225,6 +225,8 @@ type want struct {
 	events           []string
 	// begun: counted as a flow although none is recorded.
 	begun bool
+	// outcomes are counted for service and backend; "NAME@7" for backend 7.
+	outcomes []string
 }
 
 // expect sends a packet and compares everything. It returns what left.
@@ -235,15 +237,7 @@ func (p *plane) expect(t *testing.T, in packet, w want) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	moved := p.counters(t)
-	for name, n := range before {
-		if moved[name] -= n; moved[name] == 0 {
-			delete(moved, name)
-		}
-	}
-	if diff := cmp.Diff(w.counters(len(in.frame)), moved); diff != "" {
-		t.Errorf("counters (-want +got):\n%s", diff)
-	}
+	p.compare(t, before, w.counters(len(in.frame)))
 	if v := w.verdictOn(p.hook); v != verdict {
 		t.Errorf("verdict %q, want %q", verdict, v)
 	}
@@ -255,6 +249,20 @@ func (p *plane) expect(t *testing.T, in packet, w want) []byte {
 		t.Errorf("packet that left:\n%s", diff)
 	}
 	return out
+}
+
+// compare compares what the counters moved by with what they should have.
+func (p *plane) compare(t *testing.T, before, want map[string]uint64) {
+	t.Helper()
+	moved := p.counters(t)
+	for name, n := range before {
+		if moved[name] -= n; moved[name] == 0 {
+			delete(moved, name)
+		}
+	}
+	if diff := cmp.Diff(want, moved); diff != "" {
+		t.Errorf("counters (-want +got):\n%s", diff)
+	}
 }
 
 func (w want) verdictOn(h hook) string {

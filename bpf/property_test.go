@@ -1,9 +1,12 @@
 package bpf_test
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -125,14 +128,29 @@ type history struct {
 	random *rand.Rand
 	gone   map[key]xlb.Flow // evicted, and not made again
 	steps  int
+	held   int // RSTs kept from clients that try another backend
+	// retries: all is TCP, and more packets are of flows that live.
+	retries bool
 }
 
 // Whatever comes: no two live flows share a port, the two directions of a flow
 // live and die together, and evictions are counted one by one.
-func TestRandomHistory(t *testing.T) {
+func TestRandomHistory(t *testing.T) { randomHistory(t, tiny(t), false) }
+
+// The same where connections that fail try other backends.
+func TestRandomHistoryOfRetries(t *testing.T) {
 	p := tiny(t)
+	p.hold(t, world{p.held}.clone().counts(2))
+	h := randomHistory(t, p, true)
+	if n := p.event(t, "syn_retried"); n < 10 || h.held < 10 {
+		t.Errorf("only %d retries and %d RSTs held back: the history proves nothing", n, h.held)
+	}
+}
+
+func randomHistory(t *testing.T, p *plane, retries bool) (h *history) {
+	t.Helper()
 	p.bothHooks(t, func(t *testing.T) {
-		h := &history{plane: p, random: rand.New(rand.NewPCG(7, 11)), gone: map[key]xlb.Flow{}}
+		h = &history{plane: p, random: rand.New(rand.NewPCG(7, 11)), gone: map[key]xlb.Flow{}, retries: retries}
 		evicted := h.event(t, "flow_evicted")
 		for h.steps = range 2500 {
 			h.step(t)
@@ -141,10 +159,17 @@ func TestRandomHistory(t *testing.T) {
 				h.checkPorts(t)
 			}
 		}
-		if n := h.event(t, "flow_evicted") - evicted; n < 500 {
+		if n := h.event(t, "flow_evicted") - evicted; n < 500 && !retries || n < 100 {
 			t.Errorf("only %d evictions: the history proves nothing", n)
 		}
 	})
+	return h
+}
+
+// dropped is how many packets were dropped for a reason.
+func (p *plane) dropped(t *testing.T, reason string) uint64 {
+	t.Helper()
+	return p.counters(t)["reason "+reason+" packets"]
 }
 
 func (p *plane) event(t *testing.T, name string) uint64 {
@@ -170,8 +195,26 @@ func (h *history) someone() key {
 	return key{
 		netip.AddrPortFrom(netip.MustParseAddr(fmt.Sprintf(client, 1+h.random.IntN(3))), uint16(40000+h.random.IntN(3))),
 		netip.AddrPortFrom(netip.MustParseAddr(vips[h.random.IntN(2)]), []uint16{80, 443}[h.random.IntN(2)]),
-		[]model.Protocol{model.TCP, model.UDP}[h.random.IntN(2)],
+		h.protocol(),
 	}
+}
+
+func (h *history) protocol() model.Protocol {
+	if h.retries {
+		return model.TCP
+	}
+	return []model.Protocol{model.TCP, model.UDP}[h.random.IntN(2)]
+}
+
+// oneOf is one of the live flows, or another if there are none.
+func (h *history) oneOf(live map[key]xlb.Flow, other key) key {
+	keys := slices.SortedFunc(maps.Keys(live), func(a, b key) int {
+		return cmp.Or(a.client.Compare(b.client), a.vip.Compare(b.vip), cmp.Compare(a.protocol, b.protocol))
+	})
+	if len(keys) == 0 {
+		return other
+	}
+	return keys[h.random.IntN(len(keys))]
 }
 
 // step sends one random packet of a client or, if there is a flow, of its
@@ -184,17 +227,26 @@ func (h *history) step(t *testing.T) {
 	before := h.settled(t)
 	evicted, created := h.event(t, "flow_evicted"), h.event(t, "flow_created")
 	k := h.someone()
-	flags := []testlab.TCPFlags{syn, syn, syn, ack, fin | ack, rst}[h.random.IntN(6)]
+	if h.retries && h.random.IntN(5) > 0 {
+		k = h.oneOf(before, k)
+	}
+	flags := []testlab.TCPFlags{syn, syn, syn, ack, fin | ack, rst, rst | ack}[h.random.IntN(7)]
 	f, known := before[k]
+	if h.retries && known && h.random.IntN(2) == 0 {
+		flags = []testlab.TCPFlags{syn, rst | ack}[h.random.IntN(2)]
+	}
 	if known && h.random.IntN(2) == 0 {
 		w := h.wayOf(k, f)
 		m := wordOf(k.protocol, flags)
-		if !h.deliver(t, w.reply(m, f.NAT), w.returned(m)) {
-			t.Fatalf("step %d: the reply of live flow %+v did not get through", h.steps, f)
+		if held := h.dropped(t, "drop_refusal"); !h.deliver(t, w.reply(m, f.NAT), w.returned(m)) {
+			if flags != rst|ack || h.dropped(t, "drop_refusal") != held+1 {
+				t.Fatalf("step %d: the reply of live flow %+v did not get through", h.steps, f)
+			}
+			h.held++
 		}
 	} else if verdict, _, err := h.run(h.wayOf(k, f).request(wordOf(k.protocol, flags))); err != nil {
 		t.Fatal(err)
-	} else if refused := !known && k.protocol == model.TCP && flags == rst; refused != (verdict == "drop") {
+	} else if refused := !known && k.protocol == model.TCP && flags&rst != 0; refused != (verdict == "drop") {
 		t.Fatalf("step %d: %v of %v (known: %t): %s", h.steps, flags, k, known, verdict)
 	}
 	after := h.live(t)

@@ -16,7 +16,9 @@ import (
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
+	TcMapAffinities     = "affinities"
 	TcMapBackendLoads   = "backend_loads"
+	TcMapBackendOutcome = "backend_outcome"
 	TcMapBackendTraffic = "backend_traffic"
 	TcMapBackends       = "backends"
 	TcMapDecisions      = "decisions"
@@ -29,14 +31,23 @@ const (
 	TcMapPacket         = "packet"
 	TcMapPortSearch     = "port_search"
 	TcMapPorts          = "ports"
+	TcMapQuicServers    = "quic_servers"
 	TcMapReasons        = "reasons"
+	TcMapRetrySearch    = "retry_search"
+	TcMapRules          = "rules"
 	TcMapServiceLoads   = "service_loads"
+	TcMapServiceOutcome = "service_outcome"
+	TcMapServiceRates   = "service_rates"
+	TcMapServiceRefused = "service_refused"
 	TcMapServiceTraffic = "service_traffic"
 	TcMapServiceUpcalls = "service_upcalls"
 	TcMapServices       = "services"
 	TcMapSettings       = "settings"
+	TcMapSourceRates    = "source_rates"
 	TcMapSourceUpcalls  = "source_upcalls"
 	TcMapSources        = "sources"
+	TcMapSubsets        = "subsets"
+	TcMapSyns           = "syns"
 	TcMapTables         = "tables"
 	TcMapTunnels        = "tunnels"
 	TcMapUpcallPacket   = "upcall_packet"
@@ -112,7 +123,9 @@ type TcProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type TcMapSpecs struct {
+	Affinities     *ebpf.MapSpec `ebpf:"affinities"`
 	BackendLoads   *ebpf.MapSpec `ebpf:"backend_loads"`
+	BackendOutcome *ebpf.MapSpec `ebpf:"backend_outcome"`
 	BackendTraffic *ebpf.MapSpec `ebpf:"backend_traffic"`
 	Backends       *ebpf.MapSpec `ebpf:"backends"`
 	Decisions      *ebpf.MapSpec `ebpf:"decisions"`
@@ -125,14 +138,23 @@ type TcMapSpecs struct {
 	Packet         *ebpf.MapSpec `ebpf:"packet"`
 	PortSearch     *ebpf.MapSpec `ebpf:"port_search"`
 	Ports          *ebpf.MapSpec `ebpf:"ports"`
+	QuicServers    *ebpf.MapSpec `ebpf:"quic_servers"`
 	Reasons        *ebpf.MapSpec `ebpf:"reasons"`
+	RetrySearch    *ebpf.MapSpec `ebpf:"retry_search"`
+	Rules          *ebpf.MapSpec `ebpf:"rules"`
 	ServiceLoads   *ebpf.MapSpec `ebpf:"service_loads"`
+	ServiceOutcome *ebpf.MapSpec `ebpf:"service_outcome"`
+	ServiceRates   *ebpf.MapSpec `ebpf:"service_rates"`
+	ServiceRefused *ebpf.MapSpec `ebpf:"service_refused"`
 	ServiceTraffic *ebpf.MapSpec `ebpf:"service_traffic"`
 	ServiceUpcalls *ebpf.MapSpec `ebpf:"service_upcalls"`
 	Services       *ebpf.MapSpec `ebpf:"services"`
 	Settings       *ebpf.MapSpec `ebpf:"settings"`
+	SourceRates    *ebpf.MapSpec `ebpf:"source_rates"`
 	SourceUpcalls  *ebpf.MapSpec `ebpf:"source_upcalls"`
 	Sources        *ebpf.MapSpec `ebpf:"sources"`
+	Subsets        *ebpf.MapSpec `ebpf:"subsets"`
+	Syns           *ebpf.MapSpec `ebpf:"syns"`
 	Tables         *ebpf.MapSpec `ebpf:"tables"`
 	Tunnels        *ebpf.MapSpec `ebpf:"tunnels"`
 	UpcallPacket   *ebpf.MapSpec `ebpf:"upcall_packet"`
@@ -180,7 +202,9 @@ func (o *TcObjects) Close() error {
 //
 // It can be passed to LoadTcObjects or ebpf.CollectionSpec.LoadAndAssign.
 type TcMaps struct {
+	Affinities     *ebpf.Map `ebpf:"affinities"`
 	BackendLoads   *ebpf.Map `ebpf:"backend_loads"`
+	BackendOutcome *ebpf.Map `ebpf:"backend_outcome"`
 	BackendTraffic *ebpf.Map `ebpf:"backend_traffic"`
 	Backends       *ebpf.Map `ebpf:"backends"`
 	Decisions      *ebpf.Map `ebpf:"decisions"`
@@ -193,14 +217,23 @@ type TcMaps struct {
 	Packet         *ebpf.Map `ebpf:"packet"`
 	PortSearch     *ebpf.Map `ebpf:"port_search"`
 	Ports          *ebpf.Map `ebpf:"ports"`
+	QuicServers    *ebpf.Map `ebpf:"quic_servers"`
 	Reasons        *ebpf.Map `ebpf:"reasons"`
+	RetrySearch    *ebpf.Map `ebpf:"retry_search"`
+	Rules          *ebpf.Map `ebpf:"rules"`
 	ServiceLoads   *ebpf.Map `ebpf:"service_loads"`
+	ServiceOutcome *ebpf.Map `ebpf:"service_outcome"`
+	ServiceRates   *ebpf.Map `ebpf:"service_rates"`
+	ServiceRefused *ebpf.Map `ebpf:"service_refused"`
 	ServiceTraffic *ebpf.Map `ebpf:"service_traffic"`
 	ServiceUpcalls *ebpf.Map `ebpf:"service_upcalls"`
 	Services       *ebpf.Map `ebpf:"services"`
 	Settings       *ebpf.Map `ebpf:"settings"`
+	SourceRates    *ebpf.Map `ebpf:"source_rates"`
 	SourceUpcalls  *ebpf.Map `ebpf:"source_upcalls"`
 	Sources        *ebpf.Map `ebpf:"sources"`
+	Subsets        *ebpf.Map `ebpf:"subsets"`
+	Syns           *ebpf.Map `ebpf:"syns"`
 	Tables         *ebpf.Map `ebpf:"tables"`
 	Tunnels        *ebpf.Map `ebpf:"tunnels"`
 	UpcallPacket   *ebpf.Map `ebpf:"upcall_packet"`
@@ -212,7 +245,9 @@ type TcMaps struct {
 
 func (m *TcMaps) Close() error {
 	return _TcClose(
+		m.Affinities,
 		m.BackendLoads,
+		m.BackendOutcome,
 		m.BackendTraffic,
 		m.Backends,
 		m.Decisions,
@@ -225,14 +260,23 @@ func (m *TcMaps) Close() error {
 		m.Packet,
 		m.PortSearch,
 		m.Ports,
+		m.QuicServers,
 		m.Reasons,
+		m.RetrySearch,
+		m.Rules,
 		m.ServiceLoads,
+		m.ServiceOutcome,
+		m.ServiceRates,
+		m.ServiceRefused,
 		m.ServiceTraffic,
 		m.ServiceUpcalls,
 		m.Services,
 		m.Settings,
+		m.SourceRates,
 		m.SourceUpcalls,
 		m.Sources,
+		m.Subsets,
+		m.Syns,
 		m.Tables,
 		m.Tunnels,
 		m.UpcallPacket,

@@ -4,6 +4,8 @@ package bpf
 // declares __be16 or __be32 are in network order here too.
 type (
 	Addr        = XdpAddr
+	Affinity    = XdpAffinity
+	AffinityKey = XdpAffinityKey
 	Backend     = XdpBackend
 	Count       = XdpCount
 	Decision    = XdpDecision
@@ -15,10 +17,17 @@ type (
 	Layout      = XdpLayout
 	Load        = XdpLoad
 	NextHop     = XdpNextHop
+	Outcome     = XdpOutcome
+	Outcomes    = XdpOutcomes
 	PortLine    = XdpPortLine
+	QuicKey     = XdpQuicKey
+	RateKey     = XdpRateKey
 	Reason      = XdpReason
+	Refused     = XdpRefused
+	RuleKey     = XdpRuleKey
 	Service     = XdpService
 	Source      = XdpSource
+	Subset      = XdpSubset
 	Timeouts    = XdpTimeouts
 	Traffic     = XdpTraffic
 	Tunnel      = XdpTunnel
@@ -47,6 +56,15 @@ const (
 	TrackAlways = 2
 	TrackNever  = 3
 
+	// RateBits are those of a source's limit below the prefix length.
+	RateBits    = 24
+	RateMask    = 1<<RateBits - 1
+	RateSources = 65536
+
+	// What a rule says in place of a table's number.
+	RuleDenied     = 1 << 31
+	RuleNotAllowed = 1 << 30
+
 	OverloadContinue = 1
 	OverloadDrop     = 2
 
@@ -72,6 +90,9 @@ const (
 	HashSource            = 1
 	HashSourceDestination = 2
 	HashDestinationPort   = 3
+
+	// MaxRetries of a SYN.
+	MaxRetries = 3
 
 	DecisionSend = 1
 	DecisionDrop = 2

@@ -18,13 +18,27 @@ type XdpAddr struct {
 	Byte [16]uint8
 }
 
+type XdpAffinity struct {
+	_       structs.HostLayout
+	Backend uint32
+	At      uint32
+}
+
+type XdpAffinityKey struct {
+	_      structs.HostLayout
+	Client XdpAddr
+	Table  uint32
+	Pad    uint32
+}
+
 type XdpBackend struct {
 	_       structs.HostLayout
 	Address XdpAddr
 	Port    uint16
 	Flags   uint16
 	Service uint32
-	Pad     uint64
+	Weight  uint32
+	Pad     uint32
 }
 
 type XdpCount struct {
@@ -65,7 +79,11 @@ const (
 	XdpEventEVENT_UPCALL_AWAY    XdpEvent = 8
 	XdpEventEVENT_UPCALL_SIZE    XdpEvent = 9
 	XdpEventEVENT_DECIDED        XdpEvent = 10
-	XdpEventEVENT_MAX            XdpEvent = 11
+	XdpEventEVENT_SYN_RETRIED    XdpEvent = 11
+	XdpEventEVENT_AFFINITY       XdpEvent = 12
+	XdpEventEVENT_AFFINITY_LOST  XdpEvent = 13
+	XdpEventEVENT_QUIC           XdpEvent = 14
+	XdpEventEVENT_MAX            XdpEvent = 15
 )
 
 type XdpFlow struct {
@@ -95,6 +113,7 @@ const (
 	XdpFlowStateFLOW_FIN_BACKEND XdpFlowState = 8
 	XdpFlowStateFLOW_RST_CLIENT  XdpFlowState = 16
 	XdpFlowStateFLOW_RST_BACKEND XdpFlowState = 32
+	XdpFlowStateFLOW_RETRY       XdpFlowState = 64
 )
 
 type XdpLayout struct {
@@ -137,8 +156,12 @@ type XdpNewFlow struct {
 	OldCell   uint32
 	OldPort   uint16
 	Evicts    uint8
-	Pad2      uint8
+	Named     uint8
+	Table     uint32
 	Options   uint32
+	Begins    uint8
+	Affinity  uint8
+	Pad2      [2]uint8
 	_         [4]byte
 	Meta      uint64
 	Decision  XdpDecision
@@ -158,6 +181,23 @@ type XdpNextHop struct {
 	Vlan         uint16
 	VlanProtocol uint16
 	Pad          [3]uint32
+}
+
+type XdpOutcome uint32
+
+const (
+	XdpOutcomeOUTCOME_ATTEMPTS   XdpOutcome = 0
+	XdpOutcomeOUTCOME_ANSWERED   XdpOutcome = 1
+	XdpOutcomeOUTCOME_UNANSWERED XdpOutcome = 2
+	XdpOutcomeOUTCOME_REFUSED    XdpOutcome = 3
+	XdpOutcomeOUTCOME_RESET      XdpOutcome = 4
+	XdpOutcomeOUTCOME_RETRIED    XdpOutcome = 5
+	XdpOutcomeOUTCOME_MAX        XdpOutcome = 8
+)
+
+type XdpOutcomes struct {
+	_     structs.HostLayout
+	Count [8]uint64
 }
 
 type XdpPacket struct {
@@ -196,6 +236,20 @@ type XdpPortSearch struct {
 	Taken   uint64
 }
 
+type XdpQuicKey struct {
+	_       structs.HostLayout
+	Service uint32
+	Form    uint8
+	Id      [15]uint8
+}
+
+type XdpRateKey struct {
+	_       structs.HostLayout
+	Source  XdpAddr
+	Service uint32
+	Pad     uint32
+}
+
 type XdpReason uint32
 
 const (
@@ -223,8 +277,44 @@ const (
 	XdpReasonREASON_UPCALL           XdpReason = 21
 	XdpReasonREASON_DROP_POLICY      XdpReason = 22
 	XdpReasonREASON_DROP_OVERLOAD    XdpReason = 23
-	XdpReasonREASON_MAX              XdpReason = 24
+	XdpReasonREASON_DROP_REFUSAL     XdpReason = 24
+	XdpReasonREASON_DROP_DENIED      XdpReason = 25
+	XdpReasonREASON_DROP_NOT_ALLOWED XdpReason = 26
+	XdpReasonREASON_DROP_RATE        XdpReason = 27
+	XdpReasonREASON_DROP_RATE_SOURCE XdpReason = 28
+	XdpReasonREASON_DROP_CONNECTIONS XdpReason = 29
+	XdpReasonREASON_MAX              XdpReason = 30
 )
+
+type XdpRefused struct {
+	_       structs.HostLayout
+	Packets [8]uint64
+}
+
+type XdpRetrySearch struct {
+	_      structs.HostLayout
+	Choice struct {
+		_        structs.HostLayout
+		Table    uint32
+		Backend  uint32
+		Hash     uint64
+		Named    uint8
+		Affinity uint8
+		_        [6]byte
+	}
+	Service uint32
+	Tried   uint32
+	Failed  uint32
+	Found   uint32
+	Other   uint32
+	Seen    [5]uint32
+}
+
+type XdpRuleKey struct {
+	_      structs.HostLayout
+	Length uint32
+	Word   [4]uint32
+}
 
 type XdpService struct {
 	_                structs.HostLayout
@@ -257,6 +347,13 @@ type XdpSource struct {
 	Address XdpAddr
 	Ipv6    uint8
 	Pad     [7]uint8
+}
+
+type XdpSubset struct {
+	_       structs.HostLayout
+	Service uint32
+	Tag     [64]uint8
+	Zone    [64]uint8
 }
 
 type XdpTimeouts struct {
@@ -364,7 +461,9 @@ type XdpVlan struct {
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
+	XdpMapAffinities     = "affinities"
 	XdpMapBackendLoads   = "backend_loads"
+	XdpMapBackendOutcome = "backend_outcome"
 	XdpMapBackendTraffic = "backend_traffic"
 	XdpMapBackends       = "backends"
 	XdpMapDecisions      = "decisions"
@@ -377,14 +476,23 @@ const (
 	XdpMapPacket         = "packet"
 	XdpMapPortSearch     = "port_search"
 	XdpMapPorts          = "ports"
+	XdpMapQuicServers    = "quic_servers"
 	XdpMapReasons        = "reasons"
+	XdpMapRetrySearch    = "retry_search"
+	XdpMapRules          = "rules"
 	XdpMapServiceLoads   = "service_loads"
+	XdpMapServiceOutcome = "service_outcome"
+	XdpMapServiceRates   = "service_rates"
+	XdpMapServiceRefused = "service_refused"
 	XdpMapServiceTraffic = "service_traffic"
 	XdpMapServiceUpcalls = "service_upcalls"
 	XdpMapServices       = "services"
 	XdpMapSettings       = "settings"
+	XdpMapSourceRates    = "source_rates"
 	XdpMapSourceUpcalls  = "source_upcalls"
 	XdpMapSources        = "sources"
+	XdpMapSubsets        = "subsets"
+	XdpMapSyns           = "syns"
 	XdpMapTables         = "tables"
 	XdpMapTunnels        = "tunnels"
 	XdpMapUpcallPacket   = "upcall_packet"
@@ -400,7 +508,9 @@ const (
 	XdpVarGatewayMac     = "gateway_mac"
 	XdpVarGoEvent        = "go_event"
 	XdpVarGoFlowState    = "go_flow_state"
+	XdpVarGoOutcome      = "go_outcome"
 	XdpVarGoReason       = "go_reason"
+	XdpVarGoRuleKey      = "go_rule_key"
 	XdpVarGoVip          = "go_vip"
 	XdpVarGoVip4Key      = "go_vip4_key"
 	XdpVarGoVip6Key      = "go_vip6_key"
@@ -462,7 +572,9 @@ type XdpProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type XdpMapSpecs struct {
+	Affinities     *ebpf.MapSpec `ebpf:"affinities"`
 	BackendLoads   *ebpf.MapSpec `ebpf:"backend_loads"`
+	BackendOutcome *ebpf.MapSpec `ebpf:"backend_outcome"`
 	BackendTraffic *ebpf.MapSpec `ebpf:"backend_traffic"`
 	Backends       *ebpf.MapSpec `ebpf:"backends"`
 	Decisions      *ebpf.MapSpec `ebpf:"decisions"`
@@ -475,14 +587,23 @@ type XdpMapSpecs struct {
 	Packet         *ebpf.MapSpec `ebpf:"packet"`
 	PortSearch     *ebpf.MapSpec `ebpf:"port_search"`
 	Ports          *ebpf.MapSpec `ebpf:"ports"`
+	QuicServers    *ebpf.MapSpec `ebpf:"quic_servers"`
 	Reasons        *ebpf.MapSpec `ebpf:"reasons"`
+	RetrySearch    *ebpf.MapSpec `ebpf:"retry_search"`
+	Rules          *ebpf.MapSpec `ebpf:"rules"`
 	ServiceLoads   *ebpf.MapSpec `ebpf:"service_loads"`
+	ServiceOutcome *ebpf.MapSpec `ebpf:"service_outcome"`
+	ServiceRates   *ebpf.MapSpec `ebpf:"service_rates"`
+	ServiceRefused *ebpf.MapSpec `ebpf:"service_refused"`
 	ServiceTraffic *ebpf.MapSpec `ebpf:"service_traffic"`
 	ServiceUpcalls *ebpf.MapSpec `ebpf:"service_upcalls"`
 	Services       *ebpf.MapSpec `ebpf:"services"`
 	Settings       *ebpf.MapSpec `ebpf:"settings"`
+	SourceRates    *ebpf.MapSpec `ebpf:"source_rates"`
 	SourceUpcalls  *ebpf.MapSpec `ebpf:"source_upcalls"`
 	Sources        *ebpf.MapSpec `ebpf:"sources"`
+	Subsets        *ebpf.MapSpec `ebpf:"subsets"`
+	Syns           *ebpf.MapSpec `ebpf:"syns"`
 	Tables         *ebpf.MapSpec `ebpf:"tables"`
 	Tunnels        *ebpf.MapSpec `ebpf:"tunnels"`
 	UpcallPacket   *ebpf.MapSpec `ebpf:"upcall_packet"`
@@ -503,7 +624,9 @@ type XdpVariableSpecs struct {
 	GatewayMac    *ebpf.VariableSpec `ebpf:"gateway_mac"`
 	GoEvent       *ebpf.VariableSpec `ebpf:"go_event"`
 	GoFlowState   *ebpf.VariableSpec `ebpf:"go_flow_state"`
+	GoOutcome     *ebpf.VariableSpec `ebpf:"go_outcome"`
 	GoReason      *ebpf.VariableSpec `ebpf:"go_reason"`
+	GoRuleKey     *ebpf.VariableSpec `ebpf:"go_rule_key"`
 	GoVip         *ebpf.VariableSpec `ebpf:"go_vip"`
 	GoVip4Key     *ebpf.VariableSpec `ebpf:"go_vip4_key"`
 	GoVip6Key     *ebpf.VariableSpec `ebpf:"go_vip6_key"`
@@ -536,7 +659,9 @@ func (o *XdpObjects) Close() error {
 //
 // It can be passed to LoadXdpObjects or ebpf.CollectionSpec.LoadAndAssign.
 type XdpMaps struct {
+	Affinities     *ebpf.Map `ebpf:"affinities"`
 	BackendLoads   *ebpf.Map `ebpf:"backend_loads"`
+	BackendOutcome *ebpf.Map `ebpf:"backend_outcome"`
 	BackendTraffic *ebpf.Map `ebpf:"backend_traffic"`
 	Backends       *ebpf.Map `ebpf:"backends"`
 	Decisions      *ebpf.Map `ebpf:"decisions"`
@@ -549,14 +674,23 @@ type XdpMaps struct {
 	Packet         *ebpf.Map `ebpf:"packet"`
 	PortSearch     *ebpf.Map `ebpf:"port_search"`
 	Ports          *ebpf.Map `ebpf:"ports"`
+	QuicServers    *ebpf.Map `ebpf:"quic_servers"`
 	Reasons        *ebpf.Map `ebpf:"reasons"`
+	RetrySearch    *ebpf.Map `ebpf:"retry_search"`
+	Rules          *ebpf.Map `ebpf:"rules"`
 	ServiceLoads   *ebpf.Map `ebpf:"service_loads"`
+	ServiceOutcome *ebpf.Map `ebpf:"service_outcome"`
+	ServiceRates   *ebpf.Map `ebpf:"service_rates"`
+	ServiceRefused *ebpf.Map `ebpf:"service_refused"`
 	ServiceTraffic *ebpf.Map `ebpf:"service_traffic"`
 	ServiceUpcalls *ebpf.Map `ebpf:"service_upcalls"`
 	Services       *ebpf.Map `ebpf:"services"`
 	Settings       *ebpf.Map `ebpf:"settings"`
+	SourceRates    *ebpf.Map `ebpf:"source_rates"`
 	SourceUpcalls  *ebpf.Map `ebpf:"source_upcalls"`
 	Sources        *ebpf.Map `ebpf:"sources"`
+	Subsets        *ebpf.Map `ebpf:"subsets"`
+	Syns           *ebpf.Map `ebpf:"syns"`
 	Tables         *ebpf.Map `ebpf:"tables"`
 	Tunnels        *ebpf.Map `ebpf:"tunnels"`
 	UpcallPacket   *ebpf.Map `ebpf:"upcall_packet"`
@@ -568,7 +702,9 @@ type XdpMaps struct {
 
 func (m *XdpMaps) Close() error {
 	return _XdpClose(
+		m.Affinities,
 		m.BackendLoads,
+		m.BackendOutcome,
 		m.BackendTraffic,
 		m.Backends,
 		m.Decisions,
@@ -581,14 +717,23 @@ func (m *XdpMaps) Close() error {
 		m.Packet,
 		m.PortSearch,
 		m.Ports,
+		m.QuicServers,
 		m.Reasons,
+		m.RetrySearch,
+		m.Rules,
 		m.ServiceLoads,
+		m.ServiceOutcome,
+		m.ServiceRates,
+		m.ServiceRefused,
 		m.ServiceTraffic,
 		m.ServiceUpcalls,
 		m.Services,
 		m.Settings,
+		m.SourceRates,
 		m.SourceUpcalls,
 		m.Sources,
+		m.Subsets,
+		m.Syns,
 		m.Tables,
 		m.Tunnels,
 		m.UpcallPacket,
@@ -610,7 +755,9 @@ type XdpVariables struct {
 	GatewayMac    *ebpf.Variable `ebpf:"gateway_mac"`
 	GoEvent       *ebpf.Variable `ebpf:"go_event"`
 	GoFlowState   *ebpf.Variable `ebpf:"go_flow_state"`
+	GoOutcome     *ebpf.Variable `ebpf:"go_outcome"`
 	GoReason      *ebpf.Variable `ebpf:"go_reason"`
+	GoRuleKey     *ebpf.Variable `ebpf:"go_rule_key"`
 	GoVip         *ebpf.Variable `ebpf:"go_vip"`
 	GoVip4Key     *ebpf.Variable `ebpf:"go_vip4_key"`
 	GoVip6Key     *ebpf.Variable `ebpf:"go_vip6_key"`

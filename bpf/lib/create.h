@@ -2,8 +2,8 @@
 #pragma once
 /* The making of a flow. */
 
-#include "load.h"
 #include "nat.h"
+#include "outcome.h"
 
 /* Source addresses that one new flow may try, and records, when other CPUs are
  * faster. */
@@ -32,8 +32,12 @@ struct new_flow {
 	__u32 old_cell;
 	__u16 old_port;
 	__u8 evicts; /* the record held a live flow */
-	__u8 pad2;
+	__u8 named;  /* the packet names the backend */
+	__u32 table; /* that was asked */
 	__u32 options; /* of the service */
+	__u8 begins;   /* as far as one can tell: no packet from a flow's middle */
+	__u8 affinity; /* enum affinity_says */
+	__u8 pad2[2];
 	__u64 meta;  /* before the record was held */
 	struct decision decision; /* action 0: there is none */
 };
@@ -132,6 +136,13 @@ static __always_inline struct backend *backend_get(__u32 id)
 static __always_inline struct service *service_get(__u32 id)
 {
 	return bpf_map_lookup_elem(&services, &id);
+}
+
+/* Whether a backend may keep flows of a service. A number may have passed on to
+ * a backend of another one. */
+static __always_inline bool backend_serves(const struct backend *b, __u32 service)
+{
+	return b && b->service == service && b->flags & BACKEND_SERVES;
 }
 
 static __always_inline bool is_syn(const struct packet *p)
@@ -364,5 +375,8 @@ __noinline int flow_commit(void)
 		count_event(EVENT_FLOW_MIDSTREAM);
 	if (n->options)
 		flow_begun(n->service, n->backend, n->state);
+	if (n->options & OPTION_OUTCOMES && n->syn)
+		outcome_begun(n->owner - 1, n->meta + 2 * META_SEQUENCE, n->service, n->backend,
+			      n->rewritten);
 	return -1;
 }

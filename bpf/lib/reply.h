@@ -3,6 +3,7 @@
 /* A backend's packet on its way back: nat and dnat. */
 
 #include "create.h"
+#include "retry.h"
 #include "send.h"
 
 /* A packet to a port that a flow may have taken: source is the index into
@@ -18,6 +19,7 @@ static __always_inline enum fate reply(const struct packet *p, __u16 source, str
 	struct flow *f;
 	__u64 meta;
 	__u8 state;
+	bool held;
 
 	owner = cell ? READ_ONCE(*cell) : 0;
 	f = owner ? flow_by_number(owner - 1) : NULL;
@@ -50,8 +52,18 @@ static __always_inline enum fate reply(const struct packet *p, __u16 source, str
 	if (stays(p, t->forward, v))
 		return FATE_PASS;
 	state = state_next(meta_state(meta), p->tcp_flags, true, true);
-	if (flow_touch(f, &s->timeouts, p->protocol, meta, state, now) && s->options)
+	held = p->tcp_flags & TCP_RST && refusal_held(s, meta_state(meta), p->tcp_flags);
+	if (held)
+		state = meta_state(meta) | FLOW_RST_BACKEND;
+	if (flow_touch(f, &s->timeouts, p->protocol, meta, state, now) && s->options) {
 		flow_changed(v->service, v->backend, meta_state(meta), state);
+		if (s->options & OPTION_OUTCOMES)
+			outcome_reply(owner - 1, meta, v->service, v->backend, p->tcp_flags);
+	}
+	if (held) {
+		v->reason = REASON_DROP_REFUSAL;
+		return FATE_DROP;
+	}
 	v->reply = 1;
 	return FATE_SEND;
 none:

@@ -49,6 +49,13 @@ enum reason {
 	REASON_UPCALL,            /* neither passed nor dropped: the daemon has it, and injects it again */
 	REASON_DROP_POLICY,       /* the service's policies said so */
 	REASON_DROP_OVERLOAD,     /* nobody could be asked, and the service drops then */
+	REASON_DROP_REFUSAL,      /* a backend's RST to a SYN that another backend may still take */
+	/* What a service refuses; these five are counted for each service, see struct refused. */
+	REASON_DROP_DENIED,       /* the source is on the deny list */
+	REASON_DROP_NOT_ALLOWED,  /* there is an allow list, and the source is not on it */
+	REASON_DROP_RATE,         /* more new flows than the service takes */
+	REASON_DROP_RATE_SOURCE,  /* more than it takes of one source */
+	REASON_DROP_CONNECTIONS,  /* as many are open as may be */
 	REASON_MAX,
 };
 
@@ -66,6 +73,10 @@ enum event {
 	EVENT_UPCALL_AWAY,    /* no daemon */
 	EVENT_UPCALL_SIZE,    /* longer than UPCALL_FRAME, or a super-packet */
 	EVENT_DECIDED,        /* a flow was recorded as the policies decided */
+	EVENT_SYN_RETRIED,    /* a SYN that came again went to another backend */
+	EVENT_AFFINITY,       /* a new flow went where its client's earlier ones had gone */
+	EVENT_AFFINITY_LOST,  /* it could not: that backend no longer serves */
+	EVENT_QUIC,           /* a flow was recorded with the backend that its connection ID names */
 	EVENT_MAX,
 };
 
@@ -152,8 +163,11 @@ enum flow_state {
 	FLOW_FIN_CLIENT = 1 << 2,
 	FLOW_FIN_BACKEND = 1 << 3,
 	FLOW_RST_CLIENT = 1 << 4,
-	FLOW_RST_BACKEND = 1 << 5,
+	FLOW_RST_BACKEND = 1 << 5, /* without FLOW_REPLIED: a RST that was held back */
+	FLOW_RETRY = 1 << 6,       /* this and the next bit: backends tried before this one */
 };
+
+enum { RETRIES = 3 };
 
 /* A frontend, or (port and protocol 0) an address that nat uses as source. */
 struct vip4_key {
@@ -236,11 +250,48 @@ struct service {
 	__u8 quic_server_id;      /* its length in a connection ID; 0: they are not looked at */
 	__u32 affinity_timeout;   /* ticks */
 	__u32 connections;        /* most at a time; 0: no limit */
-	/* New connections a second and how many may come at once; 0: no limit. */
+	/* New flows a second and how many may come at once; see gate.h. Of a source,
+	 * above the bits of RATE_MASK, the prefix length of IPv4 and of IPv6. */
 	__u32 rate;
 	__u32 burst;
 	__u32 rate_per_source;
 	__u32 burst_per_source;
+};
+
+enum {
+	RATE_BITS = 24,
+	RATE_MASK = (1 << RATE_BITS) - 1,
+	RATE_SOURCES = 65536, /* of which limits are known at a time */
+};
+
+/* A prefix of sources in a service's rules. IPv4 is ::ffff:a.b.c.d, so that both
+ * families have one trie and ::/0 can be told from 0.0.0.0/0. */
+struct rule_key {
+	__u32 length;
+	__be32 word[4];
+};
+
+/* What the rules say of a source: the number of the table that is asked, 0 for
+ * the service's own; or why its packets are dropped. */
+#define RULE_DENIED (1U << 31)
+#define RULE_NOT_ALLOWED (1U << 30)
+
+/* Whose a table is that is no service's own; of use to user space alone. */
+struct subset {
+	__u32 service; /* 0: nobody's */
+	__u8 tag[64];
+	__u8 zone[64];
+};
+
+struct rate_key {
+	struct addr source; /* masked */
+	__u32 service;
+	__u32 pad;
+};
+
+/* Packets that a service refused, by reason from REASON_DROP_DENIED on. */
+struct refused {
+	__u64 packets[8]; /* a cache line */
 };
 
 struct backend {
@@ -248,7 +299,8 @@ struct backend {
 	__be16 port;
 	__u16 flags;
 	__u32 service;
-	__u64 pad; /* two to a cache line */
+	__u32 weight; /* where connections are compared, else 0 */
+	__u32 pad;    /* two to a cache line */
 };
 
 /* The outer header of ipip and gue, by its family: index 0 IPv4, 1 IPv6. */
@@ -391,6 +443,25 @@ struct decision {
 	__u8 pad[2];
 };
 
+/* A client, by a prefix of its address, at a table. */
+struct affinity_key {
+	struct addr client;
+	__u32 table;
+	__u32 pad; /* named, so that it is zero */
+};
+
+struct affinity {
+	__u32 backend;
+	__u32 at; /* tick of its last new flow */
+};
+
+/* A server of a service, as connection IDs name it. */
+struct quic_key {
+	__u32 service;
+	__u8 form;   /* the configuration, 0 to 6 | the ID's length << 3 */
+	__u8 id[15]; /* follows it, as in a packet; what is beyond its length is 0 */
+};
+
 /* Packets and bytes from the Ethernet header on. */
 struct count {
 	__u64 packets;
@@ -416,6 +487,26 @@ struct load {
 	__u64 cursor;      /* of a service: turns of its round robin */
 	__u64 pad[6];
 };
+
+/* What became of connections to a backend, or of those of a service, if it has
+ * OPTION_OUTCOMES. In l2dsr, ipip and gue the client's next packet tells that the
+ * backend answered, and nothing tells of a RST. */
+enum outcome {
+	OUTCOME_ATTEMPTS,   /* connections begun; at each backend that was tried */
+	OUTCOME_ANSWERED,   /* first SYN-ACKs */
+	OUTCOME_UNANSWERED, /* connections whose SYN came again without an answer */
+	OUTCOME_REFUSED,    /* RSTs to a SYN */
+	OUTCOME_RESET,      /* RSTs of the backend before either side closed */
+	OUTCOME_RETRIED,    /* attempts that failed and went on with another backend */
+	OUTCOME_MAX = 8,
+};
+
+struct outcomes {
+	__u64 count[OUTCOME_MAX]; /* by enum outcome; a cache line */
+};
+
+/* SYNs that wait for their answer, by the flow's number; see outcome.h. */
+enum { SYN_CELLS = 65536 };
 
 /* What a later start of the daemon must know of these maps. */
 struct layout {

@@ -38,12 +38,17 @@ func (e *env) checkCommand() *cli.Command {
 				err = e.checkPolicies(c.Context, path, cfg)
 				result.Valid = err == nil
 				result.Services, result.Backends = countBackends(cfg)
+				result.Sources = countSources(cfg)
 			}
 			if !c.Bool("json") {
 				if err != nil {
 					return err
 				}
-				e.printf("ok: %s, %s\n", plural(result.Services, "service"), plural(result.Backends, "backend"))
+				e.printf("ok: %s, %s", plural(result.Services, "service"), plural(result.Backends, "backend"))
+				if result.Sources > 0 {
+					e.printf(", %s", plural(result.Sources, "source"))
+				}
+				e.printf("\n")
 				return nil
 			}
 			var mistakes config.Errors
@@ -66,6 +71,7 @@ type checkResult struct {
 	Valid    bool      `json:"valid"`
 	Services int       `json:"services"`
 	Backends int       `json:"backends"`
+	Sources  int       `json:"sources"`
 	Errors   []mistake `json:"errors"`
 }
 
@@ -78,15 +84,15 @@ type mistake struct {
 
 // loadConfig reads the file at path, or standard input if it is "-". A file
 // that is not there counts as wrong configuration.
-func (e *env) loadConfig(ctx context.Context, path string) (*model.Config, error) {
+func (e *env) loadConfig(ctx context.Context, path string, options ...config.Option) (*model.Config, error) {
 	if path == "-" {
 		data, err := io.ReadAll(e.input(ctx))
 		if err != nil {
 			return nil, fmt.Errorf("cannot read the configuration from standard input: %w", err)
 		}
-		return config.Parse("stdin", data)
+		return config.Parse("stdin", data, options...)
 	}
-	cfg, err := config.Load(path)
+	cfg, err := config.Load(path, options...)
 	switch {
 	case err == nil:
 		return cfg, nil
@@ -106,6 +112,13 @@ func (e *env) checkPolicies(ctx context.Context, path string, cfg *model.Config)
 		return &control.PolicyError{Err: fmt.Errorf("%s: %w", path, err)}
 	}
 	return nil
+}
+
+func countSources(cfg *model.Config) (sources int) {
+	for _, s := range cfg.Services {
+		sources += len(s.Sources)
+	}
+	return sources
 }
 
 func countBackends(cfg *model.Config) (services, backends int) {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"log/slog"
 	"net"
 	"net/netip"
 	"os"
@@ -27,19 +28,29 @@ const (
 // file at path if it is not empty.
 func (e *env) planWithoutDaemon(c *cli.Context, path, content string) (planResult, error) {
 	result := planResult{Against: againstNothing}
-	cfg, err := config.Parse(path, []byte(content))
+	said, err := control.ReadOperator(c.Path("state-dir"))
+	if err != nil {
+		return result, needsRoot(err)
+	}
+	additions := config.Additions(config.AdditionsOf(said.Services))
+	cfg, err := config.Parse(path, []byte(content), additions)
 	if content == "" {
-		cfg, err = e.loadConfig(c.Context, path)
+		cfg, err = e.loadConfig(c.Context, path, additions)
 	}
 	if err != nil {
 		return result, err
 	}
-	in := control.Input{Settings: cfg.Settings, Services: cfg.Services, Sizes: maps.SizesOf(cfg.Settings)}
+	in := control.Input{
+		Settings: cfg.Settings, Services: cfg.Services, Sizes: maps.SizesOf(cfg.Settings), Time: e.now(),
+		Overrides: said.Overrides, Added: said.Backends, DisabledZones: said.Zones,
+		Networks: cfg.Networks,
+	}
 	if in.Deciding, err = control.Deciding(cfg); err != nil {
 		return result, usagef("%s: %v", path, err)
 	}
-	if in.Overrides, err = control.ReadOverrides(c.Path("state-dir")); err != nil {
-		return result, needsRoot(err)
+	missing := withLastFound(cfg, c.Path("state-dir"))
+	for _, text := range missing {
+		result.Warnings = append(result.Warnings, text+"; the plan is without its backends")
 	}
 	set, err := loader.OpenMaps(c.Path("pin-dir"))
 	switch {
@@ -69,6 +80,16 @@ func (e *env) planWithoutDaemon(c *cli.Context, path, content string) (planResul
 	result.Warnings = nonNil(append(result.Warnings, plan.Warnings...))
 	result.Restart = []string{}
 	return result, nil
+}
+
+// withLastFound adds what discovery found last to the backends of the services.
+// It returns, in words, of which sources nothing is known.
+func withLastFound(cfg *model.Config, stateDir string) []string {
+	found, missing := control.LastDiscovered(stateDir, cfg.Services, slog.New(slog.DiscardHandler))
+	for i := range cfg.Services {
+		cfg.Services[i].Backends = found[cfg.Services[i].Name]
+	}
+	return missing
 }
 
 // autoSources are the sources that a daemon would choose: per family the one in

@@ -16,7 +16,7 @@ func (e *env) serviceCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "service",
 		Aliases:     []string{"services"},
-		Usage:       "show services",
+		Usage:       "show, add and remove services",
 		Description: "A service is a set of frontends (VIP, protocol, port) that share backends.",
 		UsageText:   "xlb service ls\nxlb service show web",
 		Subcommands: []*cli.Command{
@@ -63,6 +63,8 @@ func (e *env) serviceCommand() *cli.Command {
 					})
 				},
 			},
+			e.serviceAdd(),
+			e.serviceRemove(),
 		},
 	}
 }
@@ -92,11 +94,11 @@ func (e *env) printServices(services []api.Service) {
 			st = yellow
 		}
 		note := cell{}
-		if serving == 0 || s.FailOpen {
+		if serving == 0 || s.FailOpen || s.Panic {
 			st = red
 			note = cell{serviceNote(s), red}
 		}
-		t.add(s.Name, strings.Join(s.Frontends, " "), s.Forward, s.Schedule,
+		t.add(s.Name, strings.Join(s.Frontends, " "), s.Forward, scheduleText(s),
 			cell{fmt.Sprintf("%d/%d", serving, configured), st}, humanCount(uint64(flows)), note)
 	}
 	e.printTable(t, "")
@@ -109,6 +111,40 @@ func forwardText(s api.Service) string {
 		return s.Forward
 	}
 	return s.Forward + ", track " + s.Track
+}
+
+// roleText says which backends a service wants by their role, and whether it has
+// them; empty if roles do not count.
+func roleText(s api.Service) string {
+	if s.Role == "" {
+		return ""
+	}
+	text := "role " + s.Role
+	if s.RoleFallback != "none" {
+		text += ", else " + s.RoleFallback
+	}
+	if s.StandsIn {
+		text += ": none is usable, the others stand in"
+	}
+	return text
+}
+
+// scheduleText is how a service chooses the backend of a new flow.
+func scheduleText(s api.Service) string {
+	text := s.Schedule
+	if s.Hash != "" {
+		text += " by " + s.Hash
+	}
+	if s.OnePacket {
+		text += ", ops"
+	}
+	if s.Affinity != nil {
+		text += ", affinity " + seconds(s.Affinity.TimeoutSeconds)
+	}
+	if s.QUIC != nil {
+		text += ", quic"
+	}
+	return text
 }
 
 // markedText says what is left of the last changes of a service's table.
@@ -130,6 +166,8 @@ func serviceNote(s api.Service) string {
 	switch {
 	case s.FailOpen:
 		return "all down: fail open, all are used"
+	case s.Panic:
+		return "few usable: panic, the others are used too"
 	case !configured:
 		return "no backends: new flows are dropped"
 	}
@@ -156,11 +194,26 @@ func (e *env) printService(s api.ServiceDetail) {
 		}
 		line("tunnel", "from %s%s", strings.Join(s.TunnelSources, ", "), to)
 	}
-	line("schedule", "%s, %d slots", s.Schedule, s.TableSize)
+	line("schedule", "%s, %d slots", scheduleText(s.Service), s.TableSize)
+	if a := s.Affinity; a != nil {
+		line("affinity", "a client is /%d of IPv4, /%d of IPv6; forgotten %s after its last new flow", a.IPv4, a.IPv6, seconds(a.TimeoutSeconds))
+	}
+	if q := s.QUIC; q != nil {
+		line("quic", "server IDs of %d octets in connection IDs of configuration %d", q.ServerIDLength, q.ConfigRotation)
+	}
 	if s.MarkedSlots > 0 {
 		line("marked", "%s", markedText(s.Service))
 	}
 	line("fail", "%s", s.Fail)
+	for _, l := range placementLines(s) {
+		line(l[0], "%s", l[1])
+	}
+	if s.Critical {
+		line("critical", "without a usable backend xlb is not ready")
+	}
+	if text := roleText(s.Service); text != "" {
+		line("role", "%s", strings.TrimPrefix(text, "role "))
+	}
 	if p := s.Probe; p.Type == "none" {
 		line("probe", "none")
 	} else {
@@ -168,7 +221,7 @@ func (e *env) printService(s api.ServiceDetail) {
 		if s.ProbeVia != "" {
 			via = " via the VIP"
 		}
-		line("probe", "%s%s every %s, timeout %s, rise %d, fall %d", p.Type, via, seconds(p.IntervalSeconds), seconds(p.TimeoutSeconds), p.Rise, p.Fall)
+		line("probe", "%s%s %s", p.Type, via, paceText(p))
 	}
 	var timeouts []string
 	for _, name := range []string{"tcp_syn", "tcp_established", "tcp_fin", "tcp_closed", "udp"} {
@@ -177,13 +230,21 @@ func (e *env) printService(s api.ServiceDetail) {
 		}
 	}
 	line("timeouts", "%s", strings.Join(timeouts, ", "))
+	e.printRules(s, line)
 	line("requests", "%s", packetsAndBytes(s.Traffic.Request))
 	if s.Forward == "nat" || s.Forward == "dnat" || s.Traffic.Reply.Packets > 0 {
 		line("replies", "%s", packetsAndBytes(s.Traffic.Reply))
 	}
 	line("dropped", "%s", packetsAndBytes(s.Traffic.Dropped))
+	if text := refusedText(s.Refused); text != "" {
+		line("refused", "%s", text)
+	}
 	line("flows", "%s created", humanCount(s.Traffic.FlowsCreated))
 	e.printf("\n")
+	e.printSources(s.Sources, "")
+	if len(s.Sources) > 0 {
+		e.printf("\n")
+	}
 	if len(s.Backends) == 0 {
 		e.printf("no backends: new flows are dropped\n")
 		return
@@ -191,11 +252,56 @@ func (e *env) printService(s api.ServiceDetail) {
 	if s.FailOpen {
 		e.printf("%s\n", e.paint("no backend is usable: fail open, all are used", red))
 	}
-	t := backendTable(false)
-	for _, b := range s.Backends {
-		t.add(e.backendRow("", b, s.TableSize)[1:]...)
+	if s.Panic {
+		e.printf("%s\n", e.paint("few backends are usable: the others are used too", red))
 	}
-	e.printTable(t, "")
+	e.printTable(e.selectionTable(s), "")
+}
+
+// selectionTable is a service's backends with what its way to choose among them
+// looks at.
+func (e *env) selectionTable(s api.ServiceDetail) *table {
+	type extra struct {
+		name string
+		of   func(api.Backend) string
+	}
+	var extras []extra
+	switch s.Schedule {
+	case "least-connections":
+		extras = append(extras, extra{"OPEN", func(b api.Backend) string { return humanCount(uint64(b.Connections)) }})
+	case "least-latency":
+		extras = append(extras, extra{"LATENCY", func(b api.Backend) string {
+			return orDash(latencyText(b.LatencySeconds))
+		}})
+	}
+	if s.QUIC != nil {
+		extras = append(extras, extra{"SERVER ID", func(b api.Backend) string { return orDash(b.ServerID) }})
+	}
+	t := backendTable(false)
+	const behind = 6 // SHARE
+	for i, x := range extras {
+		t.columns = slices.Insert(t.columns, behind+i, column{name: x.name, align: right})
+	}
+	for _, b := range s.Backends {
+		row := e.backendRow("", b, s.TableSize)[1:]
+		for i, x := range extras {
+			row = slices.Insert(row, behind+i, any(x.of(b)))
+		}
+		t.add(row...)
+	}
+	return t
+}
+
+// latencyText has three digits; empty if it is not known.
+func latencyText(seconds float64) string {
+	d := time.Duration(seconds * float64(time.Second))
+	switch {
+	case d <= 0:
+		return ""
+	case d < time.Millisecond:
+		return d.Round(100 * time.Nanosecond).String()
+	}
+	return d.Round(10 * time.Microsecond).String()
 }
 
 func packetsAndBytes(c api.Count) string {

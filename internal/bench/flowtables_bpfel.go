@@ -16,7 +16,9 @@ import (
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
+	flowTablesMapAffinities     = "affinities"
 	flowTablesMapBackendLoads   = "backend_loads"
+	flowTablesMapBackendOutcome = "backend_outcome"
 	flowTablesMapBackendTraffic = "backend_traffic"
 	flowTablesMapBackends       = "backends"
 	flowTablesMapDecisions      = "decisions"
@@ -34,15 +36,23 @@ const (
 	flowTablesMapPacket         = "packet"
 	flowTablesMapPortSearch     = "port_search"
 	flowTablesMapPorts          = "ports"
+	flowTablesMapQuicServers    = "quic_servers"
 	flowTablesMapReasons        = "reasons"
 	flowTablesMapRecords        = "records"
+	flowTablesMapRules          = "rules"
 	flowTablesMapServiceLoads   = "service_loads"
+	flowTablesMapServiceOutcome = "service_outcome"
+	flowTablesMapServiceRates   = "service_rates"
+	flowTablesMapServiceRefused = "service_refused"
 	flowTablesMapServiceTraffic = "service_traffic"
 	flowTablesMapServiceUpcalls = "service_upcalls"
 	flowTablesMapServices       = "services"
 	flowTablesMapSettings       = "settings"
+	flowTablesMapSourceRates    = "source_rates"
 	flowTablesMapSourceUpcalls  = "source_upcalls"
 	flowTablesMapSources        = "sources"
+	flowTablesMapSubsets        = "subsets"
+	flowTablesMapSyns           = "syns"
 	flowTablesMapTables         = "tables"
 	flowTablesMapTunnels        = "tunnels"
 	flowTablesMapUpcalls        = "upcalls"
@@ -130,7 +140,9 @@ type flowTablesProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type flowTablesMapSpecs struct {
+	Affinities     *ebpf.MapSpec `ebpf:"affinities"`
 	BackendLoads   *ebpf.MapSpec `ebpf:"backend_loads"`
+	BackendOutcome *ebpf.MapSpec `ebpf:"backend_outcome"`
 	BackendTraffic *ebpf.MapSpec `ebpf:"backend_traffic"`
 	Backends       *ebpf.MapSpec `ebpf:"backends"`
 	Decisions      *ebpf.MapSpec `ebpf:"decisions"`
@@ -148,15 +160,23 @@ type flowTablesMapSpecs struct {
 	Packet         *ebpf.MapSpec `ebpf:"packet"`
 	PortSearch     *ebpf.MapSpec `ebpf:"port_search"`
 	Ports          *ebpf.MapSpec `ebpf:"ports"`
+	QuicServers    *ebpf.MapSpec `ebpf:"quic_servers"`
 	Reasons        *ebpf.MapSpec `ebpf:"reasons"`
 	Records        *ebpf.MapSpec `ebpf:"records"`
+	Rules          *ebpf.MapSpec `ebpf:"rules"`
 	ServiceLoads   *ebpf.MapSpec `ebpf:"service_loads"`
+	ServiceOutcome *ebpf.MapSpec `ebpf:"service_outcome"`
+	ServiceRates   *ebpf.MapSpec `ebpf:"service_rates"`
+	ServiceRefused *ebpf.MapSpec `ebpf:"service_refused"`
 	ServiceTraffic *ebpf.MapSpec `ebpf:"service_traffic"`
 	ServiceUpcalls *ebpf.MapSpec `ebpf:"service_upcalls"`
 	Services       *ebpf.MapSpec `ebpf:"services"`
 	Settings       *ebpf.MapSpec `ebpf:"settings"`
+	SourceRates    *ebpf.MapSpec `ebpf:"source_rates"`
 	SourceUpcalls  *ebpf.MapSpec `ebpf:"source_upcalls"`
 	Sources        *ebpf.MapSpec `ebpf:"sources"`
+	Subsets        *ebpf.MapSpec `ebpf:"subsets"`
+	Syns           *ebpf.MapSpec `ebpf:"syns"`
 	Tables         *ebpf.MapSpec `ebpf:"tables"`
 	Tunnels        *ebpf.MapSpec `ebpf:"tunnels"`
 	Upcalls        *ebpf.MapSpec `ebpf:"upcalls"`
@@ -206,7 +226,9 @@ func (o *flowTablesObjects) Close() error {
 //
 // It can be passed to loadFlowTablesObjects or ebpf.CollectionSpec.LoadAndAssign.
 type flowTablesMaps struct {
+	Affinities     *ebpf.Map `ebpf:"affinities"`
 	BackendLoads   *ebpf.Map `ebpf:"backend_loads"`
+	BackendOutcome *ebpf.Map `ebpf:"backend_outcome"`
 	BackendTraffic *ebpf.Map `ebpf:"backend_traffic"`
 	Backends       *ebpf.Map `ebpf:"backends"`
 	Decisions      *ebpf.Map `ebpf:"decisions"`
@@ -224,15 +246,23 @@ type flowTablesMaps struct {
 	Packet         *ebpf.Map `ebpf:"packet"`
 	PortSearch     *ebpf.Map `ebpf:"port_search"`
 	Ports          *ebpf.Map `ebpf:"ports"`
+	QuicServers    *ebpf.Map `ebpf:"quic_servers"`
 	Reasons        *ebpf.Map `ebpf:"reasons"`
 	Records        *ebpf.Map `ebpf:"records"`
+	Rules          *ebpf.Map `ebpf:"rules"`
 	ServiceLoads   *ebpf.Map `ebpf:"service_loads"`
+	ServiceOutcome *ebpf.Map `ebpf:"service_outcome"`
+	ServiceRates   *ebpf.Map `ebpf:"service_rates"`
+	ServiceRefused *ebpf.Map `ebpf:"service_refused"`
 	ServiceTraffic *ebpf.Map `ebpf:"service_traffic"`
 	ServiceUpcalls *ebpf.Map `ebpf:"service_upcalls"`
 	Services       *ebpf.Map `ebpf:"services"`
 	Settings       *ebpf.Map `ebpf:"settings"`
+	SourceRates    *ebpf.Map `ebpf:"source_rates"`
 	SourceUpcalls  *ebpf.Map `ebpf:"source_upcalls"`
 	Sources        *ebpf.Map `ebpf:"sources"`
+	Subsets        *ebpf.Map `ebpf:"subsets"`
+	Syns           *ebpf.Map `ebpf:"syns"`
 	Tables         *ebpf.Map `ebpf:"tables"`
 	Tunnels        *ebpf.Map `ebpf:"tunnels"`
 	Upcalls        *ebpf.Map `ebpf:"upcalls"`
@@ -243,7 +273,9 @@ type flowTablesMaps struct {
 
 func (m *flowTablesMaps) Close() error {
 	return _FlowTablesClose(
+		m.Affinities,
 		m.BackendLoads,
+		m.BackendOutcome,
 		m.BackendTraffic,
 		m.Backends,
 		m.Decisions,
@@ -261,15 +293,23 @@ func (m *flowTablesMaps) Close() error {
 		m.Packet,
 		m.PortSearch,
 		m.Ports,
+		m.QuicServers,
 		m.Reasons,
 		m.Records,
+		m.Rules,
 		m.ServiceLoads,
+		m.ServiceOutcome,
+		m.ServiceRates,
+		m.ServiceRefused,
 		m.ServiceTraffic,
 		m.ServiceUpcalls,
 		m.Services,
 		m.Settings,
+		m.SourceRates,
 		m.SourceUpcalls,
 		m.Sources,
+		m.Subsets,
+		m.Syns,
 		m.Tables,
 		m.Tunnels,
 		m.Upcalls,

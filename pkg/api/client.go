@@ -72,33 +72,10 @@ func (c *Client) Backends(ctx context.Context, service string) ([]ServiceBackend
 	return get[[]ServiceBackend](ctx, c, "/v1/backends", query("service", service))
 }
 
-// Drain stops new flows to a backend; it holds until Undrain, also over
-// restarts of the daemon. It returns once the data plane knows.
-func (c *Client) Drain(ctx context.Context, service string, backend netip.AddrPort) error {
-	return c.post(ctx, backendPath(service, backend, "drain"), nil, nil)
-}
-
-// Undrain lets a backend take new flows again, also if the configuration says
-// drain.
-func (c *Client) Undrain(ctx context.Context, service string, backend netip.AddrPort) error {
-	return c.post(ctx, backendPath(service, backend, "undrain"), nil, nil)
-}
-
-// SetWeight replaces the configured weight of a backend by 0 to 65535; it
-// holds until ResetWeight, also over restarts of the daemon.
-func (c *Client) SetWeight(ctx context.Context, service string, backend netip.AddrPort, weight int) error {
-	return c.post(ctx, backendPath(service, backend, "weight"), WeightRequest{Weight: &weight}, nil)
-}
-
-// ResetWeight gives a backend its configured weight again.
-func (c *Client) ResetWeight(ctx context.Context, service string, backend netip.AddrPort) error {
-	return c.post(ctx, backendPath(service, backend, "weight"), WeightRequest{Reset: true}, nil)
-}
-
-// Overrides returns all that the operator said on backends, sorted by service
-// and backend.
-func (c *Client) Overrides(ctx context.Context) ([]Override, error) {
-	return get[[]Override](ctx, c, "/v1/overrides", nil)
+// Backend returns all that is known of one backend. An unknown one is an [*Error]
+// with status 404.
+func (c *Client) Backend(ctx context.Context, service string, backend netip.AddrPort) (BackendDetail, error) {
+	return get[BackendDetail](ctx, c, backendPath(service, backend, ""), nil)
 }
 
 // Reload makes the daemon read its configuration file again and returns once
@@ -139,6 +116,8 @@ func (c *Client) Stats(ctx context.Context, f StatsFilter) (Stats, error) {
 	q := query("service", f.Service)
 	if f.NoBackends {
 		q.Set("backends", "false")
+	} else if f.Counting {
+		q.Set("backends", "counting")
 	}
 	return get[Stats](ctx, c, "/v1/stats", q)
 }
@@ -174,8 +153,13 @@ func (c *Client) Flows(ctx context.Context, f FlowFilter) iter.Seq2[Flow, error]
 	}
 }
 
+// backendPath is where a backend is found, or where something is done to it.
 func backendPath(service string, backend netip.AddrPort, verb string) string {
-	return "/v1/services/" + url.PathEscape(service) + "/backends/" + url.PathEscape(backend.String()) + "/" + verb
+	path := "/v1/services/" + url.PathEscape(service) + "/backends/" + url.PathEscape(backend.String())
+	if verb != "" {
+		path += "/" + verb
+	}
+	return path
 }
 
 // query takes names and values in turn and leaves out empty values.

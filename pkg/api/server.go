@@ -85,18 +85,23 @@ func (s *Server) shutdown() error {
 func (s *Server) handler() http.Handler {
 	mux := http.NewServeMux()
 	routes := map[string]func(*http.Request) (any, error){
-		"GET /v1/status":                            s.status,
-		"GET /v1/services":                          s.services,
-		"GET /v1/services/{service}":                s.service,
-		"GET /v1/backends":                          s.backends,
-		"GET /v1/overrides":                         s.overrides,
-		"GET /v1/stats":                             s.stats,
-		"POST /v1/reload":                           s.reload,
-		"POST /v1/plan":                             s.plan,
-		"GET /v1/policies":                          s.policies,
-		"POST /v1/policies/{policy}/reload":         s.reloadPolicy,
-		"POST /v1/policies/{policy}/tables/{table}": s.table,
-		"POST /v1/services/{service}/backends/{address}/{verb}": s.backend,
+		"GET /v1/status":                                        s.status,
+		"GET /v1/services":                                      s.services,
+		"GET /v1/services/{service}":                            s.service,
+		"GET /v1/backends":                                      s.backends,
+		"GET /v1/overrides":                                     s.overrides,
+		"POST /v1/overrides/clear":                              s.clearOverrides,
+		"GET /v1/zones":                                         s.zones,
+		"POST /v1/zones/{verb}":                                 s.zoneVerb,
+		"POST /v1/services/{service}/{verb}":                    s.serviceVerb,
+		"GET /v1/stats":                                         s.stats,
+		"POST /v1/reload":                                       s.reload,
+		"POST /v1/plan":                                         s.plan,
+		"GET /v1/policies":                                      s.policies,
+		"POST /v1/policies/{policy}/reload":                     s.reloadPolicy,
+		"POST /v1/policies/{policy}/tables/{table}":             s.table,
+		"GET /v1/services/{service}/backends/{address}":         s.backend,
+		"POST /v1/services/{service}/backends/{address}/{verb}": s.steer,
 	}
 	methods := map[string]string{"/v1/flows": http.MethodGet}
 	for pattern, f := range routes {
@@ -124,7 +129,7 @@ func (s *Server) handler() http.Handler {
 	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, Errorf(http.StatusNotFound,
-			"no such path %s (there are /v1/status, services, backends, overrides, policies, flows, stats, reload and plan)", r.URL.Path))
+			"no such path %s (there are /v1/status, services, backends, zones, overrides, policies, flows, stats, reload and plan)", r.URL.Path))
 	})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !s.begin() {
@@ -229,22 +234,44 @@ func (s *Server) stats(r *http.Request) (any, error) {
 	case "", "true":
 	case "false":
 		f.NoBackends = true
+	case "counting":
+		f.Counting = true
 	default:
-		return nil, Errorf(http.StatusBadRequest, "backends=%s is neither true nor false", q.Get("backends"))
+		return nil, Errorf(http.StatusBadRequest, "backends=%s is none of true, false and counting", q.Get("backends"))
 	}
 	return s.daemon.Stats(r.Context(), f)
 }
 
-// backend does one of the verbs on a backend.
 func (s *Server) backend(r *http.Request) (any, error) {
-	service, verb := r.PathValue("service"), r.PathValue("verb")
+	address, err := addressOf(r)
+	if err != nil {
+		return nil, err
+	}
+	return s.daemon.Backend(r.Context(), r.PathValue("service"), address)
+}
+
+func addressOf(r *http.Request) (netip.AddrPort, error) {
 	address, err := netip.ParseAddrPort(r.PathValue("address"))
 	if err != nil {
-		return nil, Errorf(http.StatusBadRequest, "backend %q is not address:port (for example 10.0.0.11:8080)", r.PathValue("address"))
+		return address, Errorf(http.StatusBadRequest, "backend %q is not address:port (for example 10.0.0.11:8080)", r.PathValue("address"))
+	}
+	return address, nil
+}
+
+// steer does one of the verbs on a backend.
+func (s *Server) steer(r *http.Request) (any, error) {
+	service, verb := r.PathValue("service"), r.PathValue("verb")
+	address, err := addressOf(r)
+	if err != nil {
+		return nil, err
 	}
 	switch verb {
 	case "drain":
-		return struct{}{}, s.daemon.Drain(r.Context(), service, address)
+		after, err := decodeDrain(r)
+		if err != nil {
+			return nil, err
+		}
+		return struct{}{}, s.daemon.Drain(r.Context(), service, address, after)
 	case "undrain":
 		return struct{}{}, s.daemon.Undrain(r.Context(), service, address)
 	case "weight":
@@ -254,7 +281,7 @@ func (s *Server) backend(r *http.Request) (any, error) {
 		}
 		return struct{}{}, s.daemon.SetWeight(r.Context(), service, address, weight)
 	}
-	return nil, Errorf(http.StatusNotFound, "nothing called %q can be done to a backend (drain, undrain, weight)", verb)
+	return s.membership(r, service, address, verb)
 }
 
 // decodeWeight returns nil for a reset.

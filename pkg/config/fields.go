@@ -18,7 +18,7 @@ const maxTableSize = 1000003
 var (
 	interfaceKind = str("interface name", `^\.{0,2}[^./:\s\x00-\x1f\x7f][^/:\s\x00-\x1f\x7f]*$`, 15, "1 to 15 bytes, no `/`, `:` or space")
 	nameKind      = str("service name", `^[a-z0-9._-]{1,63}$`, 63, "1 to 63 of `a-z`, `0-9`, `-`, `.`, `_`")
-	zoneKind      = str("zone", `^[^\x00-\x1f\x7f]{1,63}$`, 63, "1 to 63 bytes, no control characters")
+	zoneKind      = str("zone", model.ZonePattern, model.MaxLabel, "1 to 63 bytes, no control characters")
 	methodKind    = str("HTTP method", `^[A-Z]{1,16}$`, 16, "upper-case letters")
 	pathKind      = str("HTTP path", `^/[!-~]*$`, 2048, "starts with `/`; up to 2048 bytes of ASCII without spaces; may hold a query")
 	hostKind      = str("host name", `^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$`, 253, "letters, digits, `-`, `.`, `_`; no port")
@@ -55,6 +55,9 @@ var fileKind = needed(object("file", "The file is a mapping of these keys.",
 	of("table_size", integer(3, maxTableSize), func(f *rawFile) *opt[int] { return &f.tableSize }, about{
 		doc: "Slots of each service's lookup table, a prime; 4 bytes each. At least 100 times the number of a service's backends keeps shares within 1 % of the weights.",
 		def: settings.TableSize, example: "262147", atStart: true}),
+	of("affinity_table_size", integer(64, 1<<24), func(f *rawFile) *opt[int] { return &f.affinityTable }, about{
+		doc: "Clients remembered for the `affinity` of services; some 120 bytes of kernel memory each. When it is full those are forgotten whose last new flow is longest ago.",
+		def: settings.AffinityTableSize, example: "1048576", atStart: true}),
 	of("max_services", integer(1, 65536), func(f *rawFile) *opt[int] { return &f.maxServices }, about{
 		doc: "Room for services in the kernel's maps.", def: settings.MaxServices, example: "256", atStart: true}),
 	of("max_frontends", integer(1, 1<<20), func(f *rawFile) *opt[int] { return &f.maxFrontends }, about{
@@ -67,6 +70,10 @@ var fileKind = needed(object("file", "The file is a mapping of these keys.",
 		doc: "New flows a second, of each service with policies, that these are asked about; `on_overload` says what becomes of the rest. Counted in windows of 67 ms.", def: settings.PolicyRate, example: "50000"}),
 	of("policy_rate_per_source", integer(1, 900_000), func(f *rawFile) *opt[int] { return &f.policySource }, about{
 		doc: "The same of one client, an IPv4 address or an IPv6 /64, so that a flood takes nobody else's turn.", def: settings.PolicyRatePerSource, example: "200"}),
+	of("zone", zoneKind.kind, func(f *rawFile) *opt[string] { return &f.zone }, about{
+		doc: "The zone of this balancer, for services that prefer their own (`zones: {prefer: own}`).", example: "eu-1a"}),
+	of("probes", probingKind, func(f *rawFile) *opt[rawProbing] { return &f.probing }, about{
+		doc: "How the probes of all services are run: a strategy alone, or a mapping.", def: settings.Probing.Strategy, example: "{strategy: pool, workers: 4096}"}),
 	of("policies", mapOf(policyNameKind, policyFileKind), func(f *rawFile) *opt[[]named[rawPolicy]] { return &f.policies }, about{
 		doc: "The policies that services can name.", example: "{canary: {path: policies/canary, config: {percent: 5}, subsets: {canary: {tag: canary}}}}"}),
 	of("defaults", object("defaults", "What services inherit. A service's own key wins, key by key, also inside `probe` and `timeouts`.", commonFields(func(d *rawCommon) *rawCommon { return d })...),
@@ -86,7 +93,8 @@ var serviceKind = needed(object("service", "Frontends that share backends. Keys 
 }, commonFields(func(s *rawService) *rawCommon { return &s.common })...)...))
 
 func commonFields[T any](inner func(*T) *rawCommon) []field[T] {
-	return within(inner, slices.Concat(basicFields, selectionFields, ruleFields, placementFields, outcomeFields)...)
+	return within(inner, slices.Concat(basicFields, selectionFields, ruleFields, placementFields, within(func(c *rawCommon) *rawRole { return &c.role }, roleFields...), outcomeFields,
+		within(func(c *rawCommon) *rawWatch { return &c.watch }, watchFields...))...)
 }
 
 var basicFields = []field[rawCommon]{
@@ -114,7 +122,7 @@ var basicFields = []field[rawCommon]{
 		doc: "What becomes of a new flow that nobody has time to ask the policies about, or while the daemon is away: `continue` goes on without them, `drop` drops the packet.",
 		def: model.OverloadContinue, example: "drop"}),
 	of("probe", probeKind, func(c *rawCommon) *opt[rawProbe] { return &c.probe }, about{
-		doc: "The health check of each backend: a type alone, or a mapping.", defDoc: "`tcp`; for UDP services `none`", example: "{type: http, path: /health}"}),
+		doc: "The health check of each backend: a type alone, with a port (`HTTP:8080/health`), or a mapping.", defDoc: "`tcp`; for UDP services `none`", example: "{type: http, path: /health}"}),
 	of("timeouts", timeoutsKind, func(c *rawCommon) *opt[rawTimeouts] { return &c.timeouts }, about{
 		doc: "How long idle flows are remembered.", example: "{udp: 30s}"}),
 }
@@ -126,54 +134,48 @@ var backendKind = shorthand(backendAddressKind,
 		of("port", portKind, func(b *rawBackend) *opt[uint16] { return &b.port }, about{
 			doc: "The server's port.", defDoc: "the port that all frontends share", example: "8080"}),
 		of("weight", integer[uint16](0, 65535), func(b *rawBackend) *opt[uint16] { return &b.weight }, about{
-			doc: "Relative share of new flows; with 0 it takes none.", def: 1, example: "3"}),
+			doc: "Relative share of new flows; with 0 it takes none and keeps those it has.", def: 1, example: "3"}),
 		of("zone", zoneKind.kind, func(b *rawBackend) *opt[string] { return &b.zone }, about{
-			doc: "A label, for example a rack. Policies see it, and subsets can name it.", example: "rack-2"}),
+			doc: "A label, for example a rack or a data centre. `zones` spreads over them, `xlb zone` disables one, subsets can name it, and policies see it.", example: "rack-2"}),
 		of("tags", listOf(tagKind.kind), func(b *rawBackend) *opt[[]opt[string]] { return &b.tags }, about{
-			doc: "Labels. Policies see them, and subsets can name one.", example: "[canary, ssd]"}),
+			doc: "Labels. Subsets can name one, and policies see them.", example: "[canary, ssd]"}),
 		of("priority", integer[uint16](0, 255), func(b *rawBackend) *opt[uint16] { return &b.priority }, about{
-			doc: "Its tier: the lowest that has a usable backend takes all new flows, the next one serves when a whole tier is down.", def: 0, example: "1"}),
+			doc: "Its tier: the lowest that has enough usable backends takes all new flows; `tiers` says how many that is. Without `tiers` one is enough.", def: 0, example: "1"}),
+		of("server_id", serverIDKind.kind, func(b *rawBackend) *opt[string] { return &b.serverID }, about{
+			doc:    "Only with the service's `quic`: how connection IDs name the server, in hexadecimal digits. As long as `server_id_length`, and unique in the service.",
+			defDoc: "the last octets of its address, with zeros before an IPv4 address that is too short", example: "0a00000c"}),
 		of("drain", boolean, func(b *rawBackend) *opt[bool] { return &b.drain }, about{
 			doc: "No new flows; the old ones stay.", def: false, example: "true"}),
+		of("critical", boolean, func(b *rawBackend) *opt[bool] { return &b.critical }, about{
+			doc: "While this backend is unhealthy or ejected xlb is not `ready` (`critical_down:SERVICE/BACKEND` in `xlb status`).", def: false, example: "true"}),
 	),
 	func(a opt[netip.AddrPort]) rawBackend { return rawBackend{address: a} })
 
-var probeTypeKind = enum(model.ProbeNone, model.ProbeTCP, model.ProbeHTTP, model.ProbeHTTPS, model.ProbePolicy)
-
-var probeKind = shorthand(probeTypeKind,
-	object("probe", "The long form of a probe. A UDP service is probed only if its own probe names a type, or if its probe has a port.",
+var probeKind = shorthand(briefProbeKind,
+	object("probe", "The long form of a probe; docs/probes.md has an example of each type. A UDP service is probed only if its own probe names a type, or if its probe has a port.", append([]field[rawProbe]{
 		of("type", probeTypeKind, func(p *rawProbe) *opt[model.ProbeType] { return &p.kind }, about{
-			doc: "`tcp` connects; `http` and `https` send a request and look at the answer; `policy` lets a policy speak over a connection; `none` takes every backend as up.", defDoc: "`tcp`; for UDP services `none`", example: "http"}),
+			doc: "What a probe does; see docs/probes.md. `none` takes every backend as healthy.", defDoc: "`tcp`; for UDP services `none`", example: "http"}),
 		of("via", enum(model.ViaDirect, model.ViaVIP), func(p *rawProbe) *opt[model.ProbeVia] { return &p.via }, about{
 			doc: "`direct` probes the backend's own address.\n" +
 				"`vip` probes the first frontend's VIP on the backend, by the way of the traffic: with `l2dsr` the MAC address alone names the backend, with `ipip` and `gue` the outer header does. So a backend without the VIP, or that does not take the headers off, is down. Not with `nat` and `dnat`, where the backend has no VIP. xlb then has a TC program on `lo` and a routing rule; see docs/BACKENDS.md.",
 			def: model.ViaDirect, example: "vip"}),
+		of("address", addressKind, func(p *rawProbe) *opt[netip.Addr] { return &p.address }, about{
+			doc: "The address to probe, where another host answers for the backends. Not with `via: vip`.", defDoc: "the backend's own", example: "10.0.0.9"}),
 		of("port", portKind, func(p *rawProbe) *opt[uint16] { return &p.port }, about{
 			doc: "The port to probe.", defDoc: "the backend's own", example: "8081"}),
 		of("interval", duration(100*time.Millisecond, time.Hour, time.Millisecond), func(p *rawProbe) *opt[time.Duration] { return &p.interval }, about{
-			doc: "Time between the starts of two probes, ±10 %.", def: probe.Interval, example: "5s"}),
+			doc: "Time between the starts of two probes, longer or shorter by the `jitter`.", def: probe.Interval, example: "5s"}),
 		of("timeout", duration(10*time.Millisecond, time.Hour, time.Millisecond), func(p *rawProbe) *opt[time.Duration] { return &p.timeout }, about{
-			doc: "A probe that takes longer has failed. Not longer than `interval`.", defDoc: "`" + short(probe.Timeout) + "`, or `interval` if that is shorter", example: "500ms"}),
+			doc: "A probe that takes longer has failed. Not longer than `interval` and `interval_failing`.", defDoc: "`" + short(probe.Timeout) + "`, or the shorter of the intervals if that is shorter", example: "500ms"}),
 		of("rise", integer(1, 100), func(p *rawProbe) *opt[int] { return &p.rise }, about{
 			doc: "Successes in a row that bring a backend up.", def: probe.Rise, example: "1"}),
 		of("fall", integer(1, 100), func(p *rawProbe) *opt[int] { return &p.fall }, about{
 			doc: "Failures in a row that take a backend down.", def: probe.Fall, example: "5"}),
-		of("method", methodKind.kind, func(p *rawProbe) *opt[string] { return &p.method }, about{
-			doc: "HTTP only: the request's method.", def: probe.HTTP.Method, example: "HEAD"}),
-		of("path", pathKind.kind, func(p *rawProbe) *opt[string] { return &p.path }, about{
-			doc: "HTTP only: the request's path.", def: probe.HTTP.Path, example: "/health"}),
-		of("host", hostKind.kind, func(p *rawProbe) *opt[string] { return &p.host }, about{
-			doc: "HTTP only: the Host header and, for `https`, the TLS server name.", defDoc: "the address that is probed", example: "example.com"}),
-		of("status", listOf(statusKind), func(p *rawProbe) *opt[[]opt[model.StatusRange]] { return &p.status }, about{
-			doc: "HTTP only: the accepted status codes.", defDoc: "`200-399`", example: "[200, 204, 300-399]"}),
-		of("body", bodyKind.kind, func(p *rawProbe) *opt[string] { return &p.body }, about{
-			doc: "HTTP only: a text that the first 64 KiB of the answer must hold.", defDoc: "any answer", example: "ok"}),
-		of("verify", boolean, func(p *rawProbe) *opt[bool] { return &p.verify }, about{
-			doc: "`https` only: check the certificate's chain and name. Off by default: a probe asks whether the server serves, not who it is.", def: false, example: "true"}),
-		of("policy", policyNameKind.kind, func(p *rawProbe) *opt[string] { return &p.policy }, about{
-			doc: "`policy` only, and required there: one of `policies:`, with a probe hook.", example: "line-probe"}),
-	),
-	func(t opt[model.ProbeType]) rawProbe { return rawProbe{kind: t} })
+	}, slices.Concat(
+		within(func(p *rawProbe) *rawPace { return &p.pace }, paceFields...),
+		within(func(p *rawProbe) *rawCheck { return &p.check }, checkFields()...),
+	)...)...),
+	func(p opt[rawProbe]) rawProbe { return p.v })
 
 var timeoutKind = duration(time.Second, 168*time.Hour, time.Second)
 

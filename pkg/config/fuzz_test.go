@@ -4,7 +4,10 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"reflect"
 	"regexp"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -150,7 +153,7 @@ func usable(a netip.Addr) bool {
 
 func probeError(p model.Probe) error {
 	if p.Type == model.ProbeNone {
-		if !cmp.Equal(p, model.Probe{Type: model.ProbeNone}) {
+		if !reflect.DeepEqual(p, model.Probe{Type: model.ProbeNone}) {
 			return fmt.Errorf("no probe, but %+v", p)
 		}
 		return nil
@@ -159,22 +162,49 @@ func probeError(p model.Probe) error {
 		p.Rise < 1 || p.Rise > 100 || p.Fall < 1 || p.Fall > 100 {
 		return fmt.Errorf("probe %+v", p)
 	}
-	switch p.Type {
-	case model.ProbeTCP:
-		if !cmp.Equal(p.HTTP, model.HTTPProbe{}) {
-			return fmt.Errorf("tcp probe with %+v", p.HTTP)
+	for _, part := range []struct {
+		what  string
+		value any
+		of    []model.ProbeType
+	}{
+		{"TLS", p.TLS, tlsTypes}, {"HTTP", p.HTTP, httpTypes}, {"GRPC", p.GRPC, hostTypes}, {"DNS", p.DNS, dnsTypes}, {"Talk", p.Talk, talkTypes},
+		{"Login", p.Login, loginTypes}, {"MQTTVersion", p.MQTTVersion, loginTypes}, {"Command", p.Command, []model.ProbeType{model.ProbeExec}},
+		{"Policy", p.Policy, []model.ProbeType{model.ProbePolicy}},
+	} {
+		if v := reflect.ValueOf(part.value); !v.IsZero() && !slices.Contains(part.of, p.Type) {
+			return fmt.Errorf("%s probe with %s %+v", p.Type, part.what, part.value)
 		}
-	case model.ProbeHTTP, model.ProbeHTTPS:
-		if p.HTTP.Method == "" || p.HTTP.Path == "" || p.HTTP.Path[0] != '/' || (p.HTTP.Verify && p.Type != model.ProbeHTTPS) {
-			return fmt.Errorf("HTTP probe with %+v", p.HTTP)
+	}
+	if !slices.Contains(probeTypes, p.Type) {
+		return fmt.Errorf("probe type %q", p.Type)
+	}
+	return kindError(p)
+}
+
+// kindError says what a probe lacks for its type.
+func kindError(p model.Probe) error {
+	if (p.TLS.Certificate == "") != (p.TLS.Key == "") || p.TLS.Mode == model.TLSOff && p.TLS != (model.TLSProbe{}) {
+		return fmt.Errorf("TLS %+v", p.TLS)
+	}
+	switch {
+	case slices.Contains(httpTypes, p.Type):
+		if p.HTTP.Method == "" || p.HTTP.Path == "" || p.HTTP.Path[0] != '/' || (p.Type == model.ProbeHTTPS) != (p.TLS.Mode == model.TLSOn) && p.Type != model.ProbeHTTP2 {
+			return fmt.Errorf("HTTP probe with %+v", p)
 		}
 		for _, s := range p.HTTP.Status {
 			if s.First < 100 || s.First > s.Last || s.Last > 599 {
 				return fmt.Errorf("status %+v", s)
 			}
 		}
-	default:
-		return fmt.Errorf("probe type %q", p.Type)
+	case p.Type == model.ProbeDNS && (!strings.HasSuffix(p.DNS.Name, ".") || p.DNS.Type == "" || p.DNS.RCode == ""),
+		p.Type == model.ProbeSendExpect && p.Talk.Expect == "" && p.Talk.Pattern == "",
+		p.Type == model.ProbeExec && (len(p.Command) == 0 || p.Command[0] == ""),
+		p.Type == model.ProbePolicy && p.Policy == "",
+		p.Type == model.ProbeMQTT && p.MQTTVersion == "",
+		p.Type == model.ProbeICMP && (p.Port != 0 || p.Via == model.ViaVIP),
+		p.Login.Password != "" && p.Login.PasswordFile != "",
+		p.Address.IsValid() && (!usable(p.Address) || p.Via == model.ViaVIP):
+		return fmt.Errorf("%s probe with %+v", p.Type, p)
 	}
 	return nil
 }

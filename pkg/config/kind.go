@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/goccy/go-yaml/ast"
+
+	"github.com/xlb-io/xlb/internal/yamlguard"
 )
 
 // shape describes a kind of value for the schema and for the reference.
@@ -46,7 +48,7 @@ func integer[V ~int | ~uint16](minimum, maximum V) kind[V] {
 			case !isScalar(n) || !decimal.MatchString(t.Value):
 				r.wrong(n, fmt.Sprintf("must be a whole number from %s, not %s", limits, describe(n)), "plain decimal digits")
 				return 0, false
-			case quoted(t):
+			case yamlguard.Quoted(t):
 				r.wrong(n, fmt.Sprintf("must be a whole number, not %s", describe(n)), "remove the quotes")
 				return 0, false
 			}

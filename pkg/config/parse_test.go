@@ -37,7 +37,7 @@ func be(addrPort string) model.Backend {
 	return model.Backend{Address: netip.MustParseAddrPort(addrPort), Weight: 1}
 }
 
-var tcpProbe = model.Probe{Type: model.ProbeTCP, Interval: 2 * time.Second, Timeout: time.Second, Rise: 2, Fall: 3}
+var tcpProbe = model.Probe{Type: model.ProbeTCP, Interval: 2 * time.Second, Jitter: 10, Timeout: time.Second, Rise: 2, Fall: 3}
 
 func TestParseLeast(t *testing.T) {
 	want := Default()
@@ -71,6 +71,7 @@ max_services: 2
 max_frontends: 4
 max_backends: 6
 max_sources: 2
+affinity_table_size: 100
 policy_rate: 100
 policy_rate_per_source: 10
 policies:
@@ -108,7 +109,7 @@ services:
       body: "ok\n"
       timeout: 5s
       fall: 100
-      verify: true
+      verify: false
     timeouts: {tcp_established: 168h, tcp_fin: 1m30s, tcp_closed: 1s, tcp_syn: 1h}
   80.dns_x-1:
     frontends: ["udp://[2001:db8::53]:53", udp://203.0.113.53:53]
@@ -122,7 +123,8 @@ services:
 			TunnelSources: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/28"), netip.MustParsePrefix("2001:db8::1/128")}, GUEPort: 6081,
 			NATPorts: model.PortRange{First: 2000, Last: 3000}, FlowTableSize: 1 << 20, TableSize: 1000003,
 			MaxServices: 2, MaxFrontends: 4, MaxBackends: 6, MaxSources: 2,
-			PolicyRate: 100, PolicyRatePerSource: 10,
+			PolicyRate: 100, PolicyRatePerSource: 10, AffinityTableSize: 100,
+			Probing: model.Probing{Strategy: model.ProbePool, Workers: 1024},
 		},
 		Policies: []model.Policy{{
 			Name: "canary", Path: "canary", SHA256: "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
@@ -145,9 +147,10 @@ services:
 				be("10.0.0.9:80"),
 			},
 			Probe: model.Probe{
-				Type: model.ProbeHTTPS, Port: 8443, Interval: 5 * time.Second, Timeout: 5 * time.Second, Rise: 1, Fall: 100,
+				Type: model.ProbeHTTPS, Port: 8443, Interval: 5 * time.Second, Jitter: 10, Timeout: 5 * time.Second, Rise: 1, Fall: 100,
+				TLS: model.TLSProbe{Mode: model.TLSOn, SkipVerify: true},
 				HTTP: model.HTTPProbe{
-					Method: "HEAD", Path: "/up", Host: "example.com", Body: "ok\n", Verify: true,
+					Method: "HEAD", Path: "/up", Host: "example.com", Body: "ok\n",
 					Status: []model.StatusRange{{First: 200, Last: 200}, {First: 204, Last: 204}, {First: 300, Last: 399}},
 				},
 			},
@@ -187,7 +190,7 @@ func TestProbes(t *testing.T) {
 		{"nothing", "tcp", "", "", tcpProbe},
 		{"short none", "tcp", "", "none", model.Probe{Type: model.ProbeNone}},
 		{"short http", "tcp", "", "http", with(func(p *model.Probe) { p.Type, p.HTTP = model.ProbeHTTP, get })},
-		{"short https", "tcp", "https", "", with(func(p *model.Probe) { p.Type, p.HTTP = model.ProbeHTTPS, get })},
+		{"short https", "tcp", "https", "", with(func(p *model.Probe) { p.Type, p.HTTP, p.TLS.Mode = model.ProbeHTTPS, get, model.TLSOn })},
 		{"own type, inherited times", "tcp", "{type: http, path: /a, interval: 9s}", "tcp", with(func(p *model.Probe) { p.Interval = 9 * time.Second })},
 		{"own times, inherited type", "tcp", "{type: http, path: /a}", "{interval: 9s}", with(func(p *model.Probe) {
 			p.Type, p.Interval, p.HTTP = model.ProbeHTTP, 9*time.Second, model.HTTPProbe{Method: "GET", Path: "/a"}

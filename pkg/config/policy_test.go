@@ -39,10 +39,10 @@ func TestPolicyErrors(t *testing.T) {
 			"x.yaml:5:69: probe: type policy needs policy (the name of one of policies:, for example policy: line-probe)"},
 		{"probe of an unknown one", policyFile(canary, "probe: {type: policy, policy: geo}"), `x.yaml:5:92: unknown policy "geo" (known: canary)`},
 		{"probe keys", policyFile(canary, "probe: {type: policy, policy: canary, path: /x}"),
-			"x.yaml:5:100: probe: path has no effect with type policy (use type: http or remove path)"},
+			"x.yaml:5:100: probe: path has no effect with type policy (use type: http, https or http2, or remove path)"},
 		{"policy of another type", policyFile(canary, "probe: {type: http, policy: canary}"),
 			"x.yaml:5:82: probe: policy has no effect with type http (use type: policy or remove policy)"},
-		{"tag", policyFile(canary, "policies: canary, defaults: 1"), `x.yaml:5:80: unknown key "defaults" in service (known: frontends, backends, discover, forward, track, fail, policies, on_overload, probe, timeouts)`},
+		{"tag", policyFile(canary, "policies: canary, defaults: 1"), `x.yaml:5:80: unknown key "defaults" in service (known: frontends, backends, discover, forward, track, fail, policies, on_overload, probe, timeouts, schedule, hash, affinity, ops, quic, allow, deny, steer, rate, rate_per_source, max_connections, subset, tiers, zones, panic_threshold, slow_start, drain_timeout, role, role_fallback, role_exclusive, outcomes, eject, syn_retry, on_change, critical)`},
 	} {
 		t.Run(c.name, func(t *testing.T) { equal(t, c.want, refused(t, c.text)) })
 	}

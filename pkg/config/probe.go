@@ -11,13 +11,17 @@ import (
 // are.
 func (r *reader) checkDefaults(d *rawCommon) {
 	p := &d.probe.v
-	if p.kind.ok && p.kind.v != model.ProbeNone {
-		r.checkProbeKeys(p, p.kind.v)
-	} else if p.kind.ok {
-		// Services may still choose a type, so what times it has an effect.
-		r.refuseKeys(p.httpKeys(), model.ProbeNone)
+	if p.kind.ok {
+		// Of type none, services may still choose another, so what times it has an
+		// effect.
+		r.checkKeys(&p.check, &p.check, p.kind.v)
+		if p.kind.v != model.ProbeNone {
+			r.checkPlace(p, p.kind.v)
+		}
 	}
 	r.checkProbeTimes(p, &rawProbe{})
+	r.checkHooks(d.watch.onChange)
+	r.checkEjectTimes(&d.outcomes.eject.v, &rawEject{})
 }
 
 // serviceProbe returns the probe of a service from its own keys and those of
@@ -40,132 +44,121 @@ func (w *world) serviceProbe(at place, s *model.Service, own, inherited *opt[raw
 			return model.Probe{Type: kind}
 		}
 	}
-	w.checkProbeKeys(p, kind)
 	if kind == model.ProbeNone {
+		for _, k := range p.keys() {
+			w.fail(k.at, fmt.Sprintf("probe: %s has no effect with type none", k.name), "give another type or remove "+k.name)
+		}
 		return model.Probe{Type: kind}
 	}
-	via := p.via.or(d.via).orValue(probe.Via)
-	w.checkProbeVia(at, s, p, via)
-	if p.interval.given || p.timeout.given {
+	if own.given {
+		at = own.at
+	}
+	check := p.check.inherited(&d.check)
+	w.checkKeys(&p.check, &check, kind)
+	w.checkPlace(p, kind)
+	w.checkNeeds(at, &check, kind)
+	w.checkPairs(at, &check, kind)
+	if p.interval.given || p.timeout.given || len(p.pace.keys()) > 0 {
 		w.checkProbeTimes(p, d)
 	}
 	interval, timeout := probeTimes(p, d)
 	result := model.Probe{
 		Type:     kind,
-		Via:      via,
-		Port:     p.port.or(d.port).v,
+		Via:      probe.Via,
+		Address:  p.address.or(d.address).v,
 		Interval: interval,
 		Timeout:  timeout,
 		Rise:     p.rise.or(d.rise).orValue(probe.Rise),
 		Fall:     p.fall.or(d.fall).orValue(probe.Fall),
 	}
-	switch kind {
-	case model.ProbeTCP:
-		return result
-	case model.ProbePolicy:
-		result.Policy = w.probePolicy(at, p.policy.or(d.policy), own)
-		return result
+	p.pace.or(d.pace).into(&result)
+	if kind != portlessType {
+		result.Port = p.port.or(d.port).v
 	}
-	result.HTTP = model.HTTPProbe{
-		Method: p.method.or(d.method).orValue(probe.HTTP.Method),
-		Path:   p.path.or(d.path).orValue(probe.HTTP.Path),
-		Host:   p.host.or(d.host).v,
-		Body:   p.body.or(d.body).v,
-		Verify: kind == model.ProbeHTTPS && p.verify.or(d.verify).v,
+	if goesVia(kind) {
+		result.Via = p.via.or(d.via).orValue(probe.Via)
+		w.checkProbeVia(at, s, p, result)
 	}
-	for _, code := range p.status.or(d.status).v {
-		if code.ok {
-			result.HTTP.Status = append(result.HTTP.Status, code.v)
-		}
+	w.into(&result, &check)
+	if kind == model.ProbePolicy && check.policy.ok {
+		w.checkPolicyName(check.policy.at, check.policy.v)
 	}
 	return result
 }
 
-// probePolicy is the policy of a probe of that type.
-func (w *world) probePolicy(at place, name opt[string], own *opt[rawProbe]) string {
-	switch {
-	case name.ok:
-		w.checkPolicyName(name.at, name.v)
-	case !name.given:
-		if own.given {
-			at = own.at
-		}
-		w.fail(at, "probe: type policy needs policy", "the name of one of policies:, for example policy: line-probe")
+// goesVia tells whether a probe of that type can take the way of the traffic: what
+// runs a program has none, and the data plane sends no ICMP.
+func goesVia(kind model.ProbeType) bool { return kind != model.ProbeICMP && kind != model.ProbeExec }
+
+// checkPlace refuses the keys of where to probe that have no effect.
+func (r *reader) checkPlace(p *rawProbe, kind model.ProbeType) {
+	if p.port.given && kind == portlessType {
+		r.fail(p.port.at, fmt.Sprintf("probe: port has no effect with type %s", kind), "remove port, or use another type")
 	}
-	return name.v
+	if p.via.given && !goesVia(kind) {
+		r.fail(p.via.key, fmt.Sprintf("probe: via has no effect with type %s", kind), "remove via, or use another type")
+	}
 }
 
-// checkProbeVia refuses the way via the VIP where the backends do not hold it.
-func (r *reader) checkProbeVia(at place, s *model.Service, own *rawProbe, via model.ProbeVia) {
-	if via != model.ViaVIP || !s.Forward.RewritesPorts() {
+// checkProbeVia refuses the way via the VIP where the backends do not hold it, and
+// where another host is probed.
+func (r *reader) checkProbeVia(at place, s *model.Service, own *rawProbe, p model.Probe) {
+	if p.Via != model.ViaVIP {
 		return
 	}
-	hint := "remove via, or use forward: l2dsr, ipip or gue"
-	if own.via.given {
-		at = own.via.at
-	} else {
-		hint = "set probe: {via: direct} here"
+	if s.Forward.RewritesPorts() {
+		hint := "remove via, or use forward: l2dsr, ipip or gue"
+		if own.via.given {
+			at = own.via.at
+		} else {
+			hint = "set probe: {via: direct} here"
+		}
+		r.fail(at, fmt.Sprintf("probe: service %q forwards by %s, so that its backends do not hold the VIP: via: vip is impossible", s.Name, s.Forward), hint)
 	}
-	r.fail(at, fmt.Sprintf("probe: service %q forwards by %s, so that its backends do not hold the VIP: via: vip is impossible", s.Name, s.Forward), hint)
+	if p.Address.IsValid() {
+		if own.address.given {
+			at = own.address.at
+		}
+		r.fail(at, "probe: address has no effect with via: vip, which probes the VIP", "remove address, or set via: direct")
+	}
 }
 
 // probeTimes returns interval and timeout; a timeout that nobody gave yields
-// to a shorter interval.
+// to a shorter interval, usual or failing.
 func probeTimes(own, inherited *rawProbe) (interval, timeout time.Duration) {
 	interval = own.interval.or(inherited.interval).orValue(probe.Interval)
-	timeout = own.timeout.or(inherited.timeout).orValue(min(probe.Timeout, interval))
+	shortest := min(interval, own.pace.or(inherited.pace).intervalFailing.orValue(interval))
+	timeout = own.timeout.or(inherited.timeout).orValue(min(probe.Timeout, shortest))
 	return interval, timeout
 }
 
-// checkProbeTimes reports a timeout beyond the interval at the key that own
-// has.
+// checkProbeTimes reports a timeout beyond an interval, and a back-off below one, at
+// the key that own has.
 func (r *reader) checkProbeTimes(own, inherited *rawProbe) {
-	for _, o := range []opt[time.Duration]{own.interval, own.timeout, inherited.interval, inherited.timeout} {
+	pace := own.pace.or(inherited.pace)
+	for _, o := range []opt[time.Duration]{own.interval.or(inherited.interval), own.timeout.or(inherited.timeout), pace.intervalFailing, pace.backoffMax} {
 		if o.given && !o.ok {
 			return
 		}
 	}
 	interval, timeout := probeTimes(own, inherited)
-	if timeout <= interval {
+	result := model.Probe{Interval: interval}
+	pace.into(&result)
+	r.checkBackoff(own, result)
+	name, limit, at := "interval", interval, own.interval.at
+	if f := pace.intervalFailing; f.ok && f.v < interval {
+		name, limit = "interval_failing", f.v
+		if own.pace.intervalFailing.given {
+			at = f.at
+		}
+	}
+	if timeout <= limit {
 		return
 	}
-	at := own.interval.at
 	if own.timeout.given {
 		at = own.timeout.at
 	}
-	r.fail(at, fmt.Sprintf("probe: timeout %s is longer than interval %s", short(timeout), short(interval)), fmt.Sprintf("set timeout to at most %s, or a longer interval", short(interval)))
-}
-
-// checkProbeKeys refuses keys without effect on a probe of the given type.
-func (r *reader) checkProbeKeys(p *rawProbe, kind model.ProbeType) {
-	switch kind {
-	case model.ProbeNone:
-		r.refuseKeys(p.keys(), kind)
-	case model.ProbeTCP:
-		r.refuseKeys(append(p.httpKeys(), p.policyKeys()...), kind)
-	case model.ProbePolicy:
-		r.refuseKeys(p.httpKeys(), kind)
-	case model.ProbeHTTP:
-		if p.verify.given {
-			r.fail(p.verify.key, "probe: verify has no effect with type http", "use type: https or remove verify")
-		}
-		r.refuseKeys(p.policyKeys(), kind)
-	case model.ProbeHTTPS:
-		r.refuseKeys(p.policyKeys(), kind)
-	}
-}
-
-func (r *reader) refuseKeys(keys []keyAt, kind model.ProbeType) {
-	for _, k := range keys {
-		hint := "use type: http or remove " + k.name
-		if k.name == "policy" {
-			hint = "use type: policy or remove policy"
-		}
-		if kind == model.ProbeNone {
-			hint = "give another type or remove " + k.name
-		}
-		r.fail(k.at, fmt.Sprintf("probe: %s has no effect with type %s", k.name, kind), hint)
-	}
+	r.fail(at, fmt.Sprintf("probe: timeout %s is longer than %s %s", short(timeout), name, short(limit)), fmt.Sprintf("set timeout to at most %s, or a longer interval", short(limit)))
 }
 
 // keyAt is a key that the file gives.
@@ -177,16 +170,9 @@ type keyAt struct {
 // keys returns the keys given, except type.
 func (p *rawProbe) keys() []keyAt {
 	return append(given(
-		mark("via", p.via), mark("port", p.port), mark("interval", p.interval), mark("timeout", p.timeout), mark("rise", p.rise), mark("fall", p.fall),
-	), append(p.httpKeys(), p.policyKeys()...)...)
-}
-
-func (p *rawProbe) policyKeys() []keyAt { return given(mark("policy", p.policy)) }
-
-func (p *rawProbe) httpKeys() []keyAt {
-	return given(
-		mark("method", p.method), mark("path", p.path), mark("host", p.host), mark("status", p.status), mark("body", p.body), mark("verify", p.verify),
-	)
+		mark("via", p.via), mark("address", p.address), mark("port", p.port), mark("interval", p.interval), mark("timeout", p.timeout),
+		mark("rise", p.rise), mark("fall", p.fall),
+	), append(p.pace.keys(), p.check.given()...)...)
 }
 
 // mark names o, or is empty if the file does not give it.

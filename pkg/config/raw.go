@@ -25,8 +25,11 @@ type (
 		maxFrontends  opt[int]
 		maxBackends   opt[int]
 		maxSources    opt[int]
+		affinityTable opt[int]
 		policyRate    opt[int]
 		policySource  opt[int]
+		zone          opt[string]
+		probing       opt[rawProbing]
 		policies      opt[[]named[rawPolicy]]
 		defaults      opt[rawCommon]
 		services      opt[[]named[rawService]]
@@ -49,6 +52,8 @@ type (
 		selection  rawSelection
 		rules      rawRules
 		placement  rawPlacement
+		role       rawRole
+		watch      rawWatch
 		outcomes   rawOutcomes
 	}
 	rawBackend struct {
@@ -59,18 +64,18 @@ type (
 		tags     opt[[]opt[string]]
 		priority opt[uint16]
 		drain    opt[bool]
+		critical opt[bool]
+		serverID opt[string]
 	}
 	rawProbe struct {
-		kind               opt[model.ProbeType]
-		via                opt[model.ProbeVia]
-		port               opt[uint16]
-		interval, timeout  opt[time.Duration]
-		rise, fall         opt[int]
-		method, path, host opt[string]
-		status             opt[[]opt[model.StatusRange]]
-		body               opt[string]
-		policy             opt[string]
-		verify             opt[bool]
+		kind              opt[model.ProbeType]
+		via               opt[model.ProbeVia]
+		address           opt[netip.Addr]
+		port              opt[uint16]
+		interval, timeout opt[time.Duration]
+		rise, fall        opt[int]
+		pace              rawPace
+		check             rawCheck
 	}
 	rawTimeouts struct {
 		tcpSyn, tcpEstablished, tcpFin, tcpClosed, udp opt[time.Duration]
@@ -80,17 +85,19 @@ type (
 // The defaults of xlb.
 var (
 	settings = model.Settings{
-		Attach:        model.AttachAuto,
-		NextHop:       model.NextHopFIB,
-		GUEPort:       6080,
-		NATPorts:      model.PortRange{First: 1024, Last: 32767},
-		FlowTableSize: 1 << 20,
-		TableSize:     65537,
-		MaxServices:   1024,
-		MaxFrontends:  4096,
-		MaxBackends:   16384,
-		MaxSources:    64,
-		PolicyRate:    20000, PolicyRatePerSource: 1000,
+		Attach:            model.AttachAuto,
+		NextHop:           model.NextHopFIB,
+		GUEPort:           6080,
+		NATPorts:          model.PortRange{First: 1024, Last: 32767},
+		FlowTableSize:     1 << 20,
+		TableSize:         65537,
+		MaxServices:       1024,
+		MaxFrontends:      4096,
+		MaxBackends:       16384,
+		MaxSources:        64,
+		AffinityTableSize: 65536,
+		PolicyRate:        20000, PolicyRatePerSource: 1000,
+		Probing: model.Probing{Strategy: model.ProbePool, Workers: model.DefaultProbeWorkers},
 	}
 	timeouts = model.Timeouts{
 		TCPSyn:         30 * time.Second,
@@ -102,9 +109,13 @@ var (
 	probe = model.Probe{
 		Type:     model.ProbeTCP,
 		Interval: 2 * time.Second,
+		Jitter:   10,
 		Timeout:  time.Second,
 		Rise:     2,
 		Fall:     3,
 		HTTP:     model.HTTPProbe{Method: "GET", Path: "/"},
+		DNS:      model.DNSProbe{Type: "A", RCode: "NOERROR"},
+
+		MQTTVersion: model.MQTT311,
 	}
 )

@@ -7,6 +7,7 @@ import (
 	"github.com/goccy/go-yaml/ast"
 
 	"github.com/xlb-io/xlb/internal/yamlguard"
+	"github.com/xlb-io/xlb/pkg/model"
 )
 
 // maxNodes bounds the values read, aliases expanded. A file of 16 MiB without
@@ -52,10 +53,17 @@ func (o opt[V]) orValue(def V) V {
 
 // reader walks a syntax tree and collects mistakes.
 type reader struct {
-	file    string
-	local   map[netip.Addr]string // of OnHost
-	errs    Errors
-	aliases map[*ast.AliasNode]ast.Node
+	file  string
+	local map[netip.Addr]string // of OnHost
+	// networks are the files that rules name and that could be read; shared with
+	// the readers of additions.
+	networks map[string]*model.Networks
+	errs     Errors
+	// fragment: it is the text of an addition.
+	fragment bool
+	// additions are those of the option of that name.
+	additions []Addition
+	aliases   map[*ast.AliasNode]ast.Node
 	// budget is how many more values may be read.
 	budget   int
 	hopeless bool
@@ -100,8 +108,11 @@ func (r *reader) placeOf(n ast.Node) place {
 	return p
 }
 
-// locate renders p for "(first at …)".
+// locate renders p for "(first at …)". What an addition refers to may be elsewhere.
 func (r *reader) locate(p place) string {
+	if p.line == 0 {
+		return "another service"
+	}
 	return fmt.Sprintf("%s:%d:%d", r.file, p.line, p.column)
 }
 

@@ -42,9 +42,12 @@ const referenceRules = `
   backend of a ` + "`dnat`" + ` service is no frontend of any.
 - A backend is not an address of the balancer itself: what is sent there never leaves it. ` + "`xlb run`" + ` and a reload refuse
   it; ` + "`xlb check`" + `, which may run elsewhere, does not look.
+- A backend that a source of ` + "`discover`" + ` finds is held to the same rules. One that breaks them is left out with a warning;
+  the others are used. A key that has no effect on the source's type is an error.
 - ` + "`track: never`" + ` and a probe's ` + "`via: vip`" + ` are refused with ` + "`nat`" + ` and ` + "`dnat`" + `.
 - ` + "`nat_ports`" + `, ` + "`flow_table_size`" + ` and ` + "`table_size`" + ` cost kernel memory when raised; the ` + "`max_*`" + ` keys cap the maps. What exceeds
   one is an error that names it.
+- ` + "`panic_threshold`" + ` and ` + "`fail: closed`" + ` exclude each other, and ` + "`zones: {prefer: own}`" + ` needs ` + "`zone`" + `.
 - A probe's ` + "`timeout`" + ` is at most its ` + "`interval`" + `. A key that has no effect on the probe's type is an error, except in
   ` + "`defaults:`" + ` without a ` + "`type`" + `.
 
@@ -97,7 +100,9 @@ func heading(g *group) string {
 	case policyFileKind.groups[0]:
 		return "policies: NAME:"
 	case subsetKind.groups[0]:
-		return "policies: NAME: subsets: NAME:"
+		return "subset:, and policies: NAME: subsets: NAME:"
+	case steerKind.groups[0]:
+		return "services: NAME: steer:"
 	case policyUseKind.groups[0]:
 		return "services: NAME: policies:"
 	}

@@ -19,12 +19,14 @@ func (r *reader) resolve(f *rawFile) *model.Config {
 	var policyNames []string
 	cfg.Policies, policyNames = r.policies(f)
 	r.checkDefaults(&f.defaults.v)
+	r.checkSubset(&f.defaults.v.placement.subset)
 	w := &world{
 		reader: r, settings: &cfg.Settings, defaults: &f.defaults.v,
 		sources:       len(f.sources.v) > 0 && !slices.ContainsFunc(f.sources.v, func(o opt[netip.Addr]) bool { return !o.ok }),
 		tunnelSources: len(f.tunnelSources.v) > 0 && !slices.ContainsFunc(f.tunnelSources.v, func(o opt[netip.Prefix]) bool { return !o.ok }),
 		frontends:     map[model.Frontend]place{},
 		policyNames:   policyNames,
+		zoneWrong:     f.zone.given && !f.zone.ok,
 	}
 	for i := range f.services.v {
 		s := &f.services.v[i]
@@ -36,6 +38,12 @@ func (r *reader) resolve(f *rawFile) *model.Config {
 		}
 	}
 	w.checkDNATBackends()
+	if len(r.errs) == 0 {
+		w.add(cfg)
+	}
+	if len(r.networks) > 0 {
+		cfg.Networks = r.networks
+	}
 	return cfg
 }
 
@@ -52,8 +60,11 @@ func (r *reader) settings(f *rawFile) model.Settings {
 		MaxFrontends:        f.maxFrontends.orValue(settings.MaxFrontends),
 		MaxBackends:         f.maxBackends.orValue(settings.MaxBackends),
 		MaxSources:          f.maxSources.orValue(settings.MaxSources),
+		AffinityTableSize:   f.affinityTable.orValue(settings.AffinityTableSize),
 		PolicyRate:          f.policyRate.orValue(settings.PolicyRate),
 		PolicyRatePerSource: f.policySource.orValue(settings.PolicyRatePerSource),
+		Zone:                f.zone.v,
+		Probing:             r.probing(f.probing),
 	}
 	s.Interfaces = unique(r, f.interfaces.v, "interface")
 	if len(f.interfaces.v) == 0 && f.interfaces.at.line > 0 && (f.interfaces.ok || !f.interfaces.given) {

@@ -9,7 +9,6 @@ import (
 
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
-	"github.com/goccy/go-yaml/lexer"
 	"github.com/goccy/go-yaml/parser"
 	"github.com/goccy/go-yaml/token"
 
@@ -29,7 +28,7 @@ func (r *reader) document(data []byte) (ast.Node, bool) {
 		r.fail(invalidUTF8(data), "the file is not valid UTF-8", "save it as UTF-8")
 		return nil, false
 	}
-	tokens := joinColons(lexer.Tokenize(string(data)))
+	tokens := yamlguard.Tokenize(string(data))
 	if at := yamlguard.TooDeep(tokens); at != nil {
 		r.fail(tokenPlace(at), fmt.Sprintf("nested more than %d levels deep", yamlguard.MaxNesting), "")
 		return nil, false
@@ -51,7 +50,11 @@ func (r *reader) document(data []byte) (ast.Node, bool) {
 		root = doc.Body
 	}
 	if root == nil {
-		r.fail(start, "the file is empty", `give at least "interfaces: eth0"`)
+		if r.fragment {
+			r.fail(start, "the text is empty", "give at least frontends and backends")
+		} else {
+			r.fail(start, "the file is empty", `give at least "interfaces: eth0"`)
+		}
 		return nil, false
 	}
 	r.aliases = map[*ast.AliasNode]ast.Node{}

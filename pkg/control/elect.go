@@ -2,8 +2,8 @@ package control
 
 import (
 	"fmt"
-	"math"
 	"slices"
+	"time"
 
 	"github.com/xlb-io/xlb/pkg/api"
 	"github.com/xlb-io/xlb/pkg/model"
@@ -12,12 +12,16 @@ import (
 // An election says which backends of a service take new flows, and with what
 // weight. What probes, policies and the operator say of each by itself is known
 // before ([round.backendState]); then come the steps of [election.run], each with
-// what those before it left.
+// what those before it left. It depends on the input alone: what it must know of
+// those before it is the service's standing, which is part of the input.
 type election struct {
+	*round
 	service model.Service
 	state   *ServiceState
 	// contenders are the service's backends, in their order.
 	contenders []contender
+	// before is the standing that the last election left, and after this one's.
+	before, after standing
 }
 
 // contender is a backend in an election.
@@ -35,38 +39,80 @@ func (c *contender) usable() bool { return !c.barred && takesFlows(*c.BackendSta
 
 // counts: it would take new flows if it were healthy.
 func (c *contender) counts() bool {
-	return !c.barred && !c.Local && c.Weight > 0 && c.State != api.StateDraining
+	return c.possible() && c.Weight > 0 && !c.leaves
+}
+
+// possible: it could take flows if nothing better were left.
+func (c *contender) possible() bool {
+	return !c.barred && !c.Local && c.State != api.StateDisabled
+}
+
+// explain gives the reason why a backend takes no new flows, if there is no
+// better one.
+func (c *contender) explain(format string, args ...any) {
+	if c.Reason == "" {
+		c.Reason = fmt.Sprintf(format, args...)
+	}
 }
 
 // elect holds the election of a service whose backends are known by themselves.
 func (r *round) elect(s model.Service, state *ServiceState) {
-	e := &election{service: s, state: state, contenders: make([]contender, len(state.Backends))}
+	e := &election{round: r, service: s, state: state, before: r.Standings[s.Name], contenders: make([]contender, len(state.Backends))}
 	for i := range state.Backends {
 		e.contenders[i].BackendState = &state.Backends[i]
 	}
 	e.run()
+	if !e.after.empty() {
+		r.plan.standings[s.Name] = e.after
+	}
 }
 
 func (e *election) run() {
+	e.endDrains()
+	e.chooseSubset()
+	e.chooseRole()
 	e.countUsable()
-	e.chooseTier()
+	e.noteContenders()
+	e.chooseTiers()
+	e.panic()
 	e.failOpen()
 	e.weigh()
 }
 
-// bar takes backends out of the election, for a reason that is shown if nothing
-// else is said of them.
+// wake notes that the election comes out differently at a later time.
+func (e *election) wake(at time.Duration) {
+	if at > e.Now && (e.state.next == 0 || at < e.state.next) {
+		e.state.next = at
+	}
+}
+
+// bar takes backends out of the election.
 func (e *election) bar(which func(*contender) bool, reason string) {
 	for i := range e.contenders {
-		c := &e.contenders[i]
-		if c.barred || !which(c) {
-			continue
-		}
-		c.barred = true
-		if c.Reason == "" {
-			c.Reason = reason
+		if c := &e.contenders[i]; !c.barred && which(c) {
+			c.barred = true
+			c.explain("%s", reason)
 		}
 	}
+}
+
+// chooseSubset bars what is not in the service's subset.
+func (e *election) chooseSubset() {
+	subset := e.service.Placement.Subset
+	if subset == (model.Subset{}) {
+		return
+	}
+	e.bar(func(c *contender) bool { return !subset.Holds(model.Backend{Zone: c.Zone, Tags: c.Tags}) }, "not in the subset: "+subset.String())
+	if len(e.contenders) > 0 && !e.any(func(c *contender) bool { return !c.barred }) {
+		e.state.warnings = append(e.state.warnings, fmt.Sprintf("service %q has no backend in its subset (%s)", e.service.Name, subset))
+	}
+}
+
+// serving: the tier is one of those that serve.
+func (e *election) serving(tier uint8) bool { return slices.Contains(e.state.Serving, tier) }
+
+func (e *election) any(which func(*contender) bool) bool {
+	return slices.ContainsFunc(e.contenders, func(c contender) bool { return which(&c) })
 }
 
 func (e *election) countUsable() {
@@ -77,68 +123,59 @@ func (e *election) countUsable() {
 	}
 }
 
-// chooseTier takes the usable backends of the lowest tier that has some.
-func (e *election) chooseTier() {
-	tier := e.lowestTier((*contender).usable)
+// noteContenders keeps for the breakers which backends could serve.
+func (e *election) noteContenders() {
 	for i := range e.contenders {
 		c := &e.contenders[i]
-		switch {
-		case !c.usable():
-		case c.Tier == tier:
-			c.used = true
-		case c.Reason == "":
-			c.Reason = fmt.Sprintf("stands by: tier %d serves", tier)
-		}
+		c.contends = c.contends && !c.barred
 	}
 }
 
-// lowestTier is the lowest with a wanted backend.
-func (e *election) lowestTier(wanted func(*contender) bool) uint8 {
-	lowest := uint8(math.MaxUint8)
+// panic uses the unhealthy backends of the tiers that serve, too, if few of theirs
+// are usable: what is left would not carry the load.
+func (e *election) panic() {
+	threshold := e.service.Placement.PanicThreshold
+	usable, all := 0, 0
 	for i := range e.contenders {
-		if c := &e.contenders[i]; wanted(c) {
-			lowest = min(lowest, c.Tier)
+		if c := &e.contenders[i]; c.counts() && e.serving(c.Tier) {
+			all += int(c.Weight)
+			if c.usable() {
+				usable += int(c.Weight)
+			}
 		}
 	}
-	return lowest
+	if usable == 0 || 100*usable >= threshold*all {
+		return
+	}
+	e.state.Panic = true
+	for i := range e.contenders {
+		if c := &e.contenders[i]; c.counts() && e.serving(c.Tier) {
+			c.used, c.Serves = true, true
+		}
+	}
 }
 
 // failOpen uses all when none is usable. Only the probes are doubted, as long as
 // something is left to doubt.
 func (e *election) failOpen() {
-	possible := func(c *contender) bool { return !c.barred && !c.Local }
-	any := func(which func(*contender) bool) bool {
-		return slices.ContainsFunc(e.contenders, func(c contender) bool { return which(&c) })
-	}
-	if e.state.Usable > 0 || e.service.Fail != model.FailOpen || !any(possible) {
+	if e.state.Usable > 0 || e.service.Fail != model.FailOpen || !e.any((*contender).possible) {
 		return
 	}
 	e.state.FailOpen = true
 	wanted := (*contender).counts
-	if !any(wanted) {
-		wanted = possible
+	if !e.any(wanted) {
+		wanted = (*contender).possible
 	}
-	tier := e.lowestTier(wanted)
+	tiers := e.tiersOf(wanted)
+	e.state.Serving = tiers[:1]
 	for i := range e.contenders {
 		c := &e.contenders[i]
-		if possible(c) {
+		c.used = wanted(c) && c.Tier == tiers[0]
+		if c.used || c.possible() && c.State == api.StateUnhealthy {
 			c.Serves = true
 		}
-		switch {
-		case !wanted(c):
-		case c.Tier == tier:
-			c.used = true
-		case c.Reason == "":
-			c.Reason = fmt.Sprintf("stands by: tier %d serves", tier)
-		}
-	}
-}
-
-// weigh sets the weights with which the used backends enter the table.
-func (e *election) weigh() {
-	for i := range e.contenders {
-		if c := &e.contenders[i]; c.used {
-			c.Effective = max(c.Weight, 1)
+		if wanted(c) && !c.used {
+			c.explain("stands by: tier %d serves", tiers[0])
 		}
 	}
 }

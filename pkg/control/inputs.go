@@ -1,97 +1,29 @@
 package control
 
 import (
-	"slices"
 	"time"
 
-	"github.com/xlb-io/xlb/pkg/discovery"
 	"github.com/xlb-io/xlb/pkg/model"
 	"github.com/xlb-io/xlb/pkg/probe"
 )
 
-// found takes an update of discovery.
-func (c *controller) found(u discovery.Update) {
-	i := slices.IndexFunc(c.cfg.Services, func(s model.Service) bool { return s.Name == u.Service })
-	if i < 0 || u.At.Before(c.replaced[u.Service]) {
-		return // the last word of a source that was stopped
-	}
-	if u.Err != nil {
-		c.sourceErr[u.Service] = u.Err.Error()
-		c.publish()
-		return
-	}
-	if c.sourceErr[u.Service] != "" {
-		delete(c.sourceErr, u.Service)
-		c.publish()
-	}
-	in := Input{Discovered: c.discovered}
-	before := in.backendsOf(c.cfg.Services[i])
-	c.discovered[u.Service] = u.Backends
-	if !slices.Equal(before, u.Backends) {
-		c.retarget = true
-		c.touch(u.Service)
-		c.weighSoon(u.Service)
-		// A family that comes or goes may need a source address.
-		c.dirty = c.dirty || families(before) != families(u.Backends)
-	}
-	c.discoveryComplete()
-}
-
-func families(backends []model.Backend) (found [2]bool) {
-	for _, b := range backends {
-		found[tunnelIndex(b.Address.Addr())] = true
-	}
-	return found
-}
-
-// discoveryComplete lets the first round begin once every source has spoken.
-func (c *controller) discoveryComplete() {
-	if c.plan == nil && c.retry == 0 && len(c.discovered) >= len(c.cfg.Services) {
-		c.notBefore = time.Time{}
-	}
-}
-
-// discoveredFor is what is known of the backends of cfg's services: what
-// sources found that need not be replaced. For the others the configuration's
-// own list holds.
-func (c *controller) discoveredFor(cfg *model.Config) map[string][]model.Backend {
-	old := map[string]model.Service{}
-	for _, s := range c.cfg.Services {
-		old[s.Name] = s
-	}
-	kept := map[string][]model.Backend{}
+// adopt makes cfg, which is valid, the configuration.
+func (c *controller) adopt(cfg *model.Config) {
+	kept := make(map[string][]model.Backend, len(cfg.Services))
 	for _, s := range cfg.Services {
-		before, had := old[s.Name]
-		found, known := c.discovered[s.Name]
-		if had && known && slices.Equal(before.Backends, s.Backends) {
+		if found, ok := c.discovered[s.Name]; ok {
 			kept[s.Name] = found
 		}
 	}
-	return kept
-}
-
-// adopt makes cfg, which is valid, the configuration.
-func (c *controller) adopt(cfg *model.Config) {
-	kept := c.discoveredFor(cfg)
-	now := time.Now()
-	replaced, sourceErr := map[string]time.Time{}, map[string]string{}
-	for _, s := range cfg.Services {
-		if _, same := kept[s.Name]; !same {
-			replaced[s.Name] = now
-			continue
-		}
-		if at, ok := c.replaced[s.Name]; ok {
-			replaced[s.Name] = at
-		}
-		if e, ok := c.sourceErr[s.Name]; ok {
-			sourceErr[s.Name] = e
-		}
-	}
-	c.cfg, c.discovered, c.replaced, c.sourceErr = cfg, kept, replaced, sourceErr
+	c.cfg, c.discovered = cfg, kept
+	c.adoptNetworks()
 	c.auto = autoSources{}
 	clear(c.towards)
 	c.retarget, c.dirty = true, true
+	c.prober.SetProbing(cfg.Settings.Probing)
+	c.hooks.Apply(cfg.Services)
 	c.discovery.Apply(cfg.Services)
+	c.takeDiscovered()
 }
 
 // probed takes a change of health.
@@ -110,10 +42,15 @@ func (c *controller) probed(r probe.Result) {
 	c.weighSoon(key.Service)
 }
 
+// places is as much of an input as tells the backends of services.
+func (c *controller) places() Input {
+	return Input{Services: c.cfg.Services, Discovered: c.discovered, Added: c.operator.said().Backends}
+}
+
 // aimProbes makes the prober probe the backends there are.
 func (c *controller) aimProbes() {
 	c.retarget = false
-	in := Input{Discovered: c.discovered}
+	in := c.places()
 	targets := map[probe.Key]bool{}
 	pending := map[probe.Key]time.Time{}
 	var list []probe.Target
@@ -151,21 +88,21 @@ func (c *controller) aimProbes() {
 	c.prober.Apply(list)
 }
 
-// seed takes over what an earlier daemon knew: a backend that did not serve
-// stays down until its first probe says otherwise.
+// seed takes over what an earlier daemon knew: a backend that did not serve, or was
+// not of the role that was wanted, stays out until its first probe says otherwise.
 func (c *controller) seed() {
 	in := c.input(c.cfg, c.discovered, autoSources{})
-	for key := range in.notServing() {
-		c.health[key] = model.BackendHealth{State: model.Unhealthy, Reason: "was down when the daemon started; not probed yet", Since: c.since}
+	for key, h := range in.atStart(c.since) {
+		c.health[key] = h
 	}
 }
 
-// notServing returns the probed backends that the maps hold as not serving.
-func (in Input) notServing() map[probe.Key]bool {
+// atStart is what the maps say of probed backends.
+func (in Input) atStart(now time.Time) map[probe.Key]model.BackendHealth {
 	r := &round{Input: in, used: map[uint32]bool{}}
 	r.services = in.Services
 	r.indexPresent()
-	out := map[probe.Key]bool{}
+	out := map[probe.Key]model.BackendHealth{}
 	numbers, _, err := r.number()
 	if err != nil {
 		return out // the plan will fail for the same reason
@@ -174,10 +111,20 @@ func (in Input) notServing() map[probe.Key]bool {
 		if s.Probe.Type == model.ProbeNone || s.Probe.Type == "" {
 			continue
 		}
+		holds := map[uint32]bool{}
+		if s.Role.Role != "" {
+			holds = in.inTable(numbers[s.Name])
+		}
+		if s.Role.Exclusive && len(holds) > 1 {
+			clear(holds) // the daemon before knew nothing of roles
+		}
 		for _, b := range in.backendsOf(s) {
 			id, ok := r.present[numbers[s.Name]][b.Address]
-			if ok && !in.Present.Backends[id].Serves {
-				out[probe.Key{Service: s.Name, Backend: b.Address}] = true
+			if !ok {
+				continue
+			}
+			if h, known := healthAtStart(s, in.Present.Backends[id].Serves, holds[id], now); known {
+				out[probe.Key{Service: s.Name, Backend: b.Address}] = h
 			}
 		}
 	}

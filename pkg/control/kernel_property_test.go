@@ -42,6 +42,12 @@ func newKernelHistory(t *testing.T, seed uint64, p *kernelPlane) (*history, *ker
 		s.Frontends = append(s.Frontends, udp)
 		s.Forward = []model.Forward{model.L2DSR, model.IPIP, model.GUE}[r.IntN(3)]
 		s.Track, s.Timeouts = model.TrackAuto, kernelTimeouts
+		switch r.IntN(4) {
+		case 0:
+			s.Selection.Schedule = model.Schedule(r.IntN(6))
+		case 1:
+			s.Selection.Hash = model.HashInput(r.IntN(4))
+		}
 		if s.Forward.Tunnels() {
 			mixed[i] = r.IntN(1 << kernelBackends)
 		}
@@ -55,7 +61,7 @@ func newKernelHistory(t *testing.T, seed uint64, p *kernelPlane) (*history, *ker
 		six := cfg.Services[service].Frontends[0].VIP.Is6()
 		return backendAddress(service, n, six != (mixed[service]>>(n-1)&1 == 1))
 	}
-	h := &history{Rand: r, t: t, seed: seed, network: w, cfg: cfg, address: address}
+	h := &history{Rand: r, t: t, seed: seed, network: w, cfg: cfg, address: address, steers: r.IntN(2) == 0}
 	w.down = func(service int, backend netip.AddrPort) bool {
 		return h.health[probe.Key{Service: cfg.Services[service].Name, Backend: backend}].State == model.Unhealthy
 	}

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -19,7 +20,7 @@ var compare = []cmp.Option{cmp.Comparer(func(a, b netip.Addr) bool { return a ==
 
 func input(present maps.Contents, services ...model.Service) Input {
 	return Input{
-		Services: services, Present: present, Sizes: testSizes,
+		Services: services, Present: present, Sizes: testSizes, Time: time.Unix(1e9, 0),
 		AutoSources:       []netip.Addr{addr("192.0.2.250"), addr("2001:db8::250")},
 		AutoTunnelSources: []netip.Addr{addr("192.0.2.251"), addr("2001:db8::251")},
 		Health:            map[probe.Key]model.BackendHealth{}, Overrides: map[probe.Key]model.Override{},

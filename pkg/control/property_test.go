@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -56,9 +57,38 @@ func checkPlan(t *testing.T, in Input, p *Plan) {
 			t.Errorf("frontend %v leads to service %d, which has no table", k, v.Service)
 		}
 	}
+	for q, id := range c.QUICServers {
+		if b, ok := c.Backends[id]; !ok || b.Service != q.Service {
+			t.Errorf("%v is backend number %d, which is %v", q, id, b)
+		}
+	}
 	checkForwarding(t, p)
 	for _, s := range p.Services {
 		checkTable(t, in, s, c)
+		checkRules(t, in, s, c)
+		checkRoles(t, s)
+	}
+}
+
+// checkRoles checks that nobody gets a connection who is known to be something else
+// than the service wants, and that of a role of which there is one only one does.
+func checkRoles(t *testing.T, s ServiceState) {
+	t.Helper()
+	if s.Role.Role == "" {
+		return
+	}
+	have := 0
+	for _, b := range s.Backends {
+		stranger := b.Role != "" && b.Role != s.Role.Role && !s.Role.StandsIn(b.Role) && b.State != "retired"
+		if stranger && (b.Effective > 0 || b.Serves) || b.Effective > 0 && b.Role == "" && s.Role.Fallback != model.FallbackAny {
+			t.Errorf("service %s wants %+v: backend %+v", s.Name, s.Role, b)
+		}
+		if b.Serves && b.Role == s.Role.Role {
+			have++
+		}
+	}
+	if have > 1 && s.Role.Exclusive {
+		t.Errorf("service %s has %d backends of a role of which there is one", s.Name, have)
 	}
 }
 
@@ -82,6 +112,9 @@ func checkTable(t *testing.T, in Input, s ServiceState, c maps.Contents) {
 		}
 	}
 	for _, b := range s.Backends {
+		if b.State == "disabled" && (b.Serves || b.Effective > 0) || b.Effective > 0 && !slices.Contains(s.Serving, b.Tier) {
+			t.Errorf("backend %+v takes flows; tiers %v serve", b, s.Serving)
+		}
 		if slots[b.ID] != b.Slots {
 			t.Errorf("backend %s has %d slots, said %d", b.Address, slots[b.ID], b.Slots)
 		}
@@ -107,6 +140,24 @@ type world struct {
 	in Input
 }
 
+// selection is any that the configuration can ask for, more or less.
+func (w *world) selection() (s model.Selection) {
+	switch w.IntN(4) {
+	case 0:
+		s.Schedule = model.Schedule(w.IntN(6))
+	case 1:
+		s.Hash = model.HashInput(w.IntN(4))
+	}
+	if w.IntN(4) == 0 {
+		s.Affinity = model.Affinity{Timeout: time.Minute, IPv4: 24, IPv6: 56}
+	}
+	if w.IntN(3) == 0 {
+		// One octet: some have the same, and have to share it.
+		s.QUIC = model.QUIC{ServerIDLength: 1 + 3*w.IntN(2), ConfigRotation: w.IntN(7)}
+	}
+	return s
+}
+
 func (w *world) change() {
 	w.in.Services = nil
 	for i := range w.IntN(6) {
@@ -117,27 +168,48 @@ func (w *world) change() {
 		s.Track = model.TrackAuto + model.Track(w.IntN(3))
 		s.Fail = []model.FailMode{model.FailOpen, model.FailClosed}[w.IntN(2)]
 		s.Probe.Type = model.ProbeTCP
+		s.Selection = w.selection()
 		for b := range 8 {
 			if w.IntN(3) > 0 {
 				s.Backends = append(s.Backends, model.Backend{
 					Address: ap(fmt.Sprintf("10.0.%d.%d:80", i, b+1)), Weight: uint16(w.IntN(4)), Drain: w.IntN(6) == 0,
+					Zone: []string{"", "a", "b"}[w.IntN(3)], Tags: model.TagsOf([]string{"x", "y"}[w.IntN(2)]), Priority: uint8(w.IntN(4) / 2),
 				})
 			}
 		}
+		s.Placement, s.Role, s.Rules = w.placement(), w.role(), w.rules()
+		if w.IntN(2) == 0 {
+			s.Outcomes = model.Outcomes{Count: true, Eject: ejecting}
+		}
 		w.Shuffle(len(s.Backends), func(i, j int) { s.Backends[i], s.Backends[j] = s.Backends[j], s.Backends[i] })
 		w.in.Services = append(w.in.Services, s)
+	}
+	w.in.Added = map[string][]model.Backend{}
+	if len(w.in.Services) > 0 && w.IntN(3) == 0 {
+		s := w.in.Services[0]
+		w.in.Added[s.Name] = []model.Backend{
+			{Address: ap("10.0.0.3:80"), Weight: 2}, {Address: ap("10.0.0.77:80"), Weight: 1}, {Address: ap("[2001:db8::7]:80"), Weight: 1},
+		}
 	}
 	w.in.Health = map[probe.Key]model.BackendHealth{}
 	w.in.Overrides = map[probe.Key]model.Override{}
 	for _, s := range w.in.Services {
 		for _, b := range s.Backends {
 			key := probe.Key{Service: s.Name, Backend: b.Address}
-			w.in.Health[key] = model.BackendHealth{State: model.Health(w.IntN(3))}
+			w.in.Health[key] = w.health()
 			if w.IntN(10) == 0 {
 				weight := uint16(w.IntN(5))
 				w.in.Overrides[key] = model.Override{Weight: &weight}
 			}
+			if w.IntN(20) == 0 {
+				w.in.Overrides[key] = w.steering()
+			}
 		}
+	}
+	w.in.Settings.Zone = []string{"a", "c"}[w.IntN(2)]
+	w.in.DisabledZones = nil
+	if w.IntN(4) == 0 {
+		w.in.DisabledZones = map[model.DisabledZone]bool{{Zone: "b", Service: []string{"", "s1"}[w.IntN(2)]}: true}
 	}
 	w.in.Settings.Sources = nil
 	for i := range 4 {
@@ -146,6 +218,69 @@ func (w *world) change() {
 		}
 	}
 	w.in.Settings.Sources = append(w.in.Settings.Sources, addr("2001:db8::1"))
+}
+
+// placement is often that of nobody who wants anything.
+func (w *world) placement() (p model.Placement) {
+	often := func() bool { return w.IntN(3) == 0 }
+	if often() {
+		p.Subset = []model.Subset{{Tag: "x"}, {Zone: "a"}, {Tag: "y", Zone: "b"}}[w.IntN(3)]
+	}
+	if often() {
+		p.Tiers = model.Tiers{MinHealthy: w.IntN(101), WhenLow: model.WhenLow(w.IntN(2)), ReturnAfter: time.Duration(w.IntN(2)) * flowTimeout}
+	}
+	if often() {
+		p.Zones = model.Zones{PreferOwn: w.IntN(2) == 0, EqualShare: w.IntN(2) == 0, MinHealthy: 1 + w.IntN(100)}
+	}
+	if often() {
+		p.PanicThreshold = 1 + w.IntN(100)
+	}
+	if often() {
+		p.SlowStart = time.Duration(1+w.IntN(3)) * flowTimeout
+	}
+	if often() {
+		p.DrainTimeout = time.Duration(1+w.IntN(2)) * flowTimeout
+	}
+	return p
+}
+
+// role is none for two services of three.
+func (w *world) role() model.RoleChoice {
+	if w.IntN(3) > 0 {
+		return model.RoleChoice{}
+	}
+	return model.RoleChoice{
+		Role: "primary", Fallback: model.RoleFallback(w.IntN(3)), FallbackRole: "replica", Exclusive: w.IntN(2) == 0,
+	}
+}
+
+// health is any that probes could tell.
+func (w *world) health() model.BackendHealth {
+	h := model.BackendHealth{State: model.Health(w.IntN(3)), Role: []string{"", "primary", "replica", "witness"}[w.IntN(4)]}
+	if w.IntN(2) == 0 {
+		h.RoleSince = time.Unix(int64(w.IntN(3)), 0)
+	}
+	return h
+}
+
+// steering is something that the operator said.
+func (w *world) steering() model.Override {
+	yes := true
+	o := model.Override{Drain: &yes}
+	switch w.IntN(3) {
+	case 0:
+		o.Disabled = true
+	case 1:
+		at := w.in.Time.Add(time.Duration(w.IntN(int(2 * flowTimeout))))
+		o.Deadline = &at
+	}
+	return o
+}
+
+// pass lets time pass.
+func (w *world) pass() {
+	w.in.Now += time.Duration(w.IntN(int(2 * flowTimeout)))
+	w.in.Time = time.Unix(1e9, 0).Add(w.in.Now)
 }
 
 // rest makes some of what is out of use idle.
@@ -177,6 +312,7 @@ func TestRandomHistories(t *testing.T) {
 		planner := NewPlanner()
 		for step := range 25 {
 			w.change()
+			w.pass()
 			p, err := planner.Plan(w.in)
 			if err != nil {
 				t.Fatal(err)
@@ -198,7 +334,7 @@ func TestRandomHistories(t *testing.T) {
 			// the data plane looks up all flows, or none.
 			w.in.Idle, w.in.IdleSources = nil, nil
 			for range 2 {
-				w.in.Present = p.Contents
+				w.in.Present, w.in.Standings = p.Contents, p.standings
 				p = mustPlan(t, w.in)
 				changes := maps.Diff(w.in.Present, p.Contents)
 				for _, c := range changes.Tables {
@@ -213,6 +349,7 @@ func TestRandomHistories(t *testing.T) {
 			if n := maps.Diff(w.in.Present, p.Contents).Len(); n != 0 {
 				t.Fatalf("seed %d, step %d: planning a third time changes %d entries", seed, step, n)
 			}
+			w.in.Standings = p.standings
 			w.rest(p)
 			if t.Failed() {
 				t.Fatalf("seed %d, step %d", seed, step)

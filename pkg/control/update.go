@@ -29,12 +29,18 @@ type update struct {
 func (p *Planner) Update(last *Plan, in Input, names map[string]bool) (*update, bool, error) {
 	r := &round{
 		Input: in, used: map[uint32]bool{}, next: 1, partial: true,
+		rules: p.rules, usedTables: map[uint32]bool{}, compiled: map[string]*compiledRules{},
 		present: make(map[uint32]map[netip.AddrPort]uint32, len(names)),
+		named:   map[uint32]maps.QUICServer{},
 	}
 	r.plan = Plan{
 		Contents:    maps.Contents{}.Clone(),
-		transitions: map[uint32]transition{}, inherited: map[uint32]bool{},
+		transitions: map[uint32]transition{}, inherited: map[uint32]bool{}, standings: map[string]standing{},
 	}
+	if last.leftOut() {
+		return nil, false, nil
+	}
+	r.spare = r.spareOfUpdate()
 	out := &update{}
 	have := maps.Contents{}.Clone()
 	candidates := map[uint32]maps.Backend{}
@@ -50,13 +56,28 @@ func (p *Planner) Update(last *Plan, in Input, names map[string]bool) (*update, 
 			of[b.Address] = b.ID
 			have.Backends[b.ID] = in.Present.Backends[b.ID]
 			candidates[b.ID] = in.Present.Backends[b.ID]
+			if q, named := old.quicServer(b); named && in.Present.QUICServers[q] == b.ID {
+				have.QUICServers[q], r.named[b.ID] = b.ID, q
+			}
 		}
 		r.present[old.ID] = of
-		have.Services[old.ID], have.Tables[old.ID] = in.Present.Services[old.ID], in.Present.Tables[old.ID]
+		have.Services[old.ID] = in.Present.Services[old.ID]
+		for _, id := range old.tables() {
+			have.Tables[id] = in.Present.Tables[id]
+		}
+		for _, one := range old.Subsets {
+			have.Subsets[one.Table] = in.Present.Subsets[one.Table]
+		}
+		if rules, ok := in.Present.Rules[old.ID]; ok {
+			have.Rules[old.ID] = rules
+		}
 		if err := r.addService(s, old.ID, sourcesAgain(s, in.Present.Services[old.ID])); err != nil {
 			return nil, false, err
 		}
 		out.services = append(out.services, at)
+	}
+	if r.plan.leftOut() {
+		return nil, false, nil
 	}
 	if err := p.buildTables(r); err != nil {
 		return nil, false, err
@@ -66,6 +87,7 @@ func (p *Planner) Update(last *Plan, in Input, names map[string]bool) (*update, 
 	plan := *last
 	plan.Services = slices.Clone(last.Services)
 	plan.transitions, plan.inherited = gomaps.Clone(last.transitions), gomaps.Clone(last.inherited)
+	plan.standings = gomaps.Clone(last.standings)
 	var gone, come []string
 	for i, at := range out.services {
 		s, old := r.plan.Services[i], &last.Services[at]
@@ -75,13 +97,17 @@ func (p *Planner) Update(last *Plan, in Input, names map[string]bool) (*update, 
 		s.Tunnels, s.NoTunnel = old.Tunnels, old.NoTunnel
 		plan.Services[at] = s
 		gone, come = append(gone, old.warnings...), append(come, s.warnings...)
-		for _, m := range last.Contents.Tables[s.ID].Marked {
-			delete(plan.inherited, m.Previous)
+		for _, id := range old.tables() {
+			for _, m := range last.Contents.Tables[id].Marked {
+				delete(plan.inherited, m.Previous)
+			}
+			delete(plan.transitions, id)
 		}
-		delete(plan.transitions, s.ID)
+		delete(plan.standings, s.Name)
 	}
 	gomaps.Copy(plan.transitions, r.plan.transitions)
 	gomaps.Copy(plan.inherited, r.plan.inherited)
+	gomaps.Copy(plan.standings, r.plan.standings)
 	if !slices.Equal(gone, come) {
 		plan.Warnings = exchange(last.Warnings, gone, come)
 	}

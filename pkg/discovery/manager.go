@@ -1,10 +1,10 @@
 package discovery
 
 import (
-	"context"
-	"errors"
+	"fmt"
 	"log/slog"
-	"math/rand/v2"
+	"maps"
+	"reflect"
 	"slices"
 	"sync"
 	"time"
@@ -12,206 +12,245 @@ import (
 	"github.com/xlb-io/xlb/pkg/model"
 )
 
-// Options of a [Manager]. The zero value runs static sources.
+// Options of a [Manager].
 type Options struct {
-	// New makes the source of a service; nil means [Static].
-	New func(model.Service) ServiceSource
+	// New makes a source; nil means [New].
+	New func(model.Source) Source
 	// MinBackoff and MaxBackoff bound the pause, doubled each time and with
-	// ±10 % jitter, before a source that returned is run again; 0 means 1 s
-	// and 1 min. A run that lasted MaxBackoff starts over at MinBackoff.
+	// ±10 % jitter, before a source that failed is run again; 0 means 1 s and
+	// 30 s. A run that answered and lasted as long as the pause before it starts
+	// over at MinBackoff.
 	MinBackoff, MaxBackoff time.Duration
-	// Log is told of failed sources; nil means [slog.Default].
+	// Cache is a file that keeps the last answers over a restart; none if empty.
+	Cache string
+	// Log is told of failed sources and of backends left out; nil means
+	// [slog.Default].
 	Log *slog.Logger
 }
 
-// Manager runs the sources of all services. Its methods may be called at the
-// same time.
+// Manager runs the sources of all services and knows what they found last. Its
+// methods may be called at the same time.
 type Manager struct {
 	opts    Options
-	updates chan Update
+	changed chan struct{} // holds one: dirty is not empty
 	running sync.WaitGroup
+	cache   *cache
 
-	mu      sync.Mutex
-	closed  bool
-	workers map[string]*worker
+	mu        sync.Mutex
+	closed    bool
+	services  map[string]*watched
+	frontends map[model.Frontend]string // of all services, with their names
+	dirty     map[string]bool           // services of which Take has something to say
+	ending    map[workerKey]chan struct{}
 }
 
-// worker runs the source of one service.
-type worker struct {
-	service model.Service
-	cancel  context.CancelFunc
-	stopped bool          // cancelled because its service is gone
-	done    chan struct{} // closed when it has sent its last update
+// watched is a service and its sources.
+type watched struct {
+	service  model.Service
+	workers  map[string]*worker // by the source's name
+	warnings []string           // of the last joining
 }
 
-func (w *worker) ended() bool {
-	select {
-	case <-w.done:
-		return true
-	default:
-		return false
-	}
+type workerKey struct{ service, source string }
+
+// Update is what is known of the backends of a service.
+type Update struct {
+	Service string
+	// Backends are those that the configuration lists and those found, without
+	// those that cannot be used. The receiver must not change them.
+	Backends []model.Backend
 }
 
-// NewManager returns a manager without services. The caller receives from
-// [Manager.Updates] and at the end calls [Manager.Close].
+// NewManager returns a manager without services. At the end the caller calls
+// [Manager.Close].
 func NewManager(opts Options) *Manager {
 	if opts.New == nil {
-		opts.New = Static
+		opts.New = New
 	}
 	if opts.MinBackoff <= 0 {
 		opts.MinBackoff = time.Second
 	}
 	if opts.MaxBackoff <= 0 {
-		opts.MaxBackoff = time.Minute
+		opts.MaxBackoff = 30 * time.Second
 	}
 	opts.MaxBackoff = max(opts.MaxBackoff, opts.MinBackoff)
 	if opts.Log == nil {
 		opts.Log = slog.Default()
 	}
-	return &Manager{opts: opts, updates: make(chan Update), workers: make(map[string]*worker)}
+	m := &Manager{
+		opts: opts, changed: make(chan struct{}, 1),
+		services: map[string]*watched{}, dirty: map[string]bool{}, ending: map[workerKey]chan struct{}{},
+	}
+	if opts.Cache != "" {
+		m.cache = openCache(opts.Cache, opts.Log)
+	}
+	return m
 }
 
-// Updates is where all sources send. While nobody receives, they wait. It is
-// never closed.
-func (m *Manager) Updates() <-chan Update { return m.updates }
-
-// Apply makes services the set that is watched: it starts the sources of new
-// services, stops those of missing ones and replaces those of services whose
-// backends are defined in another way. The others are not disturbed and send
-// nothing. Of services with the same name the last counts.
+// Apply makes services the set that is watched: it starts the sources that are
+// new, stops those that are missing, and replaces those that are defined in
+// another way. The others are not disturbed. What a source found that is
+// replaced stays in use until the one of the same name that replaces it has
+// found something. After it [Manager.Take] has a word on every service.
 //
-// Apply does not wait. An update of a stopped source may still arrive after it,
-// but never after the first update of the source that replaces it. After Close
-// it does nothing.
+// Apply does not wait. After Close it does nothing.
 func (m *Manager) Apply(services []model.Service) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.closed {
 		return
 	}
-	wanted := make(map[string]model.Service, len(services))
+	before := m.services
+	m.services, m.frontends = make(map[string]*watched, len(services)), frontendsOf(services)
+	clear(m.dirty)
 	for _, s := range services {
-		wanted[s.Name] = s
-	}
-	for name, w := range m.workers {
-		if _, ok := wanted[name]; ok {
-			continue
-		}
-		w.cancel()
-		w.stopped = true
-		// One that has not ended yet stays, so that a successor waits for it.
-		if w.ended() {
-			delete(m.workers, name)
-		}
-	}
-	for name, s := range wanted {
-		old := m.workers[name]
-		if old != nil && !old.stopped && sameSource(old.service, s) {
-			continue
-		}
-		var before <-chan struct{}
+		old := before[s.Name]
+		delete(before, s.Name)
+		now := &watched{service: s, workers: make(map[string]*worker, len(s.Sources))}
 		if old != nil {
-			old.cancel()
-			before = old.done
+			now.warnings = old.warnings
 		}
-		m.workers[name] = m.start(s, before)
+		m.services[s.Name] = now
+		for _, source := range s.Sources {
+			var w *worker
+			if old != nil {
+				w = old.workers[source.Name]
+				delete(old.workers, source.Name)
+			}
+			if w == nil || !reflect.DeepEqual(w.definition, source) {
+				w = m.start(s.Name, source, w)
+			}
+			now.workers[source.Name] = w
+		}
+		if old != nil {
+			stopAll(old.workers)
+		}
+		m.markDirty(s.Name)
 	}
+	for _, gone := range before {
+		stopAll(gone.workers)
+	}
+	if m.cache != nil {
+		m.cache.retain(m.services)
+	}
+}
+
+func stopAll(workers map[string]*worker) {
+	for _, w := range workers {
+		w.stop()
+	}
+}
+
+// Changed receives when [Manager.Take] has something to say.
+func (m *Manager) Changed() <-chan struct{} { return m.changed }
+
+// Take returns the services whose backends may have changed since the last
+// call.
+func (m *Manager) Take() []Update {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	out := make([]Update, 0, len(m.dirty))
+	for _, name := range slices.Sorted(maps.Keys(m.dirty)) {
+		w := m.services[name]
+		backends, warnings := join(w.service, m.frontends, w.answer)
+		for _, text := range warnings {
+			if !slices.Contains(w.warnings, text) {
+				m.opts.Log.Warn(text)
+			}
+		}
+		w.warnings = warnings
+		out = append(out, Update{Service: name, Backends: backends})
+	}
+	clear(m.dirty)
+	return out
+}
+
+// Complete says whether every source has answered or failed.
+func (m *Manager) Complete() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, s := range m.services {
+		for _, w := range s.workers {
+			if !w.spoken {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// Preview returns the backends that services would have if they were applied
+// now, by the names of the services.
+func (m *Manager) Preview(services []model.Service) map[string][]model.Backend {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	frontends := frontendsOf(services)
+	out := make(map[string][]model.Backend, len(services))
+	for _, s := range services {
+		out[s.Name], _ = join(s, frontends, func(source string) []model.Backend {
+			if w := m.services[s.Name]; w != nil {
+				return w.answer(source)
+			}
+			return nil
+		})
+	}
+	return out
+}
+
+// Unanswered returns, in words, the sources of services of which nothing is
+// known yet.
+func (m *Manager) Unanswered(services []model.Service) (out []string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, s := range services {
+		for _, source := range s.Sources {
+			if w := m.services[s.Name]; w == nil || w.workers[source.Name] == nil || w.workers[source.Name].at.IsZero() {
+				out = append(out, fmt.Sprintf("service %q: source %q has not answered yet", s.Name, source.Name))
+			}
+		}
+	}
+	return out
 }
 
 // Close stops all sources and waits for them. Later calls do the same.
 func (m *Manager) Close() {
 	m.mu.Lock()
-	m.closed = true
-	for name, w := range m.workers {
-		w.cancel()
-		delete(m.workers, name)
+	if !m.closed {
+		m.closed = true
+		for _, s := range m.services {
+			stopAll(s.workers)
+		}
 	}
 	m.mu.Unlock()
 	m.running.Wait()
-}
-
-// sameSource tells whether a source of a would find the same as one of b. It
-// compares all that sources read, and nothing else: a new probe or timeout is
-// no reason to ask for the backends again.
-func sameSource(a, b model.Service) bool {
-	return a.Name == b.Name && slices.Equal(a.Backends, b.Backends)
-}
-
-// start runs the source of s once before, when not nil, is closed.
-func (m *Manager) start(s model.Service, before <-chan struct{}) *worker {
-	s.Backends = slices.Clone(s.Backends)
-	ctx, cancel := context.WithCancel(context.Background())
-	w := &worker{service: s, cancel: cancel, done: make(chan struct{})}
-	m.running.Go(func() {
-		defer close(w.done)
-		if before != nil {
-			<-before
-		}
-		m.run(ctx, s)
-	})
-	return w
-}
-
-// run keeps the source of s running until ctx ends.
-func (m *Manager) run(ctx context.Context, s model.Service) {
-	pause := m.opts.MinBackoff
-	for ctx.Err() == nil {
-		source := m.opts.New(s)
-		started := time.Now()
-		err := source.Run(ctx, m.updates)
-		if ctx.Err() != nil {
-			return
-		}
-		if err == nil {
-			err = errors.New("ended without an error")
-		}
-		if time.Since(started) >= m.opts.MaxBackoff {
-			pause = m.opts.MinBackoff
-		}
-		wait := jitter(pause)
-		m.opts.Log.Warn("discovery source failed, its last backends stay in use",
-			"service", s.Name, "source", source.String(), "error", err, "retry_in", wait.Round(time.Millisecond))
-		select {
-		case m.updates <- Update{Service: s.Name, Source: source.String(), Err: err, At: time.Now()}:
-		case <-ctx.Done():
-			return
-		}
-		select {
-		case <-time.After(wait):
-		case <-ctx.Done():
-			return
-		}
-		pause = min(2*pause, m.opts.MaxBackoff)
+	if m.cache != nil {
+		m.cache.close()
 	}
 }
 
-// jitter returns d ±10 %, so that sources which lost the same server do not
-// come back to it all at once.
-func jitter(d time.Duration) time.Duration {
-	return d - d/10 + rand.N(d/5+1)
+// answer is what the source of that name found last.
+func (w *watched) answer(source string) []model.Backend {
+	if one := w.workers[source]; one != nil {
+		return one.answer
+	}
+	return nil
 }
 
-// ServiceSource finds the backends of one service.
-type ServiceSource interface {
-	// Run sends a full snapshot each time the backends change, the first one
-	// as soon as it knows them, until ctx ends.
-	Run(ctx context.Context, updates chan<- Update) error
-	// String names the kind of source, in lower case: "static".
-	String() string
+// markDirty makes Take look at a service. The caller holds the lock.
+func (m *Manager) markDirty(service string) {
+	m.dirty[service] = true
+	select {
+	case m.changed <- struct{}{}:
+	default:
+	}
 }
 
-// Update is what a source found.
-type Update struct {
-	Service string
-	// Source is the kind of the source, by its name.
-	Source string
-	// Backends is the whole set, in the source's order. The receiver must not
-	// change it.
-	Backends []model.Backend
-	// Err, when not nil, says that the source has failed; Backends is then
-	// empty, and the last snapshot stays valid.
-	Err error
-	// At is when the source found it.
-	At time.Time
+func frontendsOf(services []model.Service) map[model.Frontend]string {
+	all := map[model.Frontend]string{}
+	for _, s := range services {
+		for _, f := range s.Frontends {
+			all[f] = s.Name
+		}
+	}
+	return all
 }

@@ -2,6 +2,8 @@ package discovery
 
 import (
 	"context"
+	"fmt"
+	"time"
 
 	"github.com/xlb-io/xlb/pkg/model"
 )
@@ -30,6 +32,13 @@ type Source interface {
 	String() string
 }
 
+// pauser is a source that knows better than a clock when it is worth another
+// run.
+type pauser interface {
+	// pause waits until then, at most for d, or until ctx ends.
+	pause(ctx context.Context, d time.Duration)
+}
+
 // Emit takes an answer: all backends there are, in any order. It copies them
 // and does not wait. It is called by one goroutine at a time, and not after Run
 // has returned.
@@ -44,12 +53,28 @@ type Emit func(backends []model.Backend, warnings ...string)
 // kinds are the source types there are. A new one is a file with its
 // constructor, and a line here. A constructor does nothing but take notes; what
 // can fail happens in Run.
-var kinds = map[model.SourceType]func(model.Source) Source{}
+var kinds = map[model.SourceType]func(model.Source) Source{
+	model.SourceDNS:    newDNS,
+	model.SourceSRV:    newSRV,
+	model.SourceConsul: newConsul,
+	model.SourceFile:   newFile,
+	model.SourceExec:   newExec,
+	model.SourceEtcd:   newEtcd,
+}
 
-// New returns the source of a type that the configuration knows, or nil.
+// New returns the source that s defines. One of a type that is not known fails
+// whenever it runs.
 func New(s model.Source) Source {
 	if construct, ok := kinds[s.Type]; ok {
 		return construct(s)
 	}
-	return nil
+	return unknown(s.Type)
+}
+
+type unknown model.SourceType
+
+func (u unknown) String() string { return string(u) }
+
+func (u unknown) Run(context.Context, Emit) error {
+	return fmt.Errorf("this xlb has no sources of type %q", string(u))
 }

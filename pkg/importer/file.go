@@ -73,7 +73,7 @@ type Source struct {
 // Eject takes a backend that refuses connections out for a time.
 type Eject struct {
 	Consecutive int    `yaml:"consecutive"`
-	BaseTime    string `yaml:"base_time"`
+	Time        string `yaml:"time"`
 
 	// at and what are the setting, if it was given and is not a default.
 	at   place

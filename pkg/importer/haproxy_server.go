@@ -92,7 +92,7 @@ func (h *haproxy) server(l, all words, s *Service) (member, bool) {
 		if n, ok := all.after("error-limit"); ok {
 			limit, _ = strconv.Atoi(n)
 		}
-		s.Eject = &Eject{Consecutive: max(limit, 1), BaseTime: "10s"}
+		s.Eject = &Eject{Consecutive: max(limit, 1), Time: "10s"}
 	}
 	for key, why := range map[string]string{
 		"maxconn":       "the cap is of a service (max_connections), not of a backend, and there is no queue; schedule: least-connections spreads them",

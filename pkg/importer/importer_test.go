@@ -99,6 +99,11 @@ func services(t *testing.T, read readFunc, text string) (string, []string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if len(result.Services) > 0 {
+		if _, err := config.Parse("result", yaml); err != nil {
+			t.Errorf("xlb does not take it:\n%v\n%s", err, yaml)
+		}
+	}
 	_, body, _ := strings.Cut(string(yaml), "services:")
 	return body, notes
 }
@@ -123,7 +128,7 @@ func TestSettings(t *testing.T) {
 	}{
 		"nginx: backup and down":     {importer.Nginx, nginx("server 10.0.0.1:80 backup;\nserver 10.0.0.2:80 down weight=3;", ""), []string{"priority: 1", "weight: 3", "drain: true"}, nil, nil},
 		"nginx: no failures counted": {importer.Nginx, nginx("server 10.0.0.1:80 max_fails=0;", ""), nil, []string{"eject"}, nil},
-		"nginx: every failure":       {importer.Nginx, nginx("server 10.0.0.1:80;", ""), []string{"eject: {consecutive: 1, base_time: 10s}", "syn_retry: 2"}, nil, nil},
+		"nginx: every failure":       {importer.Nginx, nginx("server 10.0.0.1:80;", ""), []string{"eject: {consecutive: 1, time: 10s}", "syn_retry: 2"}, nil, nil},
 		"nginx: no next":             {importer.Nginx, nginx("server 10.0.0.1:80;", "proxy_next_upstream off;"), nil, []string{"syn_retry"}, nil},
 		"nginx: two tries":           {importer.Nginx, nginx("server 10.0.0.1:80;", "proxy_next_upstream_tries 2;"), []string{"syn_retry: 1"}, nil, nil},
 		"nginx: random two":          {importer.Nginx, nginx("random two least_conn;\nserver 10.0.0.1:80;", ""), []string{"schedule: least-connections"}, nil, nil},
@@ -147,7 +152,7 @@ func TestSettings(t *testing.T) {
 		"haproxy: milliseconds":        {importer.HAProxy, proxy("timeout client 50000\ntimeout server 30000"), []string{"tcp_established: 50s"}, nil, nil},
 		"haproxy: half a second":       {importer.HAProxy, proxy("timeout client 500"), []string{"tcp_established: 1s"}, nil, []string{"whole seconds"}},
 		"haproxy: admitted only":       {importer.HAProxy, proxy("tcp-request connection reject if !{ src 10.0.0.0/8 }"), []string{"allow: [10.0.0.0/8]"}, []string{"deny"}, nil},
-		"haproxy: unless":              {importer.HAProxy, proxy("acl lan src 10.0.0.0/8 -f /etc/lan\ntcp-request connection reject unless lan"), []string{"allow: [10.0.0.0/8, /etc/lan]"}, nil, nil},
+		"haproxy: unless":              {importer.HAProxy, proxy("acl lan src 10.0.0.0/8 -f testdata/haproxy/lan.lst\ntcp-request connection reject unless lan"), []string{"allow: [10.0.0.0/8, testdata/haproxy/lan.lst]"}, nil, nil},
 		"haproxy: rate":                {importer.HAProxy, proxy("tcp-request connection reject if { src_conn_rate gt 10 }"), nil, []string{"deny"}, []string{"new connections a second"}},
 		"haproxy: https":               {importer.HAProxy, "listen l\nbind 203.0.113.1:443\noption httpchk\nserver a 10.0.0.1:443 check check-ssl verify none\n", []string{"type: https", "method: OPTIONS", "verify: false"}, nil, nil},
 		"haproxy: mysql":               {importer.HAProxy, "listen l\nbind 203.0.113.1:3306\noption mysql-check\nserver a 10.0.0.1:3306 check inter 500\n", []string{"type: mysql", "interval: 500ms"}, nil, nil},
@@ -168,7 +173,8 @@ func TestSettings(t *testing.T) {
 		"keepalived: sorry":                {importer.Keepalived, virtual("sorry_server 10.0.0.9 80"), []string{"10.0.0.9:80\n        priority: 1"}, nil, nil},
 		"keepalived: another port with DR": {importer.Keepalived, virtual("lb_kind DR\nreal_server 10.0.0.2 81 { }"), []string{"10.0.0.1:80"}, []string{"10.0.0.2"}, []string{"l2dsr keeps the port"}},
 		"keepalived: ssl":                  {importer.Keepalived, "virtual_server 203.0.113.1 443 {\ndelay_loop 10\nreal_server 10.0.0.1 443 {\nSSL_GET {\nurl {\npath /\ndigest 640205b7b0fc66c1ea91c463fac6334d\n}\n}\n}\n}\n", []string{"type: https", "verify: false", "interval: 10s"}, nil, []string{"not for a digest"}},
-		"keepalived: dns":                  {importer.Keepalived, "virtual_server 203.0.113.1 53 {\nprotocol UDP\nreal_server 10.0.0.1 53 {\nDNS_CHECK {\ntype a\nname example.com\n}\n}\n}\n", []string{"type: dns", "name: example.com", "record_type: A"}, nil, nil},
+		"keepalived: dns":                  {importer.Keepalived, "virtual_server 203.0.113.1 53 {\nprotocol UDP\nreal_server 10.0.0.1 53 {\nDNS_CHECK {\ntype a\nname example.com\n}\n}\n}\n", []string{"type: dns", "query: example.com", "query_type: A"}, nil, nil},
+		"keepalived: dns root":             {importer.Keepalived, "virtual_server 203.0.113.1 53 {\nprotocol UDP\nreal_server 10.0.0.1 53 {\nDNS_CHECK {\n}\n}\n}\n", []string{"query: .", "query_type: SOA"}, nil, nil},
 		"keepalived: quorum":               {importer.Keepalived, virtual("quorum 2"), nil, nil, []string{"panic_threshold"}},
 		"ipvs: the scheduler's default":    {ipvs, "-A -t 203.0.113.1:80\n-a -t 203.0.113.1:80 -r 10.0.0.1:80\n", []string{"schedule: least-connections", "forward: l2dsr"}, nil, nil},
 		"ipvs: with the command before it": {ipvs, "ipvsadm -A -t 203.0.113.1:80 -s rr\nipvsadm -a -t 203.0.113.1:80 -r 10.0.0.1:81 -m\n", []string{"10.0.0.1:81", "forward: dnat"}, nil, nil},

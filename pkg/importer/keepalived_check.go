@@ -38,12 +38,12 @@ func (k *keepalived) checker(v, c *block) *Probe {
 	case "SMTP_CHECK":
 		p.Type = "smtp"
 	case "DNS_CHECK":
-		p.Type, p.Name, p.RecordType = "dns", c.value("name"), strings.ToUpper(c.value("type"))
-		if p.Name == "" {
-			p.Name = "."
+		p.Type, p.Query, p.QueryType = "dns", c.value("name"), strings.ToUpper(c.value("type"))
+		if p.Query == "" {
+			p.Query = "."
 		}
-		if p.RecordType == "" {
-			p.RecordType = "SOA"
+		if p.QueryType == "" {
+			p.QueryType = "SOA"
 		}
 	case "PING_CHECK":
 		p.Type = "icmp"

@@ -60,7 +60,7 @@ func (n *nginx) upstream(d *crossplane.Directive, s *Service) []member {
 		return nil
 	}
 	if fails > 0 {
-		s.Eject = &Eject{Consecutive: fails, BaseTime: short(max(failTime, time.Second)), at: said.at, what: said.what}
+		s.Eject = &Eject{Consecutive: fails, Time: short(max(failTime, time.Second)), at: said.at, what: said.what}
 	}
 	return members
 }

@@ -18,8 +18,8 @@ type Probe struct {
 	User            string   `yaml:"user,omitempty"`
 	Send            string   `yaml:"send,omitempty"`
 	Expect          string   `yaml:"expect,omitempty"`
-	Name            string   `yaml:"name,omitempty"`
-	RecordType      string   `yaml:"record_type,omitempty"`
+	Query           string   `yaml:"query,omitempty"`
+	QueryType       string   `yaml:"query_type,omitempty"`
 	TLS             bool     `yaml:"tls,omitempty"`
 	Verify          *bool    `yaml:"verify,omitempty"`
 	Command         []string `yaml:"command,flow,omitempty"`

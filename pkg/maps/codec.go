@@ -95,6 +95,15 @@ func encodeService(s Service) (bpf.Service, error) {
 	if err := s.Selection.encode(&out); err != nil {
 		return out, err
 	}
+	if err := encodeOutcomes(s, &out); err != nil {
+		return out, err
+	}
+	if s.Ruled {
+		out.Options |= bpf.OptionRules
+	}
+	if err := s.Limits.encode(&out); err != nil {
+		return out, err
+	}
 	if s.Policy == 0 {
 		return out, nil
 	}
@@ -161,13 +170,15 @@ func decodeService(s bpf.Service) (Service, bool) {
 			UDP:            seconds(s.Timeouts.Udp),
 		},
 		Selection: decodeSelection(s),
-		Policy:    keyOf(overloads, s.Policy), Upcalls: perSecond(s.Upcalls), UpcallsPerSource: perSecond(s.UpcallsPerSource),
+		Outcomes:  s.Options&bpf.OptionOutcomes != 0, Retries: int(s.Retries),
+		Policy: keyOf(overloads, s.Policy), Upcalls: perSecond(s.Upcalls), UpcallsPerSource: perSecond(s.UpcallsPerSource),
+		Ruled: s.Options&bpf.OptionRules != 0, Limits: decodeLimits(s),
 	}, s.Forward != 0
 }
 
 func encodeBackend(b Backend) bpf.Backend {
 	out := bpf.Backend{
-		Address: encodeAddr(b.Address.Addr()), Port: swap16(b.Address.Port()), Service: b.Service,
+		Address: encodeAddr(b.Address.Addr()), Port: swap16(b.Address.Port()), Service: b.Service, Weight: uint32(b.Weight),
 	}
 	if b.Serves {
 		out.Flags |= bpf.BackendServes
@@ -182,7 +193,7 @@ func encodeBackend(b Backend) bpf.Backend {
 func decodeBackend(b bpf.Backend) (Backend, bool) {
 	return Backend{
 		Address: netip.AddrPortFrom(decodeAddr(b.Address, b.Flags&bpf.BackendIPv6 != 0), swap16(b.Port)),
-		Service: b.Service, Serves: b.Flags&bpf.BackendServes != 0,
+		Service: b.Service, Serves: b.Flags&bpf.BackendServes != 0, Weight: uint16(b.Weight),
 	}, b.Service != 0
 }
 

@@ -15,14 +15,21 @@ type Contents struct {
 	VIPs map[VIPKey]VIP
 	// Services by number, 1 to Sizes.Services-1.
 	Services map[uint32]Service
-	// Tables by service number, each of Sizes.Table slots.
+	// Tables by service number, and by those of Subsets; each of Sizes.Table slots.
 	Tables map[uint32]Table
+	// Subsets say whose the tables are from number Sizes.Services on; there are
+	// Sizes.Subsets of them.
+	Subsets map[uint32]Subset
+	// Rules by service number: the lists of those that have some.
+	Rules map[uint32]Rules
 	// Backends by number, 1 to Sizes.Backends-1.
 	Backends map[uint32]Backend
 	// Sources by index, 0 to Sizes.Sources-1.
 	Sources map[uint32]netip.Addr
 	// Tunnels are the outer headers by family: 0 is IPv4, 1 IPv6.
 	Tunnels map[uint32]Tunnel
+	// QUICServers are backends' numbers by what connection IDs call them.
+	QUICServers map[QUICServer]uint32
 	// Features has the entry 0 if some service needs something of every packet.
 	Features map[uint32]Features
 }
@@ -66,6 +73,15 @@ type Service struct {
 	// asked about, in all and for each IPv4 address or IPv6 /64. The data plane
 	// counts in windows of 67 ms, rounds up, and knows 14 to 976547.
 	Upcalls, UpcallsPerSource uint32
+	// Outcomes: what becomes of connections is counted. Of a service whose flows are
+	// not all recorded, only those that are.
+	Outcomes bool
+	// Retries is how many other backends a connection may try, 0 to 3. It needs
+	// Outcomes, and replies that are seen.
+	Retries int
+	// Ruled: Contents.Rules are asked about each packet's source.
+	Ruled  bool
+	Limits Limits
 }
 
 // Backend is what the data plane knows of a backend.
@@ -76,6 +92,9 @@ type Backend struct {
 	// Serves: flows that have this backend may keep it. Not set: they are
 	// given another at their next packet. A drained backend serves.
 	Serves bool `json:"serves"`
+	// Weight is what its connections are compared by, with
+	// [model.LeastConnections]; 0 elsewhere.
+	Weight uint16 `json:"weight,omitzero"`
 }
 
 // Resolution of a timeout in the data plane.
@@ -85,8 +104,9 @@ const tick = time.Duration(1 << 20)
 func (c Contents) Clone() Contents {
 	return Contents{
 		VIPs: clone(c.VIPs), Services: clone(c.Services), Tables: clone(c.Tables),
+		Subsets: clone(c.Subsets), Rules: clone(c.Rules),
 		Backends: clone(c.Backends), Sources: clone(c.Sources),
-		Tunnels: clone(c.Tunnels), Features: clone(c.Features),
+		Tunnels: clone(c.Tunnels), QUICServers: clone(c.QUICServers), Features: clone(c.Features),
 	}
 }
 

@@ -15,7 +15,8 @@ func (s *Set) Read() (Contents, error) {
 	c := Contents{}.Clone()
 	for _, read := range []func(*Contents) error{
 		s.readVIPs, s.readServices, s.readBackends, s.readSources, s.readTables,
-		s.readTunnels, s.readFeatures,
+		s.readSubsets, s.readRules,
+		s.readTunnels, s.readQUICServers, s.readFeatures,
 	} {
 		if err := read(&c); err != nil {
 			return Contents{}, err
@@ -94,14 +95,21 @@ func (s *Set) Apply(c Changes) error {
 		func() error { return forEach(c.Tunnels, true, s.putTunnel) },
 		func() error { return forEach(c.Features, true, s.putFeatures) },
 		func() error { return forEach(c.Backends, true, s.putBackend) },
+		// Those that go first, so that there is room.
+		func() error { return forEach(c.QUICServers, false, s.putQUICServer) },
+		func() error { return forEach(c.QUICServers, true, s.putQUICServer) },
 		// Tables first: where a service begins to trust unmarked slots, those
 		// that it must not trust are marked by then.
 		func() error { return s.putTables(c.Tables) },
+		func() error { return forEach(c.Subsets, true, s.putSubset) },
+		func() error { return s.putRules(c.Rules) },
 		func() error { return forEach(c.Services, true, s.putService) },
 		func() error { return forEach(c.VIPs, true, s.putVIP) },
 		func() error { return forEach(c.VIPs, false, s.putVIP) },
 		func() error { return forEach(c.Tables, false, s.removeTable) },
 		func() error { return forEach(c.Services, false, s.putService) },
+		func() error { return forEach(c.Rules, false, s.removeRules) },
+		func() error { return forEach(c.Subsets, false, s.putSubset) },
 		func() error { return forEach(c.Backends, false, s.putBackend) },
 		func() error { return forEach(c.Features, false, s.putFeatures) },
 		func() error { return forEach(c.Tunnels, false, s.putTunnel) },
@@ -117,6 +125,7 @@ func (s *Set) resetNew(c Changes) error {
 				func() error { return s.checkPlace(backendsName, b.Key, "max_backends") },
 				func() error { return s.resetTraffic(backendTrafficName, b.Key) },
 				func() error { return s.resetLoad(b.Key, loadMaps.backend) },
+				func() error { return s.resetOutcomes(backendOutcomeName, b.Key) },
 			); err != nil {
 				return err
 			}
@@ -127,7 +136,9 @@ func (s *Set) resetNew(c Changes) error {
 			if err := firstError(
 				func() error { return s.checkPlace(servicesName, v.Key, "max_services") },
 				func() error { return s.resetTraffic(serviceTrafficName, v.Key) },
+				func() error { return s.resetLimits(v.Key) },
 				func() error { return s.resetLoad(v.Key, loadMaps.service) },
+				func() error { return s.resetOutcomes(serviceOutcomeName, v.Key) },
 			); err != nil {
 				return err
 			}

@@ -26,10 +26,14 @@ type serviceFields struct {
 	Sources     uint16            `json:"sources"`
 	Timeouts    map[string]string `json:"timeouts"`
 	Selection   Selection         `json:"selection,omitzero"`
+	Outcomes    bool              `json:"outcomes,omitzero"`
+	Retries     int               `json:"retries,omitzero"`
 	// Of a service with policies; rates per second.
 	OnOverload       model.OnOverload `json:"on_overload,omitzero"`
 	Upcalls          uint32           `json:"upcalls,omitzero"`
 	UpcallsPerSource uint32           `json:"upcalls_per_source,omitzero"`
+	Ruled            bool             `json:"ruled,omitzero"`
+	Limits           Limits           `json:"limits,omitzero"`
 }
 
 // timeoutFields are the configuration's names of a service's timeouts.
@@ -43,8 +47,8 @@ func timeoutFields(t *model.Timeouts) map[string]*time.Duration {
 // MarshalJSON implements [json.Marshaler].
 func (s serviceJSON) MarshalJSON() ([]byte, error) {
 	out := serviceFields{
-		s.Forward, s.Track, s.FirstSource, s.Sources, map[string]string{}, s.Selection,
-		s.Policy, s.Upcalls, s.UpcallsPerSource,
+		s.Forward, s.Track, s.FirstSource, s.Sources, map[string]string{}, s.Selection, s.Outcomes, s.Retries,
+		s.Policy, s.Upcalls, s.UpcallsPerSource, s.Ruled, s.Limits,
 	}
 	for name, d := range timeoutFields(&s.Timeouts) {
 		out.Timeouts[name] = d.String()
@@ -61,9 +65,13 @@ func (s *serviceJSON) UnmarshalJSON(b []byte) error {
 	if in.OnOverload == 0 && (in.Upcalls != 0 || in.UpcallsPerSource != 0) {
 		return fmt.Errorf("upcalls without on_overload: the service has no policies to ask")
 	}
+	if in.Retries < 0 || in.Retries > model.MaxRetries || in.Retries > 0 && !(in.Outcomes && in.Forward.RewritesPorts()) {
+		return fmt.Errorf("retries are 0 to %d, and only with outcomes and forward nat or dnat", model.MaxRetries)
+	}
 	*s = serviceJSON{
 		Forward: in.Forward, Track: in.Track, FirstSource: in.FirstSource, Sources: in.Sources,
-		Selection: in.Selection, Policy: in.OnOverload, Upcalls: in.Upcalls, UpcallsPerSource: in.UpcallsPerSource,
+		Selection: in.Selection, Outcomes: in.Outcomes, Retries: in.Retries, Policy: in.OnOverload, Upcalls: in.Upcalls, UpcallsPerSource: in.UpcallsPerSource,
+		Ruled: in.Ruled, Limits: in.Limits,
 	}
 	for name, d := range timeoutFields(&s.Timeouts) {
 		text, ok := in.Timeouts[name]
@@ -131,13 +139,16 @@ func ParseDump(r io.Reader) (Dump, error) {
 }
 
 var entryParsers = map[string]func(rawEntry) (DumpEntry, error){
-	"vips":       parseEntry[VIPKey, VIP],
-	servicesName: parseEntry[uint32, serviceJSON],
-	tablesName:   parseEntry[uint32, Table],
-	backendsName: parseEntry[uint32, Backend],
-	sourcesName:  parseEntry[uint32, netip.Addr],
-	tunnelsName:  parseEntry[uint32, Tunnel],
-	featuresName: parseEntry[uint32, Features],
+	"vips":          parseEntry[VIPKey, VIP],
+	servicesName:    parseEntry[uint32, serviceJSON],
+	tablesName:      parseEntry[uint32, Table],
+	subsetsName:     parseEntry[uint32, Subset],
+	rulesName:       parseEntry[RuleKey, ruleValue],
+	backendsName:    parseEntry[uint32, Backend],
+	sourcesName:     parseEntry[uint32, netip.Addr],
+	tunnelsName:     parseEntry[uint32, Tunnel],
+	quicServersName: parseEntry[QUICServer, uint32],
+	featuresName:    parseEntry[uint32, Features],
 }
 
 func parseEntry[K, V any](raw rawEntry) (DumpEntry, error) {
@@ -166,12 +177,18 @@ func (d Dump) Contents(base Contents) (Contents, error) {
 		}
 	case tablesName:
 		c.Tables = entriesOf[uint32, Table](d)
+	case subsetsName:
+		c.Subsets = entriesOf[uint32, Subset](d)
+	case rulesName:
+		c.Rules = rulesOf(d)
 	case backendsName:
 		c.Backends = entriesOf[uint32, Backend](d)
 	case sourcesName:
 		c.Sources = entriesOf[uint32, netip.Addr](d)
 	case tunnelsName:
 		c.Tunnels = entriesOf[uint32, Tunnel](d)
+	case quicServersName:
+		c.QUICServers = entriesOf[QUICServer, uint32](d)
 	case featuresName:
 		c.Features = entriesOf[uint32, Features](d)
 	default:
@@ -206,6 +223,11 @@ func (c Contents) check() error {
 			bad("%v is a dnat backend, but the feature dnat is off: its replies would pass by", k)
 		}
 	}
+	for q, backend := range c.QUICServers {
+		if b, ok := c.Backends[backend]; !ok || b.Service != q.Service {
+			bad("%v is backend %d, which the service has not", q, backend)
+		}
+	}
 	for i, t := range c.Tunnels {
 		if err := t.check(i); err != nil {
 			bad("tunnel %d: %w", i, err)
@@ -232,17 +254,51 @@ func (c Contents) check() error {
 		}
 	}
 	for id, t := range c.Tables {
-		if _, ok := c.Services[id]; !ok {
-			bad("the table of service %d belongs to no service", id)
+		if _, ok := c.Services[id]; !ok && c.Subsets[id].Service == 0 {
+			bad("table %d belongs to no service and no subset of one", id)
 		}
 		if err := t.checkMarks(); err != nil {
-			bad("the table of service %d: %w", id, err)
+			bad("table %d: %w", id, err)
 		}
 		for _, n := range t.backends() {
 			if _, ok := c.Backends[n]; n != 0 && !ok {
-				bad("the table of service %d names backend %d, which is not there", id, n)
+				bad("table %d names backend %d, which is not there", id, n)
 			}
 		}
 	}
+	errs = append(errs, c.checkRules()...)
 	return errors.Join(errs...)
+}
+
+// checkRules is check for what rules refer to.
+func (c Contents) checkRules() (errs []error) {
+	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	for number, one := range c.Subsets {
+		if _, ok := c.Services[one.Service]; !ok {
+			bad("subset %d is of service %d, which is not there", number, one.Service)
+		}
+		if _, ok := c.Services[number]; ok {
+			bad("subset %d has the number of a service", number)
+		}
+	}
+	for id, s := range c.Services {
+		if err := s.Limits.check(); err != nil {
+			bad("service %d: %w", id, err)
+		}
+		if _, ok := c.Rules[id]; s.Ruled && !ok {
+			bad("service %d has no rules, but asks them", id)
+		}
+	}
+	for id, rules := range c.Rules {
+		if err := rules.check(); err != nil {
+			bad("rules of service %d: %w", id, err)
+		}
+		for _, r := range rules {
+			if r.Table != 0 && c.Subsets[r.Table].Service != id {
+				bad("rules of service %d send %s to table %d, which is no subset of it", id, r.Prefix, r.Table)
+				break
+			}
+		}
+	}
+	return errs
 }

@@ -20,6 +20,11 @@ const (
 	vips6Name          = "vips6"
 	servicesName       = "services"
 	tablesName         = "tables"
+	subsetsName        = "subsets"
+	rulesName          = "rules"
+	serviceRatesName   = "service_rates"
+	sourceRatesName    = "source_rates"
+	serviceRefusedName = "service_refused"
 	backendsName       = "backends"
 	sourcesName        = "sources"
 	tunnelsName        = "tunnels"
@@ -32,6 +37,11 @@ const (
 	eventsName         = "events"
 	serviceTrafficName = "service_traffic"
 	backendTrafficName = "backend_traffic"
+	affinitiesName     = "affinities"
+	quicServersName    = "quic_servers"
+	serviceOutcomeName = "service_outcome"
+	backendOutcomeName = "backend_outcome"
+	synsName           = "syns"
 	serviceLoadsName   = "service_loads"
 	backendLoadsName   = "backend_loads"
 	settingsName       = "settings"
@@ -51,6 +61,7 @@ var ErrIncompatible = errors.New("pinned maps do not fit")
 type Set struct {
 	maps   map[string]*ebpf.Map
 	inner  *ebpf.MapSpec // of a table
+	trie   *ebpf.MapSpec // of a service's rules
 	layout bpf.Layout
 
 	mu     sync.Mutex
@@ -66,7 +77,7 @@ func New(sizes Sizes) (*Set, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Set{maps: map[string]*ebpf.Map{}, inner: spec.Maps[tablesName].InnerMap}
+	s := &Set{maps: map[string]*ebpf.Map{}, inner: spec.Maps[tablesName].InnerMap, trie: spec.Maps[rulesName].InnerMap}
 	for name, m := range spec.Maps {
 		created, err := ebpf.NewMap(m)
 		if err != nil {
@@ -100,11 +111,11 @@ func New(sizes Sizes) (*Set, error) {
 // cannot be used by this version of xlb.
 func Open(dir string) (*Set, error) {
 	// Sizes are read from the maps, so any do for the specification.
-	spec, err := specification(Sizes{1, 1, 1, 1, 1, bpf.PortCells})
+	spec, err := specification(Sizes{1, 1, 1, 1, 1, bpf.PortCells, 1})
 	if err != nil {
 		return nil, err
 	}
-	s := &Set{maps: map[string]*ebpf.Map{}, inner: spec.Maps[tablesName].InnerMap}
+	s := &Set{maps: map[string]*ebpf.Map{}, inner: spec.Maps[tablesName].InnerMap, trie: spec.Maps[rulesName].InnerMap}
 	for name, m := range spec.Maps {
 		pinned, err := ebpf.LoadPinnedMap(filepath.Join(dir, name), nil)
 		if err != nil {
@@ -123,6 +134,7 @@ func Open(dir string) (*Set, error) {
 	}
 	if s.layout.Version != bpf.LayoutVersion ||
 		s.layout.FlowSets != s.maps[flowsName].MaxEntries() ||
+		s.Sizes().Services+s.Sizes().Subsets() != int(s.maps[tablesName].MaxEntries()) ||
 		vipBucketCount(int(s.layout.Frontends)) != int(s.maps[vips4Name].MaxEntries()) ||
 		s.maps[vips4Name].MaxEntries() != s.maps[vips6Name].MaxEntries() ||
 		s.layout.PortCells != s.maps[portsName].MaxEntries()*bpf.PortCells {

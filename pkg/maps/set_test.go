@@ -19,7 +19,7 @@ import (
 	"github.com/xlb-io/xlb/pkg/model"
 )
 
-var testSizes = maps.Sizes{Services: 9, Backends: 33, Frontends: 16, Sources: 4, Table: 251, Flows: 1024}
+var testSizes = maps.Sizes{Services: 9, Backends: 33, Frontends: 16, Sources: 4, Table: 251, Flows: 1024, Affinities: 128}
 
 var compare = cmp.Options{
 	cmp.Comparer(func(a, b netip.Addr) bool { return a == b }),
@@ -63,15 +63,29 @@ func sample() maps.Contents {
 		Services: map[uint32]maps.Service{
 			1: {Forward: model.NAT, Track: model.TrackAuto, FirstSource: 0, Sources: 2, Timeouts: model.Timeouts{
 				TCPSyn: time.Second, TCPEstablished: 7 * 24 * time.Hour, TCPFin: 61 * time.Second, TCPClosed: 10 * time.Second, UDP: time.Hour}},
-			2: {Forward: model.L2DSR, Track: model.TrackNever, Timeouts: model.Timeouts{
+			2: {Forward: model.L2DSR, Track: model.TrackNever, Ruled: true, Timeouts: model.Timeouts{
 				TCPSyn: 3 * time.Second, TCPEstablished: time.Hour, TCPFin: time.Minute, TCPClosed: time.Second, UDP: 59 * time.Second}},
-			3: {Forward: model.DNAT, Track: model.TrackAlways, Timeouts: minute},
+			3: {Forward: model.DNAT, Track: model.TrackAlways, Timeouts: minute, Limits: maps.Limits{
+				Rate: maps.Rate{PerSecond: 10_000_000, Burst: 1}, RatePerSource: maps.Rate{PerSecond: 1, Burst: 10_000_000},
+				IPv4: 24, IPv6: 128, MaxConnections: 1 << 30}},
 			4: {Forward: model.IPIP, Track: model.TrackAuto, Timeouts: minute,
 				Policy: model.OverloadContinue, Upcalls: 976547, UpcallsPerSource: 14},
 			5: {Forward: model.GUE, Track: model.TrackAlways, Timeouts: minute,
 				Policy: model.OverloadDrop, Upcalls: 1013, UpcallsPerSource: 29},
 		},
-		Tables: map[uint32]maps.Table{1: table, 2: {Present: make([]uint32, testSizes.Table)}},
+		Tables: map[uint32]maps.Table{1: table, 2: {Present: make([]uint32, testSizes.Table)}, 9: table},
+		Subsets: map[uint32]maps.Subset{
+			9:  {Service: 2, Tag: "canary", Zone: strings.Repeat("z", 63)},
+			12: {Service: 1, Zone: "a"},
+		},
+		Rules: map[uint32]maps.Rules{2: {
+			{Prefix: netip.MustParsePrefix("0.0.0.0/0"), Verdict: model.NotAllowed},
+			{Prefix: netip.MustParsePrefix("10.0.0.0/8"), Table: 9},
+			{Prefix: netip.MustParsePrefix("10.0.0.7/32"), Verdict: model.Denied},
+			{Prefix: netip.MustParsePrefix("::/0")},
+			{Prefix: netip.MustParsePrefix("2001:db8::/29"), Verdict: model.Denied},
+			{Prefix: netip.MustParsePrefix("2001:db8::1/128"), Table: 9},
+		}},
 		Backends: map[uint32]maps.Backend{
 			1: {Address: ap("10.0.0.2:80"), Service: 1, Serves: true},
 			2: {Address: ap("[fd00::2]:8080"), Service: 1},
@@ -235,6 +249,12 @@ func TestDumpReferences(t *testing.T) {
 		{`{"map":"tunnels","entries":[{"key":0,"value":{"source":"10.0.0.1","entropy_bits":33,"gue_port":6080}}]}`, "33 bits"},
 		{`{"map":"tunnels","entries":[{"key":0,"value":{"source":"10.0.0.1","entropy_bits":1,"gue_port":6080}}]}`, "are not 0"},
 		{`{"map":"tunnels","entries":[{"key":0,"value":{"source":"10.0.0.1","entropy_bits":0,"gue_port":0}}]}`, "gue_port"},
+		{`{"map":"rules","entries":[]}`, "service 2 has no rules"},
+		{`{"map":"rules","entries":[{"key":{"service":2,"prefix":"10.0.0.1/8"},"value":{"verdict":"taken"}}]}`, "not a prefix"},
+		{`{"map":"rules","entries":[{"key":{"service":2,"prefix":"10.0.0.0/8"},"value":{"verdict":"taken","table":12}}]}`, "no subset of it"},
+		{`{"map":"rules","entries":[{"key":{"service":2,"prefix":"10.0.0.0/8"},"value":{"verdict":"denied","table":9}}]}`, "has a table"},
+		{`{"map":"subsets","entries":[{"key":9,"value":{"service":8}}]}`, "of service 8"},
+		{`{"map":"subsets","entries":[]}`, "no subset of it"},
 	} {
 		d, err := maps.ParseDump(strings.NewReader(c.in))
 		if err != nil {
@@ -253,7 +273,7 @@ func TestCopyFrom(t *testing.T) {
 		t.Fatal(err)
 	}
 	sizes := testSizes
-	sizes.Table, sizes.Flows, sizes.Backends = 509, 4096, 65
+	sizes.Table, sizes.Flows, sizes.Backends, sizes.Services = 509, 4096, 65, 20
 	s := newSet(t, sizes)
 	if err := s.CopyFrom(old); err != nil {
 		t.Fatal(err)
@@ -265,6 +285,9 @@ func TestCopyFrom(t *testing.T) {
 	want := sample()
 	if d := cmp.Diff(want.Backends, got.Backends, compare); d != "" {
 		t.Errorf("backends (-want +got):\n%s", d)
+	}
+	if at := got.Rules[2][1].Table; at != 20 || got.Subsets[at] != want.Subsets[9] || got.Subsets[23] != want.Subsets[12] || len(got.Tables[at].Present) != 509 {
+		t.Errorf("subsets %v, of which rule %v names one", got.Subsets, got.Rules[2][1])
 	}
 	share := map[uint32]int{}
 	for _, b := range got.Tables[1].Present {

@@ -24,7 +24,18 @@ type Sizes struct {
 	Table int
 	// Flows is a power of two.
 	Flows int
+	// Affinities is the number of clients whose backend is remembered; 0 counts
+	// as 1.
+	Affinities int
 }
+
+// Subsets is how many subsets of services can have a table. Their numbers follow
+// those of the services: the first is Services.
+func (s Sizes) Subsets() int { return s.Services + subsetsBeside }
+
+// There is room for a subset of each service, and for these where services are few
+// and steer to many.
+const subsetsBeside = 63
 
 // SizesOf returns the capacities that settings ask for.
 func SizesOf(s model.Settings) Sizes {
@@ -35,6 +46,8 @@ func SizesOf(s model.Settings) Sizes {
 		Sources:   s.MaxSources,
 		Table:     s.TableSize,
 		Flows:     1 << bits.Len(uint(max(s.FlowTableSize, bpf.PortCells)-1)),
+
+		Affinities: max(s.AffinityTableSize, 1),
 	}
 }
 
@@ -42,9 +55,11 @@ func SizesOf(s model.Settings) Sizes {
 func (s Sizes) apply(spec *ebpf.CollectionSpec) error {
 	for name, n := range map[string]int{
 		vips4Name: vipBucketCount(s.Frontends), vips6Name: vipBucketCount(s.Frontends),
-		servicesName: s.Services, tablesName: s.Services, serviceTrafficName: s.Services,
-		serviceUpcallsName: s.Services, serviceLoadsName: s.Services,
-		backendsName: s.Backends, backendTrafficName: s.Backends, backendLoadsName: s.Backends,
+		servicesName: s.Services, tablesName: s.Services + s.Subsets(), subsetsName: s.Subsets(),
+		rulesName: s.Services, serviceRatesName: s.Services, serviceRefusedName: s.Services,
+		serviceTrafficName: s.Services, serviceUpcallsName: s.Services, serviceLoadsName: s.Services, serviceOutcomeName: s.Services,
+		backendsName: s.Backends, backendTrafficName: s.Backends, backendLoadsName: s.Backends, backendOutcomeName: s.Backends,
+		quicServersName: s.Backends, affinitiesName: max(s.Affinities, 1),
 		sourcesName: s.Sources,
 		flowsName:   s.Flows / bpf.FlowWays,
 		portsName:   s.Flows * cellsPerFlow / bpf.PortCells,
@@ -67,5 +82,7 @@ func sizesOf(layout bpf.Layout, m map[string]*ebpf.Map) Sizes {
 		Sources:   int(m[sourcesName].MaxEntries()),
 		Table:     int(layout.TableSize),
 		Flows:     int(layout.FlowSets) * bpf.FlowWays,
+
+		Affinities: int(m[affinitiesName].MaxEntries()),
 	}
 }

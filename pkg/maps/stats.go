@@ -118,6 +118,10 @@ var eventNames = map[bpf.Event]string{
 	bpf.XdpEventEVENT_UPCALL_AWAY:    "upcall_away",
 	bpf.XdpEventEVENT_UPCALL_SIZE:    "upcall_size",
 	bpf.XdpEventEVENT_DECIDED:        "decided",
+	bpf.XdpEventEVENT_SYN_RETRIED:    "syn_retried",
+	bpf.XdpEventEVENT_AFFINITY:       "affinity",
+	bpf.XdpEventEVENT_AFFINITY_LOST:  "affinity_lost",
+	bpf.XdpEventEVENT_QUIC:           "quic",
 }
 
 // ReasonName is the name of a verdict's reason, such as "drop_no_backend".
@@ -156,4 +160,10 @@ var reasonNames = map[bpf.Reason]string{
 	bpf.XdpReasonREASON_UPCALL:           "upcall",
 	bpf.XdpReasonREASON_DROP_POLICY:      "drop_policy",
 	bpf.XdpReasonREASON_DROP_OVERLOAD:    "drop_overload",
+	bpf.XdpReasonREASON_DROP_REFUSAL:     "drop_refusal",
+	bpf.XdpReasonREASON_DROP_DENIED:      "drop_denied",
+	bpf.XdpReasonREASON_DROP_NOT_ALLOWED: "drop_not_allowed",
+	bpf.XdpReasonREASON_DROP_RATE:        "drop_rate",
+	bpf.XdpReasonREASON_DROP_RATE_SOURCE: "drop_rate_source",
+	bpf.XdpReasonREASON_DROP_CONNECTIONS: "drop_connections",
 }

@@ -60,7 +60,7 @@ func (s *Set) putTables(changes []Change[uint32, Table]) error {
 }
 
 func (s *Set) swapTables(batch []Change[uint32, Table], value []uint32) (err error) {
-	var ids, fds []uint32
+	var ids []uint32
 	var inner []*ebpf.Map
 	defer func() {
 		for _, m := range inner {
@@ -75,20 +75,28 @@ func (s *Set) swapTables(batch []Change[uint32, Table], value []uint32) (err err
 		if err != nil {
 			return err
 		}
-		inner = append(inner, m)
-		ids, fds = append(ids, c.Key), append(fds, uint32(m.FD()))
+		ids, inner = append(ids, c.Key), append(inner, m)
 	}
-	outer := s.maps[tablesName]
+	return s.swapInner(tablesName, ids, inner)
+}
+
+// swapInner puts inner maps into a map of maps, each in place of the one there.
+func (s *Set) swapInner(name string, ids []uint32, inner []*ebpf.Map) error {
+	outer := s.maps[name]
 	if len(ids) > 1 {
+		fds := make([]uint32, len(inner))
+		for i, m := range inner {
+			fds[i] = uint32(m.FD())
+		}
 		// Older kernels do not know the call for such maps, or wait for each
-		// table all the same.
+		// of them all the same.
 		if _, err := outer.BatchUpdate(ids, fds, nil); err == nil {
 			return nil
 		}
 	}
 	for i, id := range ids {
 		if err := outer.Put(id, inner[i]); err != nil {
-			return fmt.Errorf("swap table of service %d: %w", id, err)
+			return fmt.Errorf("write map %s, entry %d: %w", name, id, err)
 		}
 	}
 	return nil

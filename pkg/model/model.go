@@ -13,6 +13,11 @@ type Config struct {
 	// Policies are sorted by name.
 	Policies []Policy
 	Services []Service
+	// Networks are the contents of the files that services' rules name.
+	Networks map[string]*Networks
+	// LeftOut are services that the operator added and that do not go with the
+	// rest: why not, by name.
+	LeftOut map[string]string
 }
 
 // Settings shape the data plane. Those marked "at start" take effect when the
@@ -46,6 +51,9 @@ type Settings struct {
 	// TableSize is the number of slots of each service's lookup table, a
 	// prime; four bytes each. At start.
 	TableSize int
+	// AffinityTableSize is the number of clients whose backend is remembered, of all
+	// services with affinity. At start.
+	AffinityTableSize int
 	// MaxServices, MaxFrontends, MaxBackends and MaxSources cap the maps. At start.
 	MaxServices  int
 	MaxFrontends int
@@ -55,6 +63,10 @@ type Settings struct {
 	// service with policies are decided by them, of all clients and of one: an
 	// IPv4 address or an IPv6 /64. Beyond that OnOverload holds.
 	PolicyRate, PolicyRatePerSource int
+	// Zone is the balancer's own, which services may prefer.
+	Zone string
+	// Probing is how health checks are run.
+	Probing Probing
 }
 
 // PortRange is an inclusive range of ports, 1 to 65535.
@@ -90,7 +102,14 @@ type Service struct {
 	Selection Selection
 	Rules     Rules
 	Placement Placement
-	Outcomes  Outcomes
+	Role      RoleChoice
+	// OnChange is who is told what becomes of backends.
+	OnChange []Hook
+	// Critical: without a usable backend of it the load balancer is not ready.
+	Critical bool
+	Outcomes Outcomes
+	// Added: by the operator, not in the configuration file.
+	Added bool
 }
 
 // Frontend is a VIP, a protocol and a port.
@@ -111,15 +130,20 @@ type Backend struct {
 	// Weight is the relative share of new flows, 0 to 65535; 0 takes no new
 	// flows.
 	Weight uint16
-	// Zone is a free label shown to the operator, for example a rack.
+	// Zone is a free label, for example a rack or a data centre.
 	Zone string
+	// ServerID is how connection IDs of QUIC name it, in lower-case hexadecimal
+	// digits; empty: by its address.
+	ServerID string
 	// Tags are free labels, by which subsets are chosen.
 	Tags Tags
-	// Priority is its tier, 0 to 255: only the lowest with a usable backend
+	// Priority is its tier, 0 to 255: the lowest with enough usable backends
 	// takes new flows.
 	Priority uint8
 	// Drain: no new flows, old ones stay.
 	Drain bool
+	// Critical: without it the load balancer is not ready.
+	Critical bool
 }
 
 // Timeouts are the idle times after which a flow is forgotten, 1 s to 7 days
@@ -143,6 +167,18 @@ type Override struct {
 	Backend netip.AddrPort
 	// Drain, when not nil, replaces the backend's drain.
 	Drain *bool `json:",omitempty"`
+	// Deadline, when not nil, is when a drain ends: the flows that are left then
+	// move to others.
+	Deadline *time.Time `json:",omitempty"`
 	// Weight, when not nil, replaces the backend's weight.
 	Weight *uint16 `json:",omitempty"`
+	// Disabled: no flows at all, and those that it has move to others.
+	Disabled bool `json:",omitempty"`
 }
+
+// Empty says whether o says nothing.
+func (o Override) Empty() bool { return o.Drain == nil && o.Weight == nil && !o.Disabled }
+
+// DisabledZone is a zone that takes no new flows: those of one service, or of all
+// if Service is empty.
+type DisabledZone struct{ Zone, Service string }

@@ -36,18 +36,43 @@ func newChecker(t Target, dial DialFunc, ask PolicyFunc) checker {
 		return failing{fmt.Errorf("%w: %s", errLocal, t.Via.Problem)}
 	}
 	if dial == nil {
-		dial = t.Via.dialer().DialContext
+		dial = t.Via.dial
 	}
 	conn := connector{dial: dial, addr: address(t), timeout: t.Probe.Timeout}
-	switch t.Probe.Type {
+	talked := newSecurity(t.Probe.TLS, conn.host()) // of protocols without a Host
+	switch p := t.Probe; p.Type {
 	case model.ProbeTCP:
 		return tcpCheck{conn}
-	case model.ProbeHTTP, model.ProbeHTTPS:
-		return newHTTPCheck(conn, t.Probe)
+	case model.ProbeTLS:
+		return tlsCheck{conn, talked}
+	case model.ProbeHTTP, model.ProbeHTTPS, model.ProbeHTTP2:
+		return newHTTPCheck(conn, t)
+	case model.ProbeGRPC:
+		return newGRPCCheck(conn, p)
+	case model.ProbeDNS:
+		return guarded{newDNSCheck(conn, p.DNS)}
+	case model.ProbeUDP:
+		return newUDPCheck(conn, t)
+	case model.ProbeICMP:
+		return icmpCheck{conn}
+	case model.ProbeMQTT:
+		return guarded{mqttCheck{conn, p.MQTTVersion, p.Login, talked}}
+	case model.ProbeRedis:
+		return redisCheck{conn, p.Login, talked}
+	case model.ProbePostgres:
+		return guarded{newPostgresCheck(conn, p, talked)}
+	case model.ProbeMySQL:
+		return guarded{mysqlCheck{conn, p.Login, talked}}
+	case model.ProbeSMTP:
+		return smtpCheck{conn, talked}
+	case model.ProbeExec:
+		return newExecCheck(conn, t)
+	case model.ProbeSendExpect:
+		return newSendExpectCheck(conn, t, talked)
 	case model.ProbePolicy:
-		return policyCheck{conn, t.Probe.Policy, ask}
+		return policyCheck{conn, p.Policy, ask}
 	default:
-		return failing{fmt.Errorf("unknown probe type %q", t.Probe.Type)}
+		return failing{fmt.Errorf("unknown probe type %q", p.Type)}
 	}
 }
 
@@ -56,6 +81,9 @@ func address(t Target) netip.AddrPort {
 	to := t.Backend
 	if !t.Via.direct() {
 		to = t.Via.VIP
+	}
+	if t.Probe.Address.IsValid() {
+		to = netip.AddrPortFrom(t.Probe.Address, to.Port())
 	}
 	if t.Probe.Port == 0 {
 		return to
@@ -67,3 +95,16 @@ func address(t Target) netip.AddrPort {
 type failing struct{ err error }
 
 func (f failing) check(context.Context) (string, error) { return "", f.err }
+
+// guarded is a check whose library may trip over what a backend says, which must
+// not end the daemon.
+type guarded struct{ checker }
+
+func (g guarded) check(ctx context.Context) (role string, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			role, err = "", errors.New(shorten(fmt.Sprintf("the check tripped over what the backend said: %v", p)))
+		}
+	}()
+	return g.checker.check(ctx)
+}

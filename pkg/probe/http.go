@@ -2,9 +2,7 @@ package probe
 
 import (
 	"bufio"
-	"bytes"
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -21,8 +19,6 @@ import (
 const (
 	// maxHeader bounds the response's status line and header.
 	maxHeader = 64 << 10
-	// maxBody is how much of the response's body is searched.
-	maxBody = 64 << 10
 	// maxInterim bounds the 1xx responses before the final one.
 	maxInterim = 5
 )
@@ -35,33 +31,32 @@ const (
 // step that it happened in.
 type httpCheck struct {
 	connector
-	probe model.HTTPProbe
-	url   string
-	host  string
-	tls   *tls.Config // nil for plain http
+	probe    model.HTTPProbe
+	url      string
+	host     string
+	security security
 }
 
-// newHTTPCheck returns the check of p, or one that says why p cannot work.
-func newHTTPCheck(c connector, p model.Probe) checker {
+// newHTTPCheck returns the check of t, or one that says why it cannot work. It is
+// of HTTP/2 with that type.
+func newHTTPCheck(c connector, t Target) checker {
+	p := t.Probe
 	h := &httpCheck{connector: c, probe: p.HTTP, host: p.HTTP.Host}
-	defaultPort := uint16(80)
-	if p.Type == model.ProbeHTTPS {
-		defaultPort = 443
+	scheme, defaultPort, protocol := "http", uint16(80), "http/1.1"
+	if p.TLS.Mode != model.TLSOff {
+		scheme, defaultPort = "https", 443
+	}
+	if p.Type == model.ProbeHTTP2 {
+		protocol = "h2"
 	}
 	if h.host == "" {
 		h.host = hostOf(c.addr, defaultPort)
 	}
-	if p.Type == model.ProbeHTTPS {
-		h.tls = &tls.Config{
-			ServerName:         serverName(h.host),
-			NextProtos:         []string{"http/1.1"},
-			InsecureSkipVerify: !p.HTTP.Verify,
-		}
-	}
+	h.security = newSecurity(p.TLS, h.host, protocol)
 	if err := checkHost(h.host); err != nil {
 		return failing{err}
 	}
-	path := p.HTTP.Path
+	path := fill(p.HTTP.Path, t)
 	if path == "" {
 		path = "/"
 	}
@@ -69,9 +64,12 @@ func newHTTPCheck(c connector, p model.Probe) checker {
 		return failing{fmt.Errorf("path %q must begin with a slash", path)}
 	}
 	// The address stays out of the URL, which cannot hold every IPv6 zone.
-	h.url = "http://backend" + path
+	h.url = scheme + "://backend" + path
 	if _, err := h.request(context.Background()); err != nil {
 		return failing{errors.New(shorten("request: " + err.Error()))}
+	}
+	if p.Type == model.ProbeHTTP2 {
+		return http2Check{h}
 	}
 	return h
 }
@@ -96,12 +94,8 @@ func (h *httpCheck) exchange(ctx context.Context) error {
 		return err
 	}
 	defer done()
-	if h.tls != nil {
-		secure := tls.Client(conn, h.tls)
-		if err := secure.HandshakeContext(ctx); err != nil {
-			return h.reason(ctx, phaseTLS, err)
-		}
-		conn = secure
+	if conn, err = h.secure(ctx, conn, h.security); err != nil {
+		return err
 	}
 	req, err := h.request(ctx)
 	if err != nil {
@@ -120,8 +114,13 @@ func (h *httpCheck) exchange(ctx context.Context) error {
 		}
 		return err
 	}
-	if !accepted(h.probe.Status, resp.StatusCode) {
-		return fmt.Errorf("status %d, expected %s", resp.StatusCode, statusText(h.probe.Status))
+	return h.judge(ctx, resp.StatusCode, body)
+}
+
+// judge compares an answer with what is expected.
+func (h *httpCheck) judge(ctx context.Context, status int, body io.Reader) error {
+	if !accepted(h.probe.Status, status) {
+		return fmt.Errorf("status %d, expected %s", status, statusText(h.probe.Status))
 	}
 	if h.probe.Body == "" {
 		return nil
@@ -149,27 +148,16 @@ func (h *httpCheck) response(ctx context.Context, conn net.Conn, req *http.Reque
 	return nil, nil, fmt.Errorf("more than %d interim (1xx) responses", maxInterim)
 }
 
-// search looks for the expected text and stops as soon as it is there, as some
-// bodies never end.
+// search looks for the expected text in the body.
 func (h *httpCheck) search(ctx context.Context, body io.Reader) error {
-	want := []byte(h.probe.Body)
-	var seen []byte
-	buf := make([]byte, 8<<10)
-	for len(seen) < maxBody {
-		n, err := body.Read(buf[:min(len(buf), maxBody-len(seen))])
-		start := max(0, len(seen)-len(want)+1) // where a match that ends in the new bytes can begin
-		seen = append(seen, buf[:n]...)
-		if bytes.Contains(seen[start:], want) {
-			return nil
-		}
-		if err == io.EOF {
-			break
-		}
-		if err != nil {
-			return h.reason(ctx, phaseBody, err)
-		}
+	found, err := contains(body, []byte(h.probe.Body))
+	switch {
+	case found:
+		return nil
+	case err != nil:
+		return h.reason(ctx, phaseBody, err)
 	}
-	return errors.New(shorten(fmt.Sprintf("body does not contain %q (first %d KiB)", h.probe.Body, maxBody>>10)))
+	return errors.New(shorten(fmt.Sprintf("body does not contain %q (first %d KiB)", h.probe.Body, maxAnswer>>10)))
 }
 
 // hostOf is the Host header of an address: without the port that the scheme

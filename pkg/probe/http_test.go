@@ -22,6 +22,9 @@ func httpTarget(addr net.Addr, typ model.ProbeType) Target {
 	tg := tcpTarget(addr)
 	tg.Probe.Type = typ
 	tg.Probe.HTTP = model.HTTPProbe{Method: "GET", Path: "/"}
+	if typ == model.ProbeHTTPS {
+		tg.Probe.TLS = model.TLSProbe{Mode: model.TLSOn, SkipVerify: true}
+	}
 	return tg
 }
 
@@ -95,7 +98,7 @@ func TestHTTPAnswers(t *testing.T) {
 		{name: "closed in the body after the match", answer: say(ok + "Content-Length: 100\r\n\r\nready"), body: "ready"},
 		{name: "closed without an answer", answer: say(""), want: "connection closed by the backend while waiting for the response"},
 		{name: "closed in the header", answer: say(ok + "Server: x\r\n"), want: "connection closed by the backend while waiting for the response"},
-		{name: "reset", answer: func(c net.Conn) { reset(c) }, want: "connection reset by the backend while waiting for the response"},
+		{name: "reset", answer: func(c net.Conn) { abortive(c); c.Close() }, want: "connection reset by the backend while waiting for the response"},
 		{name: "not http", answer: say("SSH-2.0-OpenSSH_9.2\r\n\x1b[31m"), want: `waiting for the response: malformed HTTP response "SSH-2.0-OpenSSH_9.2"`},
 		{name: "long garbage", answer: say(strings.Repeat("é", 5000) + "\r\n"), want: `waiting for the response: malformed HTTP response "` + strings.Repeat("é", 74) + "…"},
 		{name: "huge header", answer: say(ok + "X-Fill: " + strings.Repeat("x", 100<<10) + "\r\n\r\n"), want: "response header is larger than 64 KiB"},

@@ -2,15 +2,14 @@ package probe
 
 import (
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"io"
 	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"path/filepath"
 	"slices"
-	"strings"
 	"testing"
 
 	"github.com/xlb-io/xlb/pkg/model"
@@ -61,28 +60,24 @@ func TestHTTPSNames(t *testing.T) {
 func TestHTTPSVerify(t *testing.T) {
 	noSocketLeft(t)
 	srv, names := tlsServer(t, nil)
-	roots := x509.NewCertPool()
-	roots.AddCert(srv.Certificate()) // for example.com and 127.0.0.1
+	dir := t.TempDir()
+	ours, others := filepath.Join(dir, "ours.pem"), filepath.Join(dir, "others.pem")
+	writeCertificate(t, ours, srv.Certificate()) // for example.com and 127.0.0.1
+	writeCertificate(t, others, expired(t))
 	for _, c := range []struct {
-		host  string
-		roots *x509.CertPool
-		want  string // prefix
+		host, name, ca string
+		want           string
 	}{
-		{"example.com", roots, ""},
-		{"", roots, ""},
-		{"xlb.invalid", roots, "tls: failed to verify certificate: x509: certificate is valid for example.com"},
-		{"example.com", x509.NewCertPool(), "tls: failed to verify certificate: x509: certificate signed by unknown authority"},
+		{"example.com", "", ours, ""},
+		{"", "", ours, ""},
+		{"xlb.invalid", "example.com", ours, ""},
+		{"xlb.invalid", "", ours, "tls: certificate is valid for example.com, *.example.com, not xlb.invalid (set server_name, or verify: false)"},
+		{"example.com", "", others, `tls: the certificate is signed by an authority that is not trusted (set ca, or verify: false)`},
 	} {
 		tg := httpTarget(srv.Listener.Addr(), model.ProbeHTTPS)
-		tg.Probe.HTTP.Host, tg.Probe.HTTP.Verify = c.host, true
-		check := newChecker(tg, new(net.Dialer).DialContext, nil).(*httpCheck)
-		check.tls.RootCAs = c.roots
-		got := ""
-		if _, err := check.check(t.Context()); err != nil {
-			got = err.Error()
-		}
-		if !strings.HasPrefix(got, c.want) || (got == "") != (c.want == "") {
-			t.Errorf("host %q: reason is %q, want %q…", c.host, got, c.want)
+		tg.Probe.HTTP.Host, tg.Probe.TLS = c.host, model.TLSProbe{Mode: model.TLSOn, ServerName: c.name, CA: c.ca}
+		if got := run(t, tg); got != c.want {
+			t.Errorf("host %q, name %q: reason is %q, want %q", c.host, c.name, got, c.want)
 		}
 		<-names
 	}
@@ -111,7 +106,7 @@ func TestHTTPSFailures(t *testing.T) {
 		typ  model.ProbeType
 		want string
 	}{
-		{"https to http", plain.Listener.Addr(), model.ProbeHTTPS, "tls: the answer is not TLS (does this port speak plain http?)"},
+		{"https to http", plain.Listener.Addr(), model.ProbeHTTPS, "tls: the answer is not TLS (does this port speak without TLS?)"},
 		{"http to https", working.Listener.Addr(), model.ProbeHTTP, "status 400, expected 200-399"},
 		{"alert", refusing.Listener.Addr(), model.ProbeHTTPS, "tls: the backend refused: internal error"},
 		{"closed", closing.Addr(), model.ProbeHTTPS, "tls: connection closed by the backend"},

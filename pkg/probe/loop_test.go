@@ -9,6 +9,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/xlb-io/xlb/pkg/model"
 )
 
 func TestRunnerSlowBackendDelaysNobody(t *testing.T) {
@@ -45,7 +47,7 @@ func TestRunnerIsBoundedAndSaysWhenLate(t *testing.T) {
 		}
 		n, rec := newNetwork(outcomes), new(recorder)
 		var log bytes.Buffer
-		r := NewRunner(Options{Parallel: 100, Log: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelWarn})),
+		r := NewRunner(Options{Probing: model.Probing{Workers: 100}, Log: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelWarn})),
 			Dial: n.dial, OnChange: rec.add})
 		r.Apply(targets)
 		// 2,000 timeouts of 0.5 s in 100 places take 10 s a turn.

@@ -13,7 +13,13 @@ import (
 	"github.com/xlb-io/xlb/pkg/model"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if os.Getenv(serveVariable) != "" {
+		serveConnections()
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // eventually polls until ok, or fails the test after ten seconds.
 func eventually(t *testing.T, what string, ok func() bool) {
@@ -54,6 +60,6 @@ func noSocketLeft(t *testing.T) {
 // target returns a target that is probed by TCP each second.
 func target(service, backend string) Target {
 	return Target{Service: service, Backend: netip.MustParseAddrPort(backend), Probe: model.Probe{
-		Type: model.ProbeTCP, Interval: time.Second, Timeout: 500 * time.Millisecond, Rise: 1, Fall: 1,
+		Type: model.ProbeTCP, Interval: time.Second, Jitter: 10, Timeout: 500 * time.Millisecond, Rise: 1, Fall: 1,
 	}}
 }

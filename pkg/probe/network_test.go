@@ -11,6 +11,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/xlb-io/xlb/pkg/model"
 )
 
 // network is a set of backends in memory. Each dial is answered by the next of
@@ -109,5 +111,5 @@ const (
 
 // start returns a runner over n whose changes go to rec.
 func start(n *network, rec *recorder, parallel int) *Runner {
-	return NewRunner(Options{Parallel: parallel, Log: quiet, Dial: n.dial, OnChange: rec.add})
+	return NewRunner(Options{Probing: model.Probing{Workers: parallel}, Log: quiet, Dial: n.dial, OnChange: rec.add})
 }

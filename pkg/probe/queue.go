@@ -2,18 +2,18 @@ package probe
 
 import "container/heap"
 
-// queue holds the entries that wait for their next check, the one that is due
+// queue holds the jobs that wait for their next check, the one that is due
 // first in front. It is a [heap.Interface].
-type queue []*entry
+type queue []*job
 
-func (q *queue) add(e *entry) { heap.Push(q, e) }
+func (q *queue) add(j *job) { heap.Push(q, j) }
 
-func (q *queue) first() *entry { return heap.Pop(q).(*entry) }
+func (q *queue) first() *job { return heap.Pop(q).(*job) }
 
-// remove takes e out, if it is there.
-func (q *queue) remove(e *entry) {
-	if e.place >= 0 {
-		heap.Remove(q, e.place)
+// remove takes j out, if it is there.
+func (q *queue) remove(j *job) {
+	if j.place >= 0 {
+		heap.Remove(q, j.place)
 	}
 }
 
@@ -27,17 +27,17 @@ func (q queue) Swap(i, j int) {
 
 // Push implements [heap.Interface].
 func (q *queue) Push(x any) {
-	e := x.(*entry)
-	e.place = len(*q)
-	*q = append(*q, e)
+	j := x.(*job)
+	j.place = len(*q)
+	*q = append(*q, j)
 }
 
 // Pop implements [heap.Interface].
 func (q *queue) Pop() any {
 	last := len(*q) - 1
-	e := (*q)[last]
+	j := (*q)[last]
 	(*q)[last] = nil
 	*q = (*q)[:last]
-	e.place = -1
-	return e
+	j.place = -1
+	return j
 }

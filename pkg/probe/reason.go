@@ -24,6 +24,10 @@ const (
 	phaseHeader  phase = "waiting for the response"
 	phaseBody    phase = "reading the body"
 	phasePolicy  phase = "the policy asks"
+	phaseGreet   phase = "waiting for the greeting"
+	phaseLogin   phase = "logging in"
+	phaseExpect  phase = "waiting for the expected answer"
+	phaseProgram phase = "the program runs"
 )
 
 // maxReason bounds the text that a backend can put into a reason, in bytes.
@@ -56,6 +60,8 @@ func (c connector) reason(ctx context.Context, p phase, err error) error {
 	switch {
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return fmt.Errorf("connection closed by the backend while %s", p)
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return errors.New("the port is unreachable, says ICMP") // of a connected UDP socket
 	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
 		return fmt.Errorf("connection reset by the backend while %s", p)
 	}
@@ -77,8 +83,11 @@ func innermost(err error) string {
 
 // tlsReason gives errors of a handshake exactly one "tls: " in front.
 func tlsReason(err error) string {
+	if text := certificateReason(err); text != "" {
+		return "tls: " + text
+	}
 	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok {
-		return "tls: the answer is not TLS (does this port speak plain http?)"
+		return "tls: the answer is not TLS (does this port speak without TLS?)"
 	}
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return "tls: connection closed by the backend"
@@ -105,4 +114,16 @@ func shorten(s string) string {
 		cut--
 	}
 	return s[:cut] + "…"
+}
+
+// isTLS tells whether err is of a TLS handshake that a library did.
+func isTLS(err error) bool {
+	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "remote error" {
+		return true
+	}
+	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok {
+		return true
+	}
+	_, ok := errors.AsType[*tls.CertificateVerificationError](err)
+	return ok
 }

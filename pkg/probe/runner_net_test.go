@@ -35,7 +35,7 @@ func TestRunnerManyTargets(t *testing.T) {
 		for old := v.Load(); to > old && !v.CompareAndSwap(old, to); old = v.Load() {
 		}
 	}
-	r := NewRunner(Options{Parallel: parallel, Log: quiet, Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
+	r := NewRunner(Options{Probing: model.Probing{Workers: parallel}, Log: quiet, Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
 		raise(&most, now.Add(1))
 		defer now.Add(-1)
 		raise(&goroutines, int32(runtime.NumGoroutine()))
@@ -46,7 +46,7 @@ func TestRunnerManyTargets(t *testing.T) {
 	targets := make([]Target, 2000)
 	for i := range targets {
 		targets[i] = target("service-"+strconv.Itoa(i), l.Addr().String())
-		targets[i].Probe.Interval, targets[i].Probe.Timeout = time.Minute, 10*time.Second
+		targets[i].Probe.Interval, targets[i].Probe.Timeout = time.Minute, 10*time.Second+time.Duration(i) // none is like another
 	}
 	r.Apply(targets)
 	eventually(t, "2000 targets are up", func() bool {
@@ -132,7 +132,7 @@ func TestRunnerCloseLeavesNoSocket(t *testing.T) {
 				tg := httpTarget(l.Addr(), c.typ)
 				tg.Backend = netip.MustParseAddrPort(l.Addr().String())
 				tg.Service = strconv.Itoa(i)
-				tg.Probe.Timeout = time.Hour
+				tg.Probe.Timeout = time.Hour + time.Duration(i) // none is like another
 				targets = append(targets, tg)
 			}
 			r.Apply(targets)

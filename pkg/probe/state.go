@@ -2,6 +2,7 @@ package probe
 
 import (
 	"errors"
+	"net/netip"
 	"time"
 
 	"github.com/xlb-io/xlb/pkg/model"
@@ -23,18 +24,42 @@ type Status struct {
 	Failures uint64
 	// Checked is when the last check ended; zero before the first.
 	Checked time.Time
+	// Next is when the next check is due or, while one runs, was; zero without
+	// checks.
+	Next time.Time
+	// To is where the check goes.
+	To netip.AddrPort
+	// Sharers is how many targets the check is for.
+	Sharers int
 }
 
 // count keeps what is known of many checks.
 func (s *Status) count(o outcome) {
+	latency := o.end.Sub(o.start)
+	s.Latency, s.Checked = latency, o.end
 	switch {
 	case o.err != nil:
 		s.Failures++
 	case s.Smoothed == 0:
-		s.Smoothed = o.latency
+		s.Smoothed = latency
 	default:
-		s.Smoothed += (o.latency - s.Smoothed) / 8
+		s.Smoothed += (latency - s.Smoothed) / 8
 	}
+}
+
+// take notes the role that a check found. It holds at once, whatever rise and
+// fall are: a replica that was promoted is the primary. A failed check that could
+// not ask says nothing of it. Only of a change between two roles is it known when
+// it was.
+func (s *Status) take(role string, err error, now time.Time) {
+	if role == s.Role || role == "" && err != nil {
+		return
+	}
+	s.RoleSince = time.Time{}
+	if s.Role != "" {
+		s.RoleSince = now
+	}
+	s.Role = role
 }
 
 // observe counts the outcome of one check: err is nil or the reason of the

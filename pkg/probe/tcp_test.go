@@ -142,8 +142,8 @@ func TestOutOfDescriptorsIsNotTheBackendsFault(t *testing.T) {
 
 func TestUnknownProbeTypeFails(t *testing.T) {
 	tg := target("web", "127.0.0.1:1")
-	tg.Probe.Type = "smtp"
-	if got, want := run(t, tg), `unknown probe type "smtp"`; got != want {
+	tg.Probe.Type = "gopher"
+	if got, want := run(t, tg), `unknown probe type "gopher"`; got != want {
 		t.Errorf("reason is %q, want %q", got, want)
 	}
 }

@@ -1,6 +1,7 @@
 package probe
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -35,33 +36,40 @@ const maxSegment = 1280 - 48 - 60
 // errMark is wrapped by the error of a socket that cannot be marked.
 var errMark = errors.New("cannot mark the socket")
 
-func (v Via) dialer() *net.Dialer {
-	// A probe ends long before the first keep-alive would be sent.
-	const keepAlive = -1
-	if v.direct() {
-		return &net.Dialer{KeepAlive: keepAlive}
+// dial is a [DialFunc] for the networks tcp, udp and [icmpNetwork].
+func (v Via) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	if network == icmpNetwork {
+		return dialICMP(address)
 	}
-	return &net.Dialer{
-		KeepAlive: keepAlive,
-		LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(v.Source, 0)),
-		Control: func(_, _ string, c syscall.RawConn) error {
+	// A probe ends long before the first keep-alive would be sent.
+	d := net.Dialer{KeepAlive: -1}
+	if !v.direct() {
+		d.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(v.Source, 0))
+		if network == "udp" {
+			d.LocalAddr = net.UDPAddrFromAddrPort(netip.AddrPortFrom(v.Source, 0))
+		}
+		d.Control = func(_, _ string, c syscall.RawConn) error {
 			var err error
-			if e := c.Control(func(fd uintptr) { err = v.prepare(int(fd)) }); e != nil {
+			if e := c.Control(func(fd uintptr) { err = v.prepare(int(fd), network) }); e != nil {
 				return e
 			}
 			return err
-		},
+		}
 	}
+	return d.DialContext(ctx, network, address)
 }
 
 // prepare is called before the socket is bound.
-func (v Via) prepare(fd int) error {
+func (v Via) prepare(fd int, network string) error {
 	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_MARK, int(v.Mark)); err != nil {
 		return fmt.Errorf("%w: %w", errMark, err)
 	}
 	// Ports are then chosen per destination, so that many sockets can share one.
 	if err := unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1); err != nil {
 		return fmt.Errorf("set IP_BIND_ADDRESS_NO_PORT: %w", err)
+	}
+	if network != "tcp" {
+		return nil
 	}
 	if err := unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_MAXSEG, maxSegment); err != nil {
 		return fmt.Errorf("set TCP_MAXSEG: %w", err)

@@ -1,11 +1,15 @@
-package config
+package yamlguard
 
 import (
 	"slices"
 	"unicode/utf8"
 
+	"github.com/goccy/go-yaml/lexer"
 	"github.com/goccy/go-yaml/token"
 )
+
+// Tokenize takes text apart.
+func Tokenize(text string) token.Tokens { return joinColons(lexer.Tokenize(text)) }
 
 // joinColons joins plain scalars that the scanner takes apart. In YAML 1.2
 // (§7.3.3) a colon ends a plain scalar only before a space or a bracket, so
@@ -28,7 +32,7 @@ func joinColons(tokens token.Tokens) token.Tokens {
 			if !inList || i == len(tokens)-1 || i < start || !adjoin(t, tokens[i+1]) || !plain(tokens[i+1]) {
 				continue
 			}
-			if i > start && quoted(tokens[i-1]) {
+			if i > start && Quoted(tokens[i-1]) {
 				continue // a key like in JSON: ["a":1]
 			}
 			first, text := i, t.Value+tokens[i+1].Value
@@ -58,7 +62,8 @@ func plain(t *token.Token) bool {
 	return false
 }
 
-func quoted(t *token.Token) bool {
+// Quoted says whether t is a scalar in quotes.
+func Quoted(t *token.Token) bool {
 	return t.Type == token.SingleQuoteType || t.Type == token.DoubleQuoteType
 }
 
