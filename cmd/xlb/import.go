@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io"
 	"net/netip"
 	"os"
 
@@ -114,7 +113,7 @@ func (e *env) imported(c *cli.Context, result *importer.Result) error {
 		}
 	}
 	if !c.Bool("json") || c.Path("output") != "" {
-		if _, err := io.WriteString(out, string(text)); err != nil {
+		if _, err := out.Write(text); err != nil {
 			return errors.Join(err, done())
 		}
 	}
