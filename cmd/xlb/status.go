@@ -83,7 +83,7 @@ func (e *env) printStatus(s api.Status) {
 		if service.ProbeVia != "" {
 			probed = ", probed via the VIP"
 		}
-		e.printf("%s  %s  %s, %s, fail %s%s\n", e.paint(printable(service.Name), bold), printable(strings.Join(service.Frontends, " ")), forwardText(service), service.Schedule, service.Fail, probed)
+		e.printf("%s  %s  %s, %s, fail %s%s\n", e.paint(printable(service.Name), bold), printable(strings.Join(service.Frontends, " ")), forwardText(service), scheduleText(service), service.Fail, probed)
 		if service.FailOpen {
 			e.printf("  %s\n", e.paint(serviceNote(service), red))
 		}

@@ -87,8 +87,18 @@ type Service struct {
 	// or, if the flow fills the rest, a prefix; GUEPort is where gue sends.
 	TunnelSources []string `json:"tunnel_sources,omitempty"`
 	GUEPort       uint16   `json:"gue_port,omitempty"`
-	// Schedule is "maglev".
+	// Schedule is "maglev", "source-hash", "random", "round-robin",
+	// "least-connections" or "least-latency".
 	Schedule string `json:"schedule"`
+	// Hash is what the schedule hashes if that is not the five-tuple: "source",
+	// "source-destination" or "destination-port".
+	Hash string `json:"hash,omitempty"`
+	// Affinity, nil without.
+	Affinity *Affinity `json:"affinity,omitempty"`
+	// OnePacket: each datagram is a flow by itself.
+	OnePacket bool `json:"ops,omitempty"`
+	// QUIC is how connection IDs name servers; nil if they name none.
+	QUIC *QUIC `json:"quic,omitempty"`
 	// Fail is "open" or "closed".
 	Fail string `json:"fail"`
 	// ProbeVia is "vip" if probes take the way of the traffic, else empty.
@@ -142,6 +152,23 @@ type Source struct {
 	Warnings []string `json:"warnings,omitempty"`
 }
 
+// Affinity keeps the new flows of a client with one backend.
+type Affinity struct {
+	// TimeoutSeconds since its last new flow.
+	TimeoutSeconds float64 `json:"timeout_seconds"`
+	// IPv4 and IPv6 are how many bits of an address are a client.
+	IPv4 int `json:"ipv4"`
+	IPv6 int `json:"ipv6"`
+}
+
+// QUIC is how connection IDs name servers.
+type QUIC struct {
+	// ServerIDLength in octets, 1 to 15.
+	ServerIDLength int `json:"server_id_length"`
+	// ConfigRotation, 0 to 6.
+	ConfigRotation int `json:"config_rotation"`
+}
+
 // The states of a backend.
 const (
 	// StateHealthy takes new flows: its probe succeeds, or it has none.
@@ -179,6 +206,13 @@ type Backend struct {
 	EffectiveWeight int `json:"effective_weight"`
 	// Slots is how many slots of the table it has.
 	Slots int `json:"slots"`
+	// Connections are those that go on, counted by the data plane where the
+	// schedule or a limit needs it; LatencySeconds is its smoothed time to open a
+	// connection. Only of one service in detail.
+	Connections    int     `json:"connections,omitempty"`
+	LatencySeconds float64 `json:"latency_seconds,omitempty"`
+	// ServerID is what connection IDs of QUIC call it, in hexadecimal digits.
+	ServerID string `json:"server_id,omitempty"`
 	// ID is its number in the maps.
 	ID uint32 `json:"id"`
 	// Tags are its labels.
@@ -269,7 +303,7 @@ type PlanRequest struct {
 // Plan is what would change. Nothing was applied.
 type Plan struct {
 	// Changes in the order sources, tunnels, features, services, frontends,
-	// backends, tables.
+	// backends, server IDs of QUIC, tables.
 	Changes []PlanChange `json:"changes"`
 	// Restart names the settings that differ and take effect only when the
 	// daemon starts. A reload would be refused while this is not empty.
@@ -302,7 +336,7 @@ type PlanChange struct {
 	// Action is "add", "change" or "delete".
 	Action string `json:"action"`
 	// Kind is "source", "tunnel", "feature", "service", "frontend", "dnat" (where
-	// a dnat backend replies from), "backend" or "table".
+	// a dnat backend replies from), "backend", "quic" (a server ID) or "table".
 	Kind string `json:"kind"`
 	// Service is the name of the service; empty for what belongs to none.
 	Service string `json:"service,omitempty"`

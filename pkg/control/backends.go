@@ -24,18 +24,20 @@ func (in *Input) backendsOf(s model.Service) []model.Backend {
 func (r *round) addService(s model.Service, id uint32, runs map[bool]sourceRun) error {
 	run := sourcesOf(s, runs)
 	entry := maps.Service{
-		Forward: s.Forward, Track: r.trackOf(s), FirstSource: uint16(run.first), Sources: uint16(run.n), Timeouts: s.Timeouts,
-		Outcomes: countsOutcomes(s), Retries: s.Outcomes.Retries,
+		Forward: s.Forward, Track: r.trackOf(s), Selection: selectionOf(s.Selection), FirstSource: uint16(run.first), Sources: uint16(run.n), Timeouts: s.Timeouts,
+		Outcomes: s.Outcomes.Count, Retries: s.Outcomes.Retries,
 	}
 	if r.Deciding[s.Name] {
 		entry.Policy = s.OnOverload
 		entry.Upcalls, entry.UpcallsPerSource = uint32(r.Settings.PolicyRate), uint32(r.Settings.PolicyRatePerSource)
 	}
+	entry.Outcomes = entry.Outcomes || measuresLatency(s.Selection, s.Forward, s.Frontends)
 	r.plan.Contents.Services[id] = entry
 	state := ServiceState{
 		Name: s.Name, ID: id, Frontends: s.Frontends, Forward: s.Forward, Track: entry.Track, Fail: s.Fail, Via: s.Probe.Via,
-		Decides: r.Deciding[s.Name],
-		Counts:  entry.Outcomes, ejects: s.Outcomes.Eject.On,
+		Selection: s.Selection,
+		Decides:   r.Deciding[s.Name],
+		Counts:    entry.Outcomes, ejects: s.Outcomes.Eject.On,
 		NoSource: s.Forward == model.NAT && run.n == 0,
 		tracking: trackingOf(r.plan.Contents.Services[id]), lasts: longestTimeout(s),
 	}
@@ -62,8 +64,13 @@ func (r *round) addService(s model.Service, id uint32, runs map[bool]sourceRun) 
 	}
 	r.elect(s, &state)
 	for _, b := range state.Backends {
-		r.plan.Contents.Backends[b.ID] = maps.Backend{Address: b.Address, Service: id, Serves: b.Serves}
+		entry := maps.Backend{Address: b.Address, Service: id, Serves: b.Serves}
+		if s.Selection.Schedule == model.LeastConnections {
+			entry.Weight = b.Effective
+		}
+		r.plan.Contents.Backends[b.ID] = entry
 	}
+	r.nameQUICServers(&state, backends)
 	r.plan.Warnings = append(r.plan.Warnings, state.warnings...)
 	r.jobs = append(r.jobs, tableJob{service: len(r.plan.Services), id: id})
 	r.plan.Services = append(r.plan.Services, state)
@@ -81,16 +88,13 @@ func (in *Input) trackOf(s model.Service) model.Track {
 
 // trackOf is the same without policies.
 func trackOf(s model.Service) model.Track {
-	if s.Forward.RewritesPorts() || countsOutcomes(s) {
+	if s.Forward.RewritesPorts() || s.Selection.RecordsAll() || s.Outcomes.Count {
 		return model.TrackAlways
 	}
+	if s.Selection.OnePacket {
+		return model.TrackNever
+	}
 	return cmp.Or(s.Track, model.TrackAuto)
-}
-
-// countsOutcomes says whether the data plane counts what becomes of connections: it
-// is asked to, or a schedule goes by how soon backends answer.
-func countsOutcomes(s model.Service) bool {
-	return s.Outcomes.Count || s.Selection.Schedule == model.LeastLatency && s.Forward.RewritesPorts()
 }
 
 // backendState is a backend by itself: what probes and operator say of it.
@@ -162,6 +166,7 @@ func (r *round) retire(candidates map[uint32]maps.Backend, superseded map[uint32
 			continue
 		}
 		b.Serves = b.Serves && !superseded[b.Service]
+		b.Weight = 0
 		r.plan.Contents.Backends[id] = b
 		left[b.Service] = append(left[b.Service], BackendState{
 			Address: b.Address, ID: id, State: api.StateRetired, Reason: "removed; stays until its last flow ends", Serves: b.Serves,
@@ -169,6 +174,7 @@ func (r *round) retire(candidates map[uint32]maps.Backend, superseded map[uint32
 	}
 	for i := range r.plan.Services {
 		s := &r.plan.Services[i]
+		r.keepQUICServers(s, left[s.ID])
 		s.Backends = append(s.Backends, left[s.ID]...)
 		sortStates(s.Backends)
 		delete(left, s.ID)
