@@ -270,6 +270,14 @@ func TestLatencyCellTaken(t *testing.T) {
 		p.records(t, func(number uint32, _ *bpf.Flow) { p.put(t, "syns", number, bpf.Syn{Left: 0x12345678<<32 | 7}) })
 		p.answers(t, w, syn|ack, nat, "answered")
 		p.expectLatency(t, w, 0)
+		// Whether a SYN is the first one's copy is not known then.
+		x := w.fromPort(40001)
+		p.asks(t, x, syn, created, "attempts")
+		p.records(t, func(number uint32, _ *bpf.Flow) { p.put(t, "syns", number, bpf.Syn{}) })
+		p.age(t, time.Second)
+		p.asks(t, x, syn, nil)
+		p.age(t, 2*time.Second)
+		p.asks(t, x, syn, nil, "unanswered")
 	})
 }
 

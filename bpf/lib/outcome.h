@@ -6,9 +6,9 @@
  *
  * When a SYN left, and with which sequence number, is kept in an array, by the flow's
  * number. Flows share its cells: while more connections wait for an answer than there
- * are cells, some go without a measurement, and a silence may count again when its SYN
- * comes a third time. None is taken for another, for a cell holds a tag of the record
- * and its generation.
+ * are cells, some go without a measurement, and some silences are counted when the SYN
+ * comes a third time, or not at all. None is taken for another, for a cell holds a tag
+ * of the record and its generation.
  *
  * What is seen only once, and by whoever changed the flow's state, is counted once.
  * Behind XDP nothing is: XDP has seen it.
@@ -73,18 +73,22 @@ static __always_inline __u32 stamp_now(void)
 	return bpf_ktime_get_ns() >> STAMP_SHIFT | 1;
 }
 
+static __always_inline void syn_write(struct syn *cell, __u32 tag, __u32 sequence, __u32 left)
+{
+	WRITE_ONCE(cell->first, (__u64)tag << 32 | sequence);
+	WRITE_ONCE(cell->left, (__u64)tag << 32 | left);
+}
+
 /* A SYN was recorded as the flow of this number: a backend is tried. */
 __noinline int outcome_begun(__u32 number, __u64 meta, __u32 service, __u32 backend, __u8 rewritten)
 {
-	__u64 tag = (__u64)syn_tag(number, meta) << 32;
+	__u32 left = rewritten ? stamp_now() : STAMP_SPOILED;
 	struct packet *p = packet_get();
 	struct syn *cell = syn_cell(number);
 
 	outcome_add(service, backend, OUTCOME_ATTEMPTS);
-	if (!cell || !p)
-		return 0;
-	WRITE_ONCE(cell->first, tag | p->sequence);
-	WRITE_ONCE(cell->left, tag | (rewritten ? stamp_now() : STAMP_SPOILED));
+	if (cell && p)
+		syn_write(cell, syn_tag(number, meta), p->sequence, left);
 	return 0;
 }
 
@@ -143,23 +147,27 @@ __noinline int outcome_request(__u32 service, __u32 backend, __u8 was, __u8 is, 
 	return 0;
 }
 
-/* Whether the packet, a SYN of a flow that has seen nothing else, begins another
- * connection with the ports of one that was given up: it has another sequence
- * number. */
-static __always_inline bool syn_differs(const struct syn *cell, __u32 tag, const struct packet *p)
+/* What a cell knows of a SYN whose flow has seen nothing else. */
+enum syn_is {
+	SYN_UNKNOWN, /* the cell was another flow's */
+	SYN_OTHER,   /* it begins another connection with the ports of one that was given up */
+	SYN_SAME,
+	SYN_COUNTED, /* and its silence is counted already */
+};
+
+/* Notes that a flow's SYN came again, as a copy or after a silence. */
+static __always_inline enum syn_is syn_note(struct syn *cell, __u32 tag, __u32 sequence, bool copy)
 {
-	__u64 first = READ_ONCE(cell->first);
+	__u64 first = READ_ONCE(cell->first), left = READ_ONCE(cell->left);
 
-	return first >> 32 == tag && (__u32)first != p->sequence;
-}
-
-/* Notes that a flow's SYN came again, as a copy or after a silence; whether that
- * silence is counted already. */
-static __always_inline bool syn_spoil(struct syn *cell, __u32 tag, bool copy)
-{
-	bool counted = READ_ONCE(cell->left) == (__u64)tag << 32;
-
-	if (!counted)
-		WRITE_ONCE(cell->left, (__u64)tag << 32 | (copy ? STAMP_SPOILED : STAMP_COUNTED));
-	return counted;
+	if (first >> 32 != tag) {
+		syn_write(cell, tag, sequence, STAMP_SPOILED);
+		return SYN_UNKNOWN;
+	}
+	if ((__u32)first != sequence)
+		return SYN_OTHER;
+	if (left == (__u64)tag << 32)
+		return SYN_COUNTED;
+	syn_write(cell, tag, sequence, copy ? STAMP_SPOILED : STAMP_COUNTED);
+	return SYN_SAME;
 }

@@ -49,19 +49,20 @@ enum again {
 /* An enum again. Not static, so that the verifier looks at it once. */
 __noinline int syn_again(__u32 number, __u64 meta, __u32 service, __u32 backend, __u32 now)
 {
-	__u32 tag = syn_tag(number, meta);
 	struct service *s = service_get(service);
 	struct packet *p = packet_get();
 	struct syn *cell = syn_cell(number);
 	__u8 state = meta_state(meta);
 	bool held = state_held(state), copy;
+	enum syn_is is;
 
 	if (companion || !s || !p || !cell || !(held || state_waits(state)))
 		return AGAIN_STAYS;
-	if (syn_differs(cell, tag, p))
-		return AGAIN_NEW;
 	copy = !held && flow_idle(meta, now) < SYN_AGAIN;
-	if (!syn_spoil(cell, tag, copy) && !copy && !held)
+	is = syn_note(cell, syn_tag(number, meta), p->sequence, copy);
+	if (is == SYN_OTHER)
+		return AGAIN_NEW;
+	if (is == SYN_SAME && !copy && !held)
 		outcome_add(service, backend, OUTCOME_UNANSWERED);
 	return !copy && state_retries(s, state) ? AGAIN_TRIES : AGAIN_STAYS;
 }
