@@ -136,7 +136,7 @@ func matchesClient(filter string, client netip.Addr) bool {
 }
 
 func (o *offline) stats(e *env, f api.StatsFilter) (api.Stats, error) {
-	s := api.Stats{At: e.now(), Services: []api.ServiceStats{}, Backends: []api.BackendStats{}}
+	s := api.Stats{At: e.now(), Hooks: []api.HookStats{}, Services: []api.ServiceStats{}, Backends: []api.BackendStats{}}
 	service, err := o.service(f.Service)
 	if err != nil {
 		return s, err
@@ -182,7 +182,14 @@ func (o *offline) stats(e *env, f api.StatsFilter) (api.Stats, error) {
 		if err != nil {
 			return s, err
 		}
-		s.Services = append(s.Services, api.ServiceStats{Service: serviceName(id), ID: id, Flows: ofService[id], Traffic: traffic(t), Outcomes: outcomes})
+		r, err := o.set.Refused(id)
+		if err != nil {
+			return s, err
+		}
+		s.Services = append(s.Services, api.ServiceStats{
+			Service: serviceName(id), ID: id, Flows: ofService[id], Traffic: traffic(t), Outcomes: outcomes,
+			Refused: api.Refused{Denied: r.Denied, NotAllowed: r.NotAllowed, Rate: r.Rate, RatePerSource: r.RatePerSource, MaxConnections: r.Connections},
+		})
 	}
 	return s, nil
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/xlb-io/xlb/pkg/discovery"
 	"github.com/xlb-io/xlb/pkg/maps"
 	"github.com/xlb-io/xlb/pkg/model"
+	"github.com/xlb-io/xlb/pkg/notify"
 	"github.com/xlb-io/xlb/pkg/policy"
 	"github.com/xlb-io/xlb/pkg/probe"
 )
@@ -32,6 +33,8 @@ type dataPlane interface {
 	Reasons() ([]maps.NamedCount, error)
 	Events() ([]maps.NamedCount, error)
 	ServiceTraffic(id uint32) (maps.Traffic, error)
+	ServiceLoad(id uint32) maps.Load
+	Refused(id uint32) (maps.Refused, error)
 	BackendTraffic(id uint32) (maps.Traffic, error)
 	ServiceOutcomes(id uint32) (maps.Outcomes, error)
 	BackendOutcomes(id uint32) (maps.Outcomes, error)
@@ -77,10 +80,12 @@ var usual = timing{
 type parts struct {
 	data       dataPlane
 	host       host
-	overrides  *overrideStore
+	operator   *operatorStore
 	log        *slog.Logger
 	version    string
 	configPath string
+	// text is that of the configuration in force. A reload changes it.
+	text []byte
 	// loaded is fingerprintOf the file that the first configuration is from.
 	loaded     string
 	interfaces []api.Interface
@@ -116,15 +121,19 @@ type controller struct {
 	reloading    sync.Mutex // one reload at a time
 	upcallCounts upcallCounts
 	pasts        pasts
+	hooks        *notify.Notifier
 
 	inboxMu sync.Mutex
 	inbox   []func()
 	wake    chan struct{} // holds one: inbox is not empty
 	stopped chan struct{} // closed when run is over
-	helpers sync.WaitGroup
+	// networksUsed holds one: the files that rules name may be others.
+	networksUsed chan struct{}
+	helpers      sync.WaitGroup
 
 	// State.
 	cfg         *model.Config
+	unreadable  map[string]unreadable // of cfg.Networks
 	lastReload  api.Reload
 	planner     *Planner
 	plan        *Plan // nil until one was written
@@ -178,7 +187,8 @@ func newController(p parts, cfg *model.Config) *controller {
 	}
 	c := &controller{
 		parts: p, since: p.now(), cfg: cfg,
-		wake: make(chan struct{}, 1), stopped: make(chan struct{}),
+		wake: make(chan struct{}, 1), stopped: make(chan struct{}), networksUsed: make(chan struct{}, 1),
+		unreadable: map[string]unreadable{},
 		lastReload: api.Reload{At: time.Now(), OK: true},
 		planner:    NewPlanner(), stale: true,
 		discovered: map[string][]model.Backend{},
@@ -194,6 +204,8 @@ func newController(p parts, cfg *model.Config) *controller {
 		c.adoptPolicies(p.first)
 	}
 	c.discovery = discovery.NewManager(discovery.Options{New: p.source, Cache: p.discoveryCache, Log: p.log})
+	c.hooks = notify.New(notify.Options{Log: p.log})
+	c.hooks.Apply(cfg.Services)
 	c.prober = probe.NewRunner(probe.Options{Probing: cfg.Settings.Probing, Log: p.log, Policy: c.askProbe, OnChange: func(r probe.Result) {
 		c.post(func() { c.probed(r) })
 	}})
@@ -205,6 +217,7 @@ func newController(p parts, cfg *model.Config) *controller {
 func (c *controller) run(ctx context.Context) {
 	defer func() {
 		c.prober.Close()
+		c.hooks.Close()
 		c.discovery.Close()
 		c.endDecisions()
 		close(c.stopped)

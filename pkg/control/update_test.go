@@ -34,7 +34,9 @@ func (w *world) nudge(p *Plan) map[string]bool {
 			key := probe.Key{Service: s.Name, Backend: b.Address}
 			switch w.IntN(8) {
 			case 0:
-				w.in.Health[key] = model.BackendHealth{State: model.Health(w.IntN(3)), Since: time.Unix(int64(w.IntN(9)), 0)}
+				h := w.health()
+				h.Since = time.Unix(int64(w.IntN(9)), 0)
+				w.in.Health[key] = h
 			case 1:
 				drain := w.IntN(2) == 0
 				w.in.Overrides[key] = model.Override{Drain: &drain}
@@ -48,6 +50,9 @@ func (w *world) nudge(p *Plan) map[string]bool {
 			case 3:
 				w.breaks(s.Name, b.Address)
 			}
+		}
+		if w.IntN(4) == 0 {
+			w.rewrite(w.in.Services, s.Name, touched)
 		}
 		if w.IntN(3) == 0 {
 			var found []model.Backend
@@ -74,8 +79,10 @@ func (w *world) nudge(p *Plan) map[string]bool {
 		if s.next != 0 && s.next <= w.in.Now {
 			touched[s.Name] = true
 		}
-		if times := p.transitions[s.ID]; len(times) > 0 && w.in.merging(s).due(w.in.Present.Tables[s.ID], times) {
-			touched[s.Name] = true
+		for _, id := range s.tables() {
+			if times := p.transitions[id]; len(times) > 0 && w.in.merging(s).due(w.in.Present.Tables[id], times) {
+				touched[s.Name] = true
+			}
 		}
 	}
 	return touched
@@ -143,7 +150,7 @@ func TestUpdateIsPlan(t *testing.T) {
 			got.Contents = want.Contents
 			if !reflect.DeepEqual(normal(want), normal(&got)) {
 				t.Fatalf("seed %d, step %d: plans (-plan +update):\n%s", seed, step,
-					cmp.Diff(normal(want), normal(&got), append(compare, cmp.AllowUnexported(Plan{}, ServiceState{}, BackendState{}, markTime{}, standing{}))...))
+					cmp.Diff(normal(want), normal(&got), append(compare, cmp.AllowUnexported(Plan{}, ServiceState{}, BackendState{}, markTime{}, standing{}, SubsetState{}, tableEntry{}))...))
 			}
 			last = u.plan
 			w.written(last)
