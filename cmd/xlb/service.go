@@ -16,7 +16,7 @@ func (e *env) serviceCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "service",
 		Aliases:     []string{"services"},
-		Usage:       "show services",
+		Usage:       "show, add and remove services",
 		Description: "A service is a set of frontends (VIP, protocol, port) that share backends.",
 		UsageText:   "xlb service ls\nxlb service show web",
 		Subcommands: []*cli.Command{
@@ -63,6 +63,8 @@ func (e *env) serviceCommand() *cli.Command {
 					})
 				},
 			},
+			e.serviceAdd(),
+			e.serviceRemove(),
 		},
 	}
 }
@@ -92,7 +94,7 @@ func (e *env) printServices(services []api.Service) {
 			st = yellow
 		}
 		note := cell{}
-		if serving == 0 || s.FailOpen {
+		if serving == 0 || s.FailOpen || s.Panic {
 			st = red
 			note = cell{serviceNote(s), red}
 		}
@@ -146,6 +148,8 @@ func serviceNote(s api.Service) string {
 	switch {
 	case s.FailOpen:
 		return "all down: fail open, all are used"
+	case s.Panic:
+		return "few usable: panic, the others are used too"
 	case !configured:
 		return "no backends: new flows are dropped"
 	}
@@ -183,6 +187,9 @@ func (e *env) printService(s api.ServiceDetail) {
 	if text := roleText(s.Service); text != "" {
 		line("role", "%s", strings.TrimPrefix(text, "role "))
 	}
+	for _, l := range placementLines(s) {
+		line(l[0], "%s", l[1])
+	}
 	if p := s.Probe; p.Type == "none" {
 		line("probe", "none")
 	} else {
@@ -216,6 +223,9 @@ func (e *env) printService(s api.ServiceDetail) {
 	}
 	if s.FailOpen {
 		e.printf("%s\n", e.paint("no backend is usable: fail open, all are used", red))
+	}
+	if s.Panic {
+		e.printf("%s\n", e.paint("few backends are usable: the others are used too", red))
 	}
 	t := backendTable(false)
 	for _, b := range s.Backends {

@@ -90,7 +90,7 @@ func (e *env) printStatus(s api.Status) {
 		if text := roleText(service); text != "" {
 			e.printf("  %s\n", text)
 		}
-		if service.FailOpen {
+		if service.FailOpen || service.Panic {
 			e.printf("  %s\n", e.paint(serviceNote(service), red))
 		}
 		e.printSources(service.Sources, "  ")
@@ -124,6 +124,7 @@ func reasonText(reason string) string {
 		"vips_unprotected": "the firewall rules cannot be set",
 		"probes_unrouted":  "the way of probes via the VIP cannot be set up",
 		"service_down":     "no usable backend for",
+		"panic":            "few usable backends for",
 		"no_source":        "no source address for",
 		"no_tunnel_source": "no outer source address for",
 		"critical_down":    "critical, and down:",

@@ -37,6 +37,7 @@ type Status struct {
 	//	vips_unprotected       the host's firewall rules could not be set
 	//	probes_unrouted        the way of probes via the VIP could not be set up
 	//	service_down:NAME      no backend of the service is usable
+	//	panic:NAME             few backends of the service are usable, and unhealthy ones are used too
 	//	no_source:NAME         nat has no source address of the service's family
 	//	no_tunnel_source:NAME  ipip or gue has no outer source address of a backend's family
 	//	policies_unasked       nobody asks policies about new flows, which follow on_overload
@@ -107,6 +108,13 @@ type Service struct {
 	ProbeVia string `json:"probe_via,omitempty"`
 	// FailOpen: no backend is usable and all of them are used.
 	FailOpen bool `json:"fail_open"`
+	// Panic: few of the backends that serve are usable, and the others are used too.
+	Panic bool `json:"panic,omitempty"`
+	// ServingTiers take new flows, the lowest first; left out if all backends are of
+	// one tier.
+	ServingTiers []int `json:"serving_tiers,omitempty"`
+	// Added: by the operator, not in the configuration file.
+	Added bool `json:"added,omitempty"`
 	// MarkedSlots is how many slots of its table are marked: changed not long
 	// ago, so that their flows are recorded; 0 to the table's size.
 	MarkedSlots int `json:"marked_slots"`
@@ -162,7 +170,8 @@ const (
 	StateUnhealthy = "unhealthy"
 	// StateUnknown was not probed yet and counts as up.
 	StateUnknown = "unknown"
-	// StateDraining keeps its flows and gets no new ones.
+	// StateDraining keeps its flows and gets no new ones, until the drain's time, if
+	// it has one, is over.
 	StateDraining = "draining"
 	// StateEjected keeps its flows and gets no new ones: a policy said so.
 	StateEjected = "ejected"
@@ -194,7 +203,7 @@ type Backend struct {
 	ID uint32 `json:"id"`
 	// Tags are its labels.
 	Tags []string `json:"tags,omitempty"`
-	// Tier is its priority; the lowest with a usable backend serves.
+	// Tier is its priority; the lowest with enough usable backends serves.
 	Tier int `json:"tier"`
 	// Role is what its probe says it is, for example "primary".
 	Role string `json:"role,omitempty"`
@@ -207,6 +216,11 @@ type Backend struct {
 	Critical bool `json:"critical,omitempty"`
 	// Override: the operator said something on this backend.
 	Override bool `json:"override,omitempty"`
+	// Added: the operator added it.
+	Added bool `json:"added,omitempty"`
+	// DrainsUntil is when the flows that are left move to others; nil if it does not
+	// drain, or for as long as it takes.
+	DrainsUntil *time.Time `json:"drains_until,omitempty"`
 }
 
 // ServiceDetail is all that is known of one service.
@@ -214,7 +228,9 @@ type ServiceDetail struct {
 	Service
 	// ID is its number in the maps.
 	ID uint32 `json:"id"`
-	// Probe is "none", "tcp", "http" or "https", and how often it runs.
+	// Placement is which of the backends take part.
+	Placement Placement `json:"placement"`
+	// Probe is its type, for example "tcp", and how often it runs.
 	Probe ServiceProbe `json:"probe"`
 	// TableSize is the number of slots of its table.
 	TableSize int `json:"table_size"`
@@ -223,6 +239,24 @@ type ServiceDetail struct {
 	Timeouts map[string]float64 `json:"timeouts"`
 	// Traffic since the service got its number.
 	Traffic Traffic `json:"traffic"`
+}
+
+// Placement is which of a service's backends take part; what is not set is left out.
+type Placement struct {
+	// Subset is in words: "tag ssd, zone eu-1a".
+	Subset string `json:"subset,omitempty"`
+	// TierMinHealthy, ZoneMinHealthy and PanicThreshold are per cent, 1 to 100.
+	TierMinHealthy int `json:"tier_min_healthy,omitempty"`
+	// TierWhenLow is "switch" or "add".
+	TierWhenLow            string  `json:"tier_when_low,omitempty"`
+	TierReturnAfterSeconds float64 `json:"tier_return_after_seconds,omitempty"`
+	// PreferZone is the balancer's own zone, if it is preferred.
+	PreferZone          string  `json:"prefer_zone,omitempty"`
+	EqualZones          bool    `json:"equal_zones,omitempty"`
+	ZoneMinHealthy      int     `json:"zone_min_healthy,omitempty"`
+	PanicThreshold      int     `json:"panic_threshold,omitempty"`
+	SlowStartSeconds    float64 `json:"slow_start_seconds,omitempty"`
+	DrainTimeoutSeconds float64 `json:"drain_timeout_seconds,omitempty"`
 }
 
 // ServiceProbe is the health check of a service's backends.
@@ -248,17 +282,55 @@ type ServiceBackend struct {
 	Backend
 }
 
-// Override is what the operator said about a backend.
+// Override is what the operator said about a backend, a service or a zone: of a zone
+// if Zone is set, else of a service if Backend is not valid.
 type Override struct {
+	// Service is empty for a zone of all services.
 	Service string         `json:"service"`
 	Backend netip.AddrPort `json:"backend"`
-	// Drain, when not nil, replaces the backend's drain.
-	Drain *bool `json:"drain,omitempty"`
+	// Zone takes no new flows.
+	Zone string `json:"zone,omitempty"`
+	// Added: the backend or the service is the operator's; Text is the service in
+	// YAML.
+	Added bool   `json:"added,omitempty"`
+	Text  string `json:"text,omitempty"`
+	// Drain, when not nil, replaces the backend's drain, until Deadline if that is
+	// not nil: then its flows move.
+	Drain    *bool      `json:"drain,omitempty"`
+	Deadline *time.Time `json:"deadline,omitempty"`
 	// Weight, when not nil, replaces the backend's weight.
 	Weight *uint16 `json:"weight,omitempty"`
-	// Known: the service has that backend now. An override of one that it has
-	// not is kept and holds again when the backend returns.
+	// Disabled: the backend gets no flows at all.
+	Disabled bool `json:"disabled,omitempty"`
+	// Known: the service, the backend or the zone is there now. What was said of one
+	// that is not is kept and holds again when it returns.
 	Known bool `json:"known"`
+	// Problem says why something that was added is not in use; empty if it is.
+	Problem string `json:"problem,omitempty"`
+}
+
+// OverrideFilter selects what was said: of a service, or of one of its backends.
+// Zero fields select all.
+type OverrideFilter struct {
+	Service string         `json:"service,omitempty"`
+	Backend netip.AddrPort `json:"backend,omitzero"`
+}
+
+// Zone is the part of a service's backends that is in a zone.
+type Zone struct {
+	Zone    string `json:"zone"`
+	Service string `json:"service"`
+	// Backends is how many there are, and Usable how many nothing speaks against.
+	Backends int `json:"backends"`
+	Usable   int `json:"usable"`
+	// Share of new flows, 0 to 1.
+	Share float64 `json:"share"`
+	// Flows is the number of live flows, counted at most some seconds ago.
+	Flows int `json:"flows"`
+	// Own: it is the balancer's own.
+	Own bool `json:"own,omitempty"`
+	// Disabled: the operator lets it take no new flows.
+	Disabled bool `json:"disabled,omitempty"`
 }
 
 // PlanRequest asks what a configuration would change. Without Content the
@@ -434,6 +506,39 @@ type BackendStats struct {
 	// Flows is the number of live flows, counted at most some seconds ago.
 	Flows int `json:"flows"`
 	Traffic
+}
+
+// DrainRequest is the body of …/drain.
+type DrainRequest struct {
+	// AfterSeconds is when the flows that are left move to others; 0: never. nil: as
+	// the service is configured.
+	AfterSeconds *float64 `json:"after_seconds,omitempty"`
+}
+
+// BackendRequest is the body of …/add: what a configuration would say of a backend.
+type BackendRequest struct {
+	// Weight, 0 to 65535; nil is 1.
+	Weight *int     `json:"weight,omitempty"`
+	Zone   string   `json:"zone,omitempty"`
+	Tags   []string `json:"tags,omitempty"`
+	// Priority is its tier, 0 to 255.
+	Priority int `json:"priority,omitempty"`
+}
+
+// ServiceRequest is the body of /v1/services/NAME/add.
+type ServiceRequest struct {
+	// Path names Text in errors.
+	Path string `json:"path,omitempty"`
+	// Text is what would stand under the service's name in a configuration file, in
+	// YAML.
+	Text string `json:"text"`
+}
+
+// ZoneRequest is the body of /v1/zones/disable and /v1/zones/enable.
+type ZoneRequest struct {
+	Zone string `json:"zone"`
+	// Service is empty for all.
+	Service string `json:"service,omitempty"`
 }
 
 // WeightRequest is the body of …/weight.

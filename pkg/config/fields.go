@@ -18,7 +18,7 @@ const maxTableSize = 1000003
 var (
 	interfaceKind = str("interface name", `^\.{0,2}[^./:\s\x00-\x1f\x7f][^/:\s\x00-\x1f\x7f]*$`, 15, "1 to 15 bytes, no `/`, `:` or space")
 	nameKind      = str("service name", `^[a-z0-9._-]{1,63}$`, 63, "1 to 63 of `a-z`, `0-9`, `-`, `.`, `_`")
-	zoneKind      = str("zone", `^[^\x00-\x1f\x7f]{1,63}$`, 63, "1 to 63 bytes, no control characters")
+	zoneKind      = str("zone", model.ZonePattern, model.MaxLabel, "1 to 63 bytes, no control characters")
 	methodKind    = str("HTTP method", `^[A-Z]{1,16}$`, 16, "upper-case letters")
 	pathKind      = str("HTTP path", `^/[!-~]*$`, 2048, "starts with `/`; up to 2048 bytes of ASCII without spaces; may hold a query")
 	hostKind      = str("host name", `^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$`, 253, "letters, digits, `-`, `.`, `_`; no port")

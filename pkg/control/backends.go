@@ -12,13 +12,9 @@ import (
 	"github.com/xlb-io/xlb/pkg/probe"
 )
 
-// backendsOf returns what discovery found, or the static backends.
-func (in *Input) backendsOf(s model.Service) []model.Backend {
-	if found, ok := in.Discovered[s.Name]; ok {
-		return found
-	}
-	return s.Backends
-}
+// backendsOf returns the backends of a service: the static ones, those that
+// discovery found, and those that the operator added.
+func (in *Input) backendsOf(s model.Service) []model.Backend { return in.withAdded(s, in.foundOf(s)) }
 
 // addService adds a service, its backends and the wish for its table.
 func (r *round) addService(s model.Service, id uint32, runs map[bool]sourceRun) error {
@@ -33,7 +29,7 @@ func (r *round) addService(s model.Service, id uint32, runs map[bool]sourceRun) 
 	r.plan.Contents.Services[id] = entry
 	state := ServiceState{
 		Name: s.Name, ID: id, Frontends: s.Frontends, Forward: s.Forward, Track: entry.Track, Fail: s.Fail, Via: s.Probe.Via, Critical: s.Critical,
-		Decides:  r.Deciding[s.Name],
+		Decides: r.Deciding[s.Name], Added: s.Added,
 		NoSource: s.Forward == model.NAT && run.n == 0,
 		tracking: trackingOf(r.plan.Contents.Services[id]), lasts: longestTimeout(s),
 	}
@@ -58,6 +54,7 @@ func (r *round) addService(s model.Service, id uint32, runs map[bool]sourceRun) 
 		one.ID = number
 		state.Backends = append(state.Backends, one)
 	}
+	r.noteAdded(s, &state)
 	r.elect(s, &state)
 	for _, b := range state.Backends {
 		r.plan.Contents.Backends[b.ID] = maps.Backend{Address: b.Address, Service: id, Serves: b.Serves}

@@ -72,10 +72,12 @@ var usual = timing{
 type parts struct {
 	data       dataPlane
 	host       host
-	overrides  *overrideStore
+	operator   *operatorStore
 	log        *slog.Logger
 	version    string
 	configPath string
+	// text is that of the configuration in force. A reload changes it.
+	text []byte
 	// loaded is fingerprintOf the file that the first configuration is from.
 	loaded     string
 	interfaces []api.Interface

@@ -93,9 +93,8 @@ func (h *history) begin() *history {
 // start starts a daemon, in place of the one before.
 func (h *history) start() {
 	h.stop()
-	overrides := &overrideStore{}
 	h.controller = newController(parts{
-		data: h.network, host: &machine{}, overrides: overrides, log: quiet(), timing: usual, now: h.network.clock,
+		data: h.network, host: &machine{}, operator: &operatorStore{}, log: quiet(), timing: usual, now: h.network.clock,
 	}, h.cfg)
 }
 

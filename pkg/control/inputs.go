@@ -41,10 +41,15 @@ func (c *controller) probed(r probe.Result) {
 	c.weighSoon(key.Service)
 }
 
+// places is as much of an input as tells the backends of services.
+func (c *controller) places() Input {
+	return Input{Services: c.cfg.Services, Discovered: c.discovered, Added: c.operator.said().Backends}
+}
+
 // aimProbes makes the prober probe the backends there are.
 func (c *controller) aimProbes() {
 	c.retarget = false
-	in := Input{Discovered: c.discovered}
+	in := c.places()
 	targets := map[probe.Key]bool{}
 	pending := map[probe.Key]time.Time{}
 	var list []probe.Target

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/xlb-io/xlb/pkg/api"
 	"github.com/xlb-io/xlb/pkg/maps"
 	"github.com/xlb-io/xlb/pkg/model"
 	"github.com/xlb-io/xlb/pkg/probe"
@@ -19,8 +20,10 @@ type Input struct {
 	// Discovered are the backends of services by name; a service that is not
 	// here has its static ones.
 	Discovered map[string][]model.Backend
-	Health     map[probe.Key]model.BackendHealth
-	Overrides  map[probe.Key]model.Override
+	// Added are those that the operator added, by the service's name.
+	Added     map[string][]model.Backend
+	Health    map[probe.Key]model.BackendHealth
+	Overrides map[probe.Key]model.Override
 	// Deciding are the services whose policies are asked about new flows.
 	Deciding map[string]bool
 	// Answers are what policies said last about the weights of backends.
@@ -99,6 +102,8 @@ type ServiceState struct {
 	Critical bool
 	// FailOpen: none is usable, and all are used.
 	FailOpen bool
+	// Added: by the operator, not in the configuration file.
+	Added bool
 	// Panic: few of those that serve are usable, and the others are used too.
 	Panic bool
 	// Serving are the tiers that take new flows, the lowest first.
@@ -122,6 +127,17 @@ type ServiceState struct {
 	next     time.Duration // when time alone changes its election; 0: never
 	left     int           // backends without a place
 	warnings []string      // on its backends and sources
+}
+
+// tiers are those of its backends, the lowest first.
+func (s *ServiceState) tiers() (all []uint8) {
+	for _, b := range s.Backends {
+		if b.State != api.StateRetired && !slices.Contains(all, b.Tier) {
+			all = append(all, b.Tier)
+		}
+	}
+	slices.Sort(all)
+	return all
 }
 
 // BackendState is a backend in a plan.

@@ -156,6 +156,13 @@ func (w *world) change() {
 		w.Shuffle(len(s.Backends), func(i, j int) { s.Backends[i], s.Backends[j] = s.Backends[j], s.Backends[i] })
 		w.in.Services = append(w.in.Services, s)
 	}
+	w.in.Added = map[string][]model.Backend{}
+	if len(w.in.Services) > 0 && w.IntN(3) == 0 {
+		s := w.in.Services[0]
+		w.in.Added[s.Name] = []model.Backend{
+			{Address: ap("10.0.0.3:80"), Weight: 2}, {Address: ap("10.0.0.77:80"), Weight: 1}, {Address: ap("[2001:db8::7]:80"), Weight: 1},
+		}
+	}
 	w.in.Health = map[probe.Key]model.BackendHealth{}
 	w.in.Overrides = map[probe.Key]model.Override{}
 	for _, s := range w.in.Services {

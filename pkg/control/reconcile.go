@@ -99,9 +99,10 @@ func (c *controller) round() (reason string, err error) {
 
 // input is the input of a plan for cfg.
 func (c *controller) input(cfg *model.Config, discovered map[string][]model.Backend, auto autoSources) Input {
+	said := c.operator.said()
 	in := Input{
-		Settings: cfg.Settings, Services: cfg.Services, Discovered: discovered,
-		Health: c.health, Overrides: c.overrides.all(),
+		Settings: cfg.Settings, Services: cfg.Services, Discovered: discovered, Added: said.Backends,
+		Health: c.health, Overrides: said.Overrides, DisabledZones: said.Zones,
 		Local: c.host.LocalAddresses(), Present: c.current, Idle: c.idle, IdleSources: c.idleSource, Sizes: c.data.Sizes(),
 		Deciding: c.deciding, Answers: c.answers,
 		Now: c.clock(), Time: c.now(), Transitions: c.transitions, Survey: c.surveyed, Standings: c.standings(),

@@ -2,6 +2,7 @@ package control
 
 import (
 	"cmp"
+	"fmt"
 	gomaps "maps"
 	"os"
 	"slices"
@@ -61,6 +62,9 @@ func (c *controller) publish() {
 				s.reasons = append(s.reasons, "service_down:"+one.Name)
 			}
 			s.reasons = append(s.reasons, one.criticalDown()...)
+			if one.Panic {
+				s.reasons = append(s.reasons, "panic:"+one.Name)
+			}
 			if one.NoSource {
 				s.reasons = append(s.reasons, "no_source:"+one.Name)
 			}
@@ -98,6 +102,9 @@ func (c *controller) Status() api.Status {
 	if s.plan != nil {
 		out.Warnings = append(slices.Clone(s.plan.Warnings), c.discoveryWarnings(s.cfg.Services)...)
 	}
+	for _, name := range slices.Sorted(gomaps.Keys(s.cfg.LeftOut)) {
+		out.Warnings = append(out.Warnings, fmt.Sprintf("service %q, which the operator added, is left out: %s", name, s.cfg.LeftOut[name]))
+	}
 	if out.Reasons == nil {
 		out.Reasons = []string{}
 	}
@@ -129,7 +136,7 @@ func (s *snapshot) service(one ServiceState) api.Service {
 	out := api.Service{
 		Name: one.Name, Frontends: make([]string, 0, len(one.Frontends)), Forward: one.Forward.String(), Track: one.Track.String(),
 		Schedule: "maglev", Fail: one.Fail.String(), FailOpen: one.FailOpen, Backends: s.backends(one),
-		MarkedSlots: one.Marked, Sources: s.sources(one.Name),
+		MarkedSlots: one.Marked, Panic: one.Panic, Added: one.Added, Sources: s.sources(one.Name),
 	}
 	out.Critical = one.Critical
 	if one.Role.Role != "" {
@@ -137,6 +144,11 @@ func (s *snapshot) service(one ServiceState) api.Service {
 	}
 	if one.Via != model.ViaDirect {
 		out.ProbeVia = one.Via.String()
+	}
+	if tiers := one.tiers(); len(tiers) > 1 {
+		for _, t := range one.Serving {
+			out.ServingTiers = append(out.ServingTiers, int(t))
+		}
 	}
 	for _, t := range one.Tunnels {
 		out.TunnelSources = append(out.TunnelSources, t.String())
@@ -158,11 +170,15 @@ func (s *snapshot) backends(one ServiceState) []api.Backend {
 	for _, b := range one.Backends {
 		shown := api.Backend{
 			Address: b.Address, Weight: int(b.Weight), State: b.State, Reason: b.Reason, Flows: s.counts[b.ID],
-			EffectiveWeight: int(b.Effective), Slots: b.Slots, ID: b.ID, Zone: b.Zone, Override: b.Override,
+			EffectiveWeight: int(b.Effective), Slots: b.Slots, ID: b.ID, Zone: b.Zone, Override: b.Override, Added: b.Added,
 			Tags: b.Tags.List(), Tier: int(b.Tier), Role: b.Role, Shadow: b.Answer.Shadow, Critical: b.Critical,
 		}
 		if !b.Since.IsZero() {
 			shown.Since = &b.Since
+		}
+		if b.Drained > 0 {
+			at := time.Now().Add(b.Drained - s.clock()).Round(time.Second)
+			shown.DrainsUntil = &at
 		}
 		out = append(out, shown)
 	}

@@ -35,11 +35,30 @@ func (c *controller) Service(name string) (api.ServiceDetail, error) {
 		return out, nil // configured differently since; the plan follows
 	}
 	out.Probe = probeOf(cfg.Probe)
+	out.Placement = placementOf(s.cfg.Settings, cfg.Placement)
 	out.Timeouts = map[string]float64{
 		"tcp_syn": cfg.Timeouts.TCPSyn.Seconds(), "tcp_established": cfg.Timeouts.TCPEstablished.Seconds(),
 		"tcp_fin": cfg.Timeouts.TCPFin.Seconds(), "tcp_closed": cfg.Timeouts.TCPClosed.Seconds(), "udp": cfg.Timeouts.UDP.Seconds(),
 	}
 	return out, nil
+}
+
+func placementOf(set model.Settings, p model.Placement) api.Placement {
+	out := api.Placement{
+		TierMinHealthy: p.Tiers.MinHealthy, TierReturnAfterSeconds: p.Tiers.ReturnAfter.Seconds(),
+		EqualZones: p.Zones.EqualShare, ZoneMinHealthy: p.Zones.MinHealthy, PanicThreshold: p.PanicThreshold,
+		SlowStartSeconds: p.SlowStart.Seconds(), DrainTimeoutSeconds: p.DrainTimeout.Seconds(),
+	}
+	if p.Subset != (model.Subset{}) {
+		out.Subset = p.Subset.String()
+	}
+	if p.Tiers.MinHealthy > 0 || p.PanicThreshold > 0 {
+		out.TierWhenLow = p.Tiers.WhenLow.String()
+	}
+	if p.Zones.PreferOwn {
+		out.PreferZone = set.Zone
+	}
+	return out
 }
 
 // Backends implements [api.Daemon].

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -54,7 +55,7 @@ func (g grpcCheck) check(ctx context.Context) (role string, err error) {
 		}
 		creds = encrypted{creds}
 	}
-	dial := once(conn)
+	dial := once(&framed{Conn: conn})
 	client, err := grpc.NewClient("passthrough:///backend",
 		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return dial(ctx, "", "") }),
 		grpc.WithTransportCredentials(creds), grpc.WithAuthority(g.host), grpc.WithUserAgent("xlb-probe"),
@@ -78,6 +79,9 @@ func (g grpcCheck) refusal(ctx context.Context, err error) error {
 		return g.reason(ctx, phaseHeader, ctx.Err())
 	}
 	s := status.Convert(err)
+	if strings.Contains(s.Message(), errNotHTTP2.Error()) {
+		return errNotHTTP2
+	}
 	switch s.Code() {
 	case codes.DeadlineExceeded:
 		return g.reason(ctx, phaseHeader, context.DeadlineExceeded)

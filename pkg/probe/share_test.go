@@ -1,6 +1,7 @@
 package probe
 
 import (
+	"net/netip"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -89,15 +90,27 @@ func TestRunnerSharersChangeTheirProbe(t *testing.T) {
 	})
 }
 
-// TestExecIsNotShared: a program is told whom it checks.
-func TestExecIsNotShared(t *testing.T) {
-	one, two := target("one", a), target("two", a)
-	one.Probe.Type, one.Probe.Command = model.ProbeExec, []string{"/bin/true"}
-	two.Probe = one.Probe
-	r := NewRunner(Options{Log: quiet})
-	defer r.Close()
-	r.Apply([]Target{one, two})
-	if s := r.Stats(); s.Checks != 2 {
-		t.Errorf("%d checks of two services", s.Checks)
+// What is told which backend it asks for is no other's.
+func TestWayOfIndividuals(t *testing.T) {
+	one, two := target("one", a), target("one", b)
+	for _, c := range []struct {
+		name   string
+		change func(*model.Probe)
+		shared bool
+	}{
+		{"one address", func(*model.Probe) {}, true},
+		{"a path", func(p *model.Probe) { p.HTTP.Path = "/up" }, true},
+		{"a path with the backend's address", func(p *model.Probe) { p.HTTP.Path = "/up/{address}" }, false},
+		{"a text with the backend's port", func(p *model.Probe) { p.Talk.Send = "{port}" }, false},
+		{"a program", func(p *model.Probe) { p.Type = model.ProbeExec }, false},
+	} {
+		x, y := one, two
+		for _, tg := range []*Target{&x, &y} {
+			tg.Probe.Address = netip.MustParseAddr("10.0.0.9")
+			c.change(&tg.Probe)
+		}
+		if got := wayOf(x) == wayOf(y); got != c.shared {
+			t.Errorf("%s: shared %v", c.name, got)
+		}
 	}
 }
