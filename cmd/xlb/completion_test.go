@@ -23,7 +23,7 @@ func TestCompletionCandidates(t *testing.T) {
 		{"backend drain --json web 10.0.0.12|", "10.0.0.12:8080"},
 		{"backend weight web 10.0.0.11:8080 |", "reset"},
 		{"map load |", "backends features services sources tables tunnels vips"},
-		{"map dump se|", "service_loads service_traffic service_upcalls services settings"},
+		{"map dump se|", "service_loads service_outcome service_traffic service_upcalls services settings"},
 		{"run --log-format |", "text json"},
 		{"check -c |", ""},
 		{"policy b|", "build bench"},

@@ -181,14 +181,14 @@ func (e *env) printService(s api.ServiceDetail) {
 		line("marked", "%s", markedText(s.Service))
 	}
 	line("fail", "%s", s.Fail)
+	for _, l := range placementLines(s) {
+		line(l[0], "%s", l[1])
+	}
 	if s.Critical {
 		line("critical", "without a usable backend xlb is not ready")
 	}
 	if text := roleText(s.Service); text != "" {
 		line("role", "%s", strings.TrimPrefix(text, "role "))
-	}
-	for _, l := range placementLines(s) {
-		line(l[0], "%s", l[1])
 	}
 	if p := s.Probe; p.Type == "none" {
 		line("probe", "none")

@@ -106,6 +106,7 @@ func (e *env) printTotals(s api.Stats, all bool) {
 		backends.add(append([]any{orDash(v.Service), v.Address}, totalsRow(v.Flows, v.Traffic)...)...)
 	}
 	e.printSection(backends)
+	e.printOutcomes(s)
 }
 
 // printSection prints a table after an empty line, unless it is empty.

@@ -213,6 +213,8 @@ func (c *Client) Stats(ctx context.Context, f StatsFilter) (Stats, error) {
 	q := query("service", f.Service)
 	if f.NoBackends {
 		q.Set("backends", "false")
+	} else if f.Counting {
+		q.Set("backends", "counting")
 	}
 	return get[Stats](ctx, c, "/v1/stats", q)
 }

@@ -234,8 +234,10 @@ func (s *Server) stats(r *http.Request) (any, error) {
 	case "", "true":
 	case "false":
 		f.NoBackends = true
+	case "counting":
+		f.Counting = true
 	default:
-		return nil, Errorf(http.StatusBadRequest, "backends=%s is neither true nor false", q.Get("backends"))
+		return nil, Errorf(http.StatusBadRequest, "backends=%s is none of true, false and counting", q.Get("backends"))
 	}
 	return s.daemon.Stats(r.Context(), f)
 }

@@ -221,8 +221,9 @@ func TestClientReachesDaemon(t *testing.T) {
 		}},
 		{"reload", func() error { return c.Reload(ctx) }},
 		{"plan a.yaml x: \"y\"\n", func() error { _, err := c.Plan(ctx, PlanRequest{"a.yaml", "x: \"y\"\n"}); return err }},
-		{`stats {"Service":"web","NoBackends":true}`, func() error { _, err := c.Stats(ctx, StatsFilter{"web", true}); return err }},
-		{`stats {"Service":"","NoBackends":false}`, func() error { _, err := c.Stats(ctx, StatsFilter{}); return err }},
+		{`stats {"Service":"web","NoBackends":true,"Counting":false}`, func() error { _, err := c.Stats(ctx, StatsFilter{Service: "web", NoBackends: true}); return err }},
+		{`stats {"Service":"","NoBackends":false,"Counting":true}`, func() error { _, err := c.Stats(ctx, StatsFilter{Counting: true}); return err }},
+		{`stats {"Service":"","NoBackends":false,"Counting":false}`, func() error { _, err := c.Stats(ctx, StatsFilter{}); return err }},
 		{`flows {"Service":"web","Backend":"10.0.0.1","Client":"192.0.2.0/24","Limit":5}`, func() error {
 			for _, err := range c.Flows(ctx, FlowFilter{"web", "10.0.0.1", "192.0.2.0/24", 5}) {
 				return err

@@ -173,7 +173,8 @@ const (
 	// StateDraining keeps its flows and gets no new ones, until the drain's time, if
 	// it has one, is over.
 	StateDraining = "draining"
-	// StateEjected keeps its flows and gets no new ones: a policy said so.
+	// StateEjected keeps its flows and gets no new ones: too many of its connections
+	// failed, or a policy said so.
 	StateEjected = "ejected"
 	// StateDisabled gets no flows at all: the operator said so. Its flows move to
 	// others.
@@ -221,6 +222,15 @@ type Backend struct {
 	// DrainsUntil is when the flows that are left move to others; nil if it does not
 	// drain, or for as long as it takes.
 	DrainsUntil *time.Time `json:"drains_until,omitempty"`
+	// Ejections are how often it was ejected because its connections failed, since it
+	// last served for long; EjectedUntil is the end of an ejection that goes on.
+	Ejections    int        `json:"ejections,omitempty"`
+	EjectedUntil *time.Time `json:"ejected_until,omitempty"`
+	// HalfOpen: its ejection is over, and a few connections must succeed before it is
+	// trusted again.
+	HalfOpen bool `json:"half_open,omitempty"`
+	// Outcomes is what became of connections to it, where the service counts that.
+	Outcomes *Outcomes `json:"outcomes,omitempty"`
 }
 
 // ServiceDetail is all that is known of one service.
@@ -437,6 +447,8 @@ type StatsFilter struct {
 	Service string
 	// NoBackends leaves out the counters of single backends.
 	NoBackends bool
+	// Counting leaves out those of services that do not count outcomes.
+	Counting bool
 }
 
 // Stats are counters at a moment. They only grow while an id lasts; a rate is
@@ -480,6 +492,35 @@ type Traffic struct {
 	FlowsCreated uint64 `json:"flows_created"`
 }
 
+// Outcomes is what became of the TCP connections of a service or to a backend.
+type Outcomes struct {
+	// Attempts are connections begun; one that tries several backends is an attempt at
+	// each.
+	Attempts uint64 `json:"attempts"`
+	// Answered are those that got a SYN-ACK or, where replies pass the load balancer
+	// by, in which the client went on.
+	Answered uint64 `json:"answered"`
+	// Unanswered are those whose SYN came again before an answer.
+	Unanswered uint64 `json:"unanswered"`
+	// Refused are RSTs to a SYN, Reset those amid a connection: nat and dnat only.
+	Refused uint64 `json:"refused"`
+	Reset   uint64 `json:"reset"`
+	// Retried are attempts that failed and went on with another backend.
+	Retried uint64 `json:"retried"`
+	// HandshakeSeconds is the smoothed time from SYN to SYN-ACK of a backend of nat or
+	// dnat; 0 if none was measured.
+	HandshakeSeconds float64 `json:"handshake_seconds,omitempty"`
+}
+
+// Counts returns the counters with their names.
+func (o Outcomes) Counts() []Counter {
+	count := func(name string, n uint64) Counter { return Counter{Name: name, Count: Count{Packets: n}} }
+	return []Counter{
+		count("attempt", o.Attempts), count("answered", o.Answered), count("unanswered", o.Unanswered),
+		count("refused", o.Refused), count("reset", o.Reset), count("retried", o.Retried),
+	}
+}
+
 // ServiceStats are the counters of a service.
 type ServiceStats struct {
 	Service string `json:"service"`
@@ -496,6 +537,12 @@ type ServiceStats struct {
 	// Sources are as in [Service].
 	Sources []Source `json:"sources,omitempty"`
 	Traffic
+	// Outcomes, where the service counts them.
+	Outcomes *Outcomes `json:"outcomes,omitempty"`
+	// Ejected is how many backends are ejected because their connections failed, and
+	// Ejections how often one was, since the daemon's start.
+	Ejected   int    `json:"ejected,omitempty"`
+	Ejections uint64 `json:"ejections,omitempty"`
 }
 
 // BackendStats are the counters of a backend.
@@ -506,6 +553,8 @@ type BackendStats struct {
 	// Flows is the number of live flows, counted at most some seconds ago.
 	Flows int `json:"flows"`
 	Traffic
+	// Outcomes, where the service counts them.
+	Outcomes *Outcomes `json:"outcomes,omitempty"`
 }
 
 // DrainRequest is the body of …/drain.

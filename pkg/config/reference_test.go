@@ -120,7 +120,7 @@ func sourceCompanions(key string) string {
 			}
 		}
 		if other, ok := map[string]string{
-			"username": "password: x", "password": "username: x", "tls": `address: "https://192.0.2.9:8501"`, "keep_running": "zone: x",
+			"username": "password: x", "password": "username: x", "password_file": "username: x", "tls": `address: "https://192.0.2.9:8501"`, "keep_running": "zone: x",
 		}[key]; ok {
 			text += "      " + other + "\n"
 		}

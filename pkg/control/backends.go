@@ -21,6 +21,7 @@ func (r *round) addService(s model.Service, id uint32, runs map[bool]sourceRun) 
 	run := sourcesOf(s, runs)
 	entry := maps.Service{
 		Forward: s.Forward, Track: r.trackOf(s), FirstSource: uint16(run.first), Sources: uint16(run.n), Timeouts: s.Timeouts,
+		Outcomes: countsOutcomes(s), Retries: s.Outcomes.Retries,
 	}
 	if r.Deciding[s.Name] {
 		entry.Policy = s.OnOverload
@@ -30,6 +31,7 @@ func (r *round) addService(s model.Service, id uint32, runs map[bool]sourceRun) 
 	state := ServiceState{
 		Name: s.Name, ID: id, Frontends: s.Frontends, Forward: s.Forward, Track: entry.Track, Fail: s.Fail, Via: s.Probe.Via, Critical: s.Critical,
 		Decides: r.Deciding[s.Name], Added: s.Added,
+		Counts: entry.Outcomes, ejects: s.Outcomes.Eject.On,
 		NoSource: s.Forward == model.NAT && run.n == 0,
 		tracking: trackingOf(r.plan.Contents.Services[id]), lasts: longestTimeout(s),
 	}
@@ -76,10 +78,16 @@ func (in *Input) trackOf(s model.Service) model.Track {
 
 // trackOf is the same without policies.
 func trackOf(s model.Service) model.Track {
-	if s.Forward.RewritesPorts() {
+	if s.Forward.RewritesPorts() || countsOutcomes(s) {
 		return model.TrackAlways
 	}
 	return cmp.Or(s.Track, model.TrackAuto)
+}
+
+// countsOutcomes says whether the data plane counts what becomes of connections: it
+// is asked to, or a schedule goes by how soon backends answer.
+func countsOutcomes(s model.Service) bool {
+	return s.Outcomes.Count || s.Selection.Schedule == model.LeastLatency && s.Forward.RewritesPorts()
 }
 
 // backendState is a backend by itself: what probes and operator say of it.
@@ -118,6 +126,9 @@ func (r *round) backendState(s model.Service, b model.Backend) BackendState {
 		out.State, out.Reason = api.StateEjected, answer.Reason
 	case health.State == model.Healthy || s.Probe.Type == model.ProbeNone || s.Probe.Type == "":
 		out.State = api.StateHealthy
+	}
+	if s.Outcomes.Eject.On {
+		r.Breakers[s.Name][b.Address].contend(s.Outcomes.Eject, &out)
 	}
 	if out.Weight == 0 && out.Reason == "" {
 		out.Reason = "weight 0: no new flows"

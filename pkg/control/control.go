@@ -32,6 +32,9 @@ type dataPlane interface {
 	Events() ([]maps.NamedCount, error)
 	ServiceTraffic(id uint32) (maps.Traffic, error)
 	BackendTraffic(id uint32) (maps.Traffic, error)
+	ServiceOutcomes(id uint32) (maps.Outcomes, error)
+	BackendOutcomes(id uint32) (maps.Outcomes, error)
+	BackendLoad(id uint32) maps.Load
 	decider
 }
 
@@ -48,6 +51,8 @@ type host interface {
 type timing struct {
 	// sweep is the time between two countings of flows.
 	sweep time.Duration
+	// outcomes is the time between two looks at what became of connections.
+	outcomes time.Duration
 	// grace is how long after a backend left the table a sweep may begin that
 	// decides on it: packets that had read the old table are done by then.
 	grace time.Duration
@@ -64,7 +69,7 @@ type timing struct {
 }
 
 var usual = timing{
-	sweep: 5 * time.Second, grace: time.Second, drift: time.Minute, discovery: 2 * time.Second,
+	sweep: 5 * time.Second, outcomes: time.Second, grace: time.Second, drift: time.Minute, discovery: 2 * time.Second,
 	minRetry: 100 * time.Millisecond, maxRetry: 10 * time.Second, debounce: 150 * time.Millisecond,
 }
 
@@ -148,6 +153,9 @@ type controller struct {
 	answers     map[string]answers            // service → all of them together
 	names       map[uint32]string
 	counts      map[uint32]int
+	breakers    map[string]breakers // service → what is known of the connections to its backends
+	ejections   map[string]uint64   // service → how often a backend was ejected
+	judging     bool
 	sweeping    bool
 	drifting    bool
 	retired     map[uint32]time.Time     // backend in no table → since when
@@ -181,6 +189,7 @@ func newController(p parts, cfg *model.Config) *controller {
 		names: map[uint32]string{}, retired: map[uint32]time.Time{}, undrawn: map[netip.Addr]time.Time{},
 		idle: map[uint32]bool{}, idleSource: map[netip.Addr]bool{}, problems: map[string]error{},
 		towards:  map[netip.Addr]netip.Addr{},
+		breakers: map[string]breakers{}, ejections: map[string]uint64{},
 		weighing: map[string]bool{}, said: map[string]map[string]answers{}, answers: map[string]answers{},
 	}
 	c.inForce.Store(&policySet{})
@@ -214,6 +223,8 @@ func (c *controller) run(ctx context.Context) {
 
 	sweep := time.NewTicker(c.timing.sweep)
 	defer sweep.Stop()
+	outcomes := time.NewTicker(c.timing.outcomes)
+	defer outcomes.Stop()
 	drift := time.NewTimer(c.timing.drift)
 	defer drift.Stop()
 	due := time.NewTimer(0)
@@ -234,6 +245,8 @@ func (c *controller) run(ctx context.Context) {
 			c.startSweep()
 			c.weighAll()
 			c.retryProblems()
+		case <-outcomes.C:
+			c.watchOutcomes()
 		case <-drift.C:
 			c.startDriftCheck(drift)
 		case <-due.C:

@@ -72,6 +72,7 @@ func (e *election) run() {
 	e.chooseSubset()
 	e.chooseRole()
 	e.countUsable()
+	e.noteContenders()
 	e.chooseTiers()
 	e.panic()
 	e.failOpen()
@@ -119,6 +120,14 @@ func (e *election) countUsable() {
 		if e.contenders[i].usable() {
 			e.state.Usable++
 		}
+	}
+}
+
+// noteContenders keeps for the breakers which backends could serve.
+func (e *election) noteContenders() {
+	for i := range e.contenders {
+		c := &e.contenders[i]
+		c.contends = c.contends && !c.barred
 	}
 }
 

@@ -21,6 +21,7 @@ type memory struct {
 	contents maps.Contents
 	sizes    maps.Sizes
 	flows    []maps.Flow
+	outcomes map[uint32]maps.Outcomes // by backend
 	applies  int
 	failing  error // of Apply, after half of the work
 	unread   error // of Read
@@ -124,6 +125,18 @@ func (m *memory) BackendTraffic(id uint32) (maps.Traffic, error) {
 	return maps.Traffic{Reply: maps.Count{Packets: uint64(id)}}, nil
 }
 
+func (m *memory) ServiceOutcomes(id uint32) (maps.Outcomes, error) {
+	return maps.Outcomes{Attempts: uint64(id)}, nil
+}
+
+func (m *memory) BackendOutcomes(id uint32) (maps.Outcomes, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.outcomes[id], nil
+}
+
+func (m *memory) BackendLoad(id uint32) maps.Load { return maps.Load{Latency: time.Duration(id)} }
+
 func (m *memory) Decide(*maps.Upcall, maps.Decision) error { return m.failing }
 func (m *memory) Heartbeat() error                         { return nil }
 func (m *memory) Away() error                              { return nil }
@@ -181,7 +194,7 @@ func (h *machine) SourceFor(to netip.Addr) (netip.Addr, error) {
 
 // Short times for tests; the sweep's grace stays above the clock's noise.
 var quick = timing{
-	sweep: 20 * time.Millisecond, grace: time.Millisecond, drift: 20 * time.Millisecond, discovery: time.Second,
+	sweep: 20 * time.Millisecond, outcomes: 5 * time.Millisecond, grace: time.Millisecond, drift: 20 * time.Millisecond, discovery: time.Second,
 	minRetry: time.Millisecond, maxRetry: 10 * time.Millisecond, debounce: 10 * time.Millisecond,
 }
 

@@ -55,6 +55,8 @@ type Input struct {
 	Time time.Time
 	// Standings are, by service name, what the last plan noted for its elections.
 	Standings map[string]standing
+	// Breakers are, by service name, what is known of the connections to its backends.
+	Breakers map[string]breakers
 	// DisabledZones take no new flows: the operator said so.
 	DisabledZones map[model.DisabledZone]bool
 	// Survey is the last survey of the flow table; nil if there was none.
@@ -108,6 +110,8 @@ type ServiceState struct {
 	Panic bool
 	// Serving are the tiers that take new flows, the lowest first.
 	Serving []uint8
+	// Counts: what becomes of its connections is counted.
+	Counts bool
 	// NoSource: the service needs a source address and has none.
 	NoSource bool
 	// Tunnels are the outer headers of its packets, and NoTunnel says that one
@@ -124,6 +128,7 @@ type ServiceState struct {
 
 	tracking tracking
 	lasts    time.Duration // the longest timeout of its flows
+	ejects   bool          // backends whose connections fail
 	next     time.Duration // when time alone changes its election; 0: never
 	left     int           // backends without a place
 	warnings []string      // on its backends and sources
@@ -174,10 +179,18 @@ type BackendState struct {
 	// it does not drain, or for as long as it takes.
 	Drained time.Duration
 
+	// Ejections are how often it was ejected because its connections failed, since
+	// it last served for long. EjectedUntil is when this one ends; HalfOpen: it has,
+	// and the backend is tried.
+	Ejections    int
+	EjectedUntil time.Time
+	HalfOpen     bool
+
 	roleSince time.Time
 
-	drain  bool // by its configuration or source
-	leaves bool // it is to have no new flows, whatever its health
+	contends bool // but for its connections it could take new flows
+	drain    bool // by its configuration or source
+	leaves   bool // it is to have no new flows, whatever its health
 }
 
 // Planner makes plans. It remembers the lookup tables it has computed, which

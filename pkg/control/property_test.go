@@ -153,6 +153,9 @@ func (w *world) change() {
 			}
 		}
 		s.Placement, s.Role = w.placement(), w.role()
+		if w.IntN(2) == 0 {
+			s.Outcomes = model.Outcomes{Count: true, Eject: ejecting}
+		}
 		w.Shuffle(len(s.Backends), func(i, j int) { s.Backends[i], s.Backends[j] = s.Backends[j], s.Backends[i] })
 		w.in.Services = append(w.in.Services, s)
 	}

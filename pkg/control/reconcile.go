@@ -106,6 +106,7 @@ func (c *controller) input(cfg *model.Config, discovered map[string][]model.Back
 		Local: c.host.LocalAddresses(), Present: c.current, Idle: c.idle, IdleSources: c.idleSource, Sizes: c.data.Sizes(),
 		Deciding: c.deciding, Answers: c.answers,
 		Now: c.clock(), Time: c.now(), Transitions: c.transitions, Survey: c.surveyed, Standings: c.standings(),
+		Breakers: c.breakers,
 	}
 	for _, a := range auto.nat {
 		in.AutoSources = append(in.AutoSources, a)

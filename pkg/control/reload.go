@@ -171,6 +171,7 @@ func (c *controller) rehearse(ctx context.Context, cfg *model.Config, policies p
 		in = c.input(cfg, discovered, c.sourcesFor(cfg, discovered, autoSources{}))
 		in.Added, in.Overrides, in.DisabledZones = said.Backends, said.Overrides, said.Zones
 		in.Deciding, in.Answers = policies.deciding(cfg.Services), gomaps.Clone(c.answers)
+		in.Breakers = gomaps.Clone(c.breakers)
 		in.Health, in.Present = gomaps.Clone(c.health), c.current.Clone()
 		in.Idle, in.IdleSources = gomaps.Clone(c.idle), gomaps.Clone(c.idleSource)
 		out.now, out.names = c.plan, c.names

@@ -28,6 +28,8 @@ type snapshot struct {
 	pending   int
 	pendingTo time.Time
 	clock     func() time.Duration
+	// ejections are how often a backend of a service was ejected.
+	ejections map[string]uint64
 	// sources are those of a service, as they are at the time of the call.
 	sources func(service string) []api.Source
 }
@@ -42,6 +44,7 @@ func (c *controller) publish() {
 	s := &snapshot{
 		cfg: c.cfg, plan: plan, counts: c.counts, names: c.names,
 		lastReload: c.lastReload, problem: problemText(c.problems), pending: len(c.pending), clock: c.clock, sources: c.sourcesOf,
+		ejections: gomaps.Clone(c.ejections),
 	}
 	for _, to := range c.pending {
 		if to.After(s.pendingTo) {
@@ -61,10 +64,10 @@ func (c *controller) publish() {
 			if one.Usable == 0 {
 				s.reasons = append(s.reasons, "service_down:"+one.Name)
 			}
-			s.reasons = append(s.reasons, one.criticalDown()...)
 			if one.Panic {
 				s.reasons = append(s.reasons, "panic:"+one.Name)
 			}
+			s.reasons = append(s.reasons, one.criticalDown()...)
 			if one.NoSource {
 				s.reasons = append(s.reasons, "no_source:"+one.Name)
 			}
@@ -172,6 +175,7 @@ func (s *snapshot) backends(one ServiceState) []api.Backend {
 			Address: b.Address, Weight: int(b.Weight), State: b.State, Reason: b.Reason, Flows: s.counts[b.ID],
 			EffectiveWeight: int(b.Effective), Slots: b.Slots, ID: b.ID, Zone: b.Zone, Override: b.Override, Added: b.Added,
 			Tags: b.Tags.List(), Tier: int(b.Tier), Role: b.Role, Shadow: b.Answer.Shadow, Critical: b.Critical,
+			Ejections: b.Ejections, HalfOpen: b.HalfOpen,
 		}
 		if !b.Since.IsZero() {
 			shown.Since = &b.Since
@@ -179,6 +183,9 @@ func (s *snapshot) backends(one ServiceState) []api.Backend {
 		if b.Drained > 0 {
 			at := time.Now().Add(b.Drained - s.clock()).Round(time.Second)
 			shown.DrainsUntil = &at
+		}
+		if !b.EjectedUntil.IsZero() {
+			shown.EjectedUntil = &b.EjectedUntil
 		}
 		out = append(out, shown)
 	}

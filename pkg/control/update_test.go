@@ -4,6 +4,7 @@ import (
 	"fmt"
 	gomaps "maps"
 	"math/rand/v2"
+	"net/netip"
 	"reflect"
 	"testing"
 	"time"
@@ -31,7 +32,7 @@ func (w *world) nudge(p *Plan) map[string]bool {
 		touched[s.Name] = true
 		for _, b := range s.Backends {
 			key := probe.Key{Service: s.Name, Backend: b.Address}
-			switch w.IntN(6) {
+			switch w.IntN(8) {
 			case 0:
 				h := w.health()
 				h.Since = time.Unix(int64(w.IntN(9)), 0)
@@ -46,6 +47,8 @@ func (w *world) nudge(p *Plan) map[string]bool {
 				if b.State == "retired" {
 					w.in.Idle[b.ID] = true
 				}
+			case 3:
+				w.breaks(s.Name, b.Address)
 			}
 		}
 		if w.IntN(3) == 0 {
@@ -78,6 +81,20 @@ func (w *world) nudge(p *Plan) map[string]bool {
 		}
 	}
 	return touched
+}
+
+// breaks changes what is known of the connections to a backend.
+func (w *world) breaks(service string, backend netip.AddrPort) {
+	of := gomaps.Clone(w.in.Breakers[service])
+	if of == nil {
+		of = breakers{}
+	}
+	of[backend] = breaker{phase: phase(w.IntN(3)), ejections: w.IntN(3), why: []string{"", "x"}[w.IntN(2)], until: time.Unix(int64(w.IntN(9)), 0)}
+	w.in.Breakers = gomaps.Clone(w.in.Breakers)
+	if w.in.Breakers == nil {
+		w.in.Breakers = map[string]breakers{}
+	}
+	w.in.Breakers[service] = of
 }
 
 // TestUpdateIsPlan: what an update says is what a plan says, and it is only

@@ -75,6 +75,10 @@ func (c *controller) Backends(service string) ([]api.ServiceBackend, error) {
 			continue
 		}
 		for _, b := range s.backends(one) {
+			var err error
+			if b.Outcomes, err = c.backendOutcomes(one, b.ID); err != nil {
+				return nil, err
+			}
 			out = append(out, api.ServiceBackend{Service: one.Name, Backend: b})
 		}
 	}
@@ -114,10 +118,17 @@ func (c *controller) Stats(ctx context.Context, f api.StatsFilter) (api.Stats, e
 		if err != nil {
 			return out, err
 		}
-		flows := 0
+		total := api.ServiceStats{Service: one.Name, ID: one.ID, MarkedSlots: one.Marked, Sources: s.sources(one.Name), Traffic: trafficOf(traffic), Ejections: s.ejections[one.Name],
+			Usable: one.Usable, Critical: one.isCritical(), CriticalDown: len(one.criticalDown()) > 0}
+		if total.Outcomes, err = c.serviceOutcomes(one); err != nil {
+			return out, err
+		}
 		for _, b := range one.Backends {
-			flows += s.counts[b.ID]
-			if f.NoBackends {
+			total.Flows += s.counts[b.ID]
+			if !b.EjectedUntil.IsZero() {
+				total.Ejected++
+			}
+			if f.NoBackends || f.Counting && !one.Counts {
 				continue
 			}
 			if ctx.Err() != nil {
@@ -127,14 +138,15 @@ func (c *controller) Stats(ctx context.Context, f api.StatsFilter) (api.Stats, e
 			if err != nil {
 				return out, err
 			}
+			outcomes, err := c.backendOutcomes(one, b.ID)
+			if err != nil {
+				return out, err
+			}
 			out.Backends = append(out.Backends, api.BackendStats{
-				Service: one.Name, Address: b.Address, ID: b.ID, Flows: s.counts[b.ID], Traffic: trafficOf(traffic),
+				Service: one.Name, Address: b.Address, ID: b.ID, Flows: s.counts[b.ID], Traffic: trafficOf(traffic), Outcomes: outcomes,
 			})
 		}
-		out.Services = append(out.Services, api.ServiceStats{
-			Service: one.Name, ID: one.ID, Flows: flows, MarkedSlots: one.Marked, Sources: s.sources(one.Name), Traffic: trafficOf(traffic),
-			Usable: one.Usable, Critical: one.isCritical(), CriticalDown: len(one.criticalDown()) > 0,
-		})
+		out.Services = append(out.Services, total)
 	}
 	return out, nil
 }

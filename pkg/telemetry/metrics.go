@@ -45,6 +45,11 @@ var (
 	criticalDown  = describe("service_critical_down", "1 while a service that is marked critical has no usable backend, or a critical backend of it is down.", "service")
 	trafficOctets = describe("service_bytes_total", "Bytes of a service by direction: request, reply, dropped.", "service", "direction")
 
+	connections   = describe("service_connections_total", "TCP connections of a service that counts them, by what became of them: attempt, answered, unanswered, refused, reset, retried.", "service", "outcome")
+	ejected       = describe("service_ejected_backends", "Backends that are ejected because their connections failed.", "service")
+	ejections     = describe("service_ejections_total", "How often a backend was ejected because its connections failed.", "service")
+	attempts      = describe("backend_connections_total", "The same of one backend.", "service", "backend", "outcome")
+	handshake     = describe("backend_handshake_seconds", "Smoothed time from SYN to SYN-ACK.", "service", "backend")
 	probes        = describe("probes_total", "Health checks by how they ended: passed, failed, or skipped for this host's own reasons.", "outcome")
 	probeChecks   = describe("probe_checks", "Health checks that are repeated; backends for which the same is asked share one.")
 	probesRunning = describe("probes_running", "Health checks that run at this moment.")
@@ -74,6 +79,7 @@ func (c *collector) Describe(to chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		packets, octets, events, upcalls, flows, flowsCreated, marked, traffic, trafficOctets, usable, criticalDown,
 		probes, probeChecks, probesRunning, probeLate, hookChanges, hookRetries, hookWaiting,
+		connections, ejected, ejections, attempts, handshake,
 		sourceBackends, sourceState, sourceAnswered,
 		policyCalls, policyErrors, policySkipped, policyEjected, policyP50, policyP99, policyVerdicts, policyOwn, policyMemory,
 	} {
@@ -83,7 +89,7 @@ func (c *collector) Describe(to chan<- *prometheus.Desc) {
 
 // Collect implements [prometheus.Collector].
 func (c *collector) Collect(to chan<- prometheus.Metric) {
-	s, err := c.Stats(context.Background(), api.StatsFilter{NoBackends: true})
+	s, err := c.Stats(context.Background(), api.StatsFilter{Counting: true})
 	if err != nil {
 		to <- prometheus.NewInvalidMetric(packets, err)
 		return
@@ -102,6 +108,11 @@ func (c *collector) Collect(to chan<- prometheus.Metric) {
 		if one.Service != "" { // what is no longer configured has no name to tell it by
 			collectService(to, one)
 			collectSources(to, one)
+		}
+	}
+	for _, one := range s.Backends {
+		if one.Service != "" && one.Outcomes != nil {
+			collectBackend(to, one)
 		}
 	}
 	collectProbes(to, s.Probes)
@@ -124,6 +135,23 @@ func collectService(to chan<- prometheus.Metric, s api.ServiceStats) {
 	for direction, n := range map[string]api.Count{"request": s.Request, "reply": s.Reply, "dropped": s.Dropped} {
 		count(to, traffic, n.Packets, s.Service, direction)
 		count(to, trafficOctets, n.Bytes, s.Service, direction)
+	}
+	if s.Outcomes == nil {
+		return
+	}
+	for _, n := range s.Outcomes.Counts() {
+		count(to, connections, n.Packets, s.Service, n.Name)
+	}
+	gauge(to, ejected, float64(s.Ejected), s.Service)
+	count(to, ejections, s.Ejections, s.Service)
+}
+
+func collectBackend(to chan<- prometheus.Metric, b api.BackendStats) {
+	for _, n := range b.Outcomes.Counts() {
+		count(to, attempts, n.Packets, b.Service, b.Address.String(), n.Name)
+	}
+	if b.Outcomes.HandshakeSeconds > 0 {
+		gauge(to, handshake, b.Outcomes.HandshakeSeconds, b.Service, b.Address.String())
 	}
 }
 

@@ -1,0 +1,103 @@
+package servers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/miekg/dns"
+	"golang.org/x/sys/unix"
+
+	"github.com/xlb-io/xlb/internal/testlab"
+)
+
+// BIND is a name server that serves one zone, with authority and to everybody.
+type BIND struct {
+	*Server
+	zone   string
+	serial uint32
+}
+
+// StartBIND starts a name server for a zone, for example "xlb.test", with records
+// as in a zone file: a record a line, names relative to the zone, and a TTL of 1 s
+// where there is none.
+func StartBIND(n *testlab.Namespace, port uint16, zone string, records ...string) (*BIND, error) {
+	s, err := newServer(n, "bind", port, root)
+	if err != nil {
+		return nil, err
+	}
+	b := &BIND{Server: s, zone: zone}
+	conf, err := s.write("named.conf", fmt.Sprintf(`options {
+	directory %q;
+	listen-on port %d { any; };
+	listen-on-v6 port %[2]d { any; };
+	pid-file none;
+	session-keyfile none;
+	recursion no;
+	max-records-per-type 1000;
+};
+controls { };
+zone %q { type primary; file "zone"; };
+`, s.Dir, port, zone))
+	if err == nil {
+		err = b.write(records)
+	}
+	if err != nil {
+		return nil, err
+	}
+	s.args = []string{"named", "-g", "-n", "1", "-c", conf}
+	s.ready = b.serves
+	return b, s.Start()
+}
+
+func (b *BIND) write(records []string) error {
+	b.serial++
+	_, err := b.Server.write("zone", fmt.Sprintf("$ORIGIN %s.\n$TTL 1\n@ IN SOA ns root %d 3600 600 86400 1\n@ IN NS ns\nns IN A 127.0.0.1\n%s\n",
+		b.zone, b.serial, strings.Join(records, "\n")))
+	return err
+}
+
+// SetRecords replaces all records. A server that runs serves them when the call
+// returns; one that is stopped, when it is started again.
+func (b *BIND) SetRecords(records ...string) error {
+	if err := b.write(records); err != nil {
+		return err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.process == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), startup)
+	defer cancel()
+	return errors.Join(b.process.Signal(unix.SIGHUP), b.await(ctx, b.process))
+}
+
+// serves tells whether the zone is the one written last.
+func (b *BIND) serves(ctx context.Context) error {
+	conn, err := b.Namespace.Dial(ctx, "tcp", b.local())
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	if deadline, ok := ctx.Deadline(); ok {
+		if err := conn.SetDeadline(deadline); err != nil {
+			return err
+		}
+	}
+	c := &dns.Conn{Conn: conn}
+	if err := c.WriteMsg(new(dns.Msg).SetQuestion(dns.Fqdn(b.zone), dns.TypeSOA)); err != nil {
+		return err
+	}
+	m, err := c.ReadMsg()
+	if err != nil {
+		return err
+	}
+	for _, rr := range m.Answer {
+		if soa, ok := rr.(*dns.SOA); ok && soa.Serial == b.serial {
+			return nil
+		}
+	}
+	return fmt.Errorf("it answers %s without the zone of serial %d", dns.RcodeToString[m.Rcode], b.serial)
+}
