@@ -22,15 +22,19 @@ func (e *election) chooseRole() {
 	if choice.Role == "" {
 		return
 	}
-	has := func(c *contender) bool { return c.Role == choice.Role }
-	incumbent := (*contender)(nil)
-	if choice.Exclusive {
-		if incumbent = e.incumbent(choice.Role); incumbent != nil {
+	var incumbent *contender
+	if choice.Exclusive != "" {
+		if incumbent = e.incumbent(choice.Exclusive); incumbent != nil {
 			e.after.incumbent = incumbent.Address
 		}
-		has = func(c *contender) bool { return incumbent != nil && c.BackendState == incumbent.BackendState }
 	}
-	standsIn := func(c *contender) bool { return c.Role != choice.Role && choice.StandsIn(c.Role) }
+	disbelieved := func(c *contender) bool {
+		return incumbent != nil && c.Role == choice.Exclusive && c.BackendState != incumbent.BackendState
+	}
+	has := func(c *contender) bool { return c.Role == choice.Role && !disbelieved(c) }
+	standsIn := func(c *contender) bool {
+		return c.Role != choice.Role && choice.StandsIn(c.Role) && !disbelieved(c)
+	}
 	able := func(which func(*contender) bool) bool {
 		return e.any(func(c *contender) bool { return which(c) && c.usable() })
 	}
@@ -45,19 +49,18 @@ func (e *election) chooseRole() {
 		case has(c) && !e.state.StandIns:
 		default:
 			c.barred = true
-			c.explain("%s", e.whyNot(c, incumbent))
+			c.explain("%s", whyNot(choice.Role, c, disbelieved(c), incumbent))
 		}
 	}
 }
 
 // whyNot is why a backend takes no flows by its role.
-func (e *election) whyNot(c, incumbent *contender) string {
-	wanted := e.service.Role.Role
+func whyNot(wanted string, c *contender, disbelieved bool, incumbent *contender) string {
 	switch {
 	case c.Role == "":
 		return "its role is not known; the service wants " + wanted
-	case c.Role == wanted && incumbent != nil && c.BackendState != incumbent.BackendState:
-		return fmt.Sprintf("says that it is %s, but %s became it later", wanted, incumbent.Address)
+	case disbelieved:
+		return fmt.Sprintf("says that it is %s, but %s became it later", c.Role, incumbent.Address)
 	}
 	return fmt.Sprintf("role %s; the service wants %s", c.Role, wanted)
 }
