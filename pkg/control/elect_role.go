@@ -42,14 +42,17 @@ func (e *election) chooseRole() {
 	for i := range e.contenders {
 		c := &e.contenders[i]
 		c.Serves = c.Serves && (has(c) || c.Role == "" || standsIn(c))
-		switch {
+		in := has(c)
+		if e.state.StandIns {
+			in = standsIn(c)
+		}
+		switch c.outOfRole = !in; {
 		case c.barred:
-		case e.state.StandIns && standsIn(c):
-			c.explain("stands in: no backend of role %s is usable", choice.Role)
-		case has(c) && !e.state.StandIns:
-		default:
+		case !in:
 			c.barred = true
 			c.explain("%s", whyNot(choice.Role, c, disbelieved(c), incumbent))
+		case e.state.StandIns:
+			c.explain("stands in: no backend of role %s is usable", choice.Role)
 		}
 	}
 }
