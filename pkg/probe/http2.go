@@ -1,11 +1,13 @@
 package probe
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
 	"net"
 	"net/http"
+	"sync"
 )
 
 // http2Check passes if the backend answers one HTTP/2 request as expected: over TLS
@@ -36,11 +38,12 @@ func (h http2Check) exchange(ctx context.Context) error {
 	if secure, ok := conn.(*tls.Conn); ok && secure.ConnectionState().NegotiatedProtocol != "h2" {
 		return errNoHTTP2
 	}
+	heard := &framed{Conn: conn}
 	// The transport hears nothing of the TLS on the connection; the scheme is the
 	// request's.
 	protocols := new(http.Protocols)
 	protocols.SetUnencryptedHTTP2(true)
-	transport := &http.Transport{DialContext: once(&framed{Conn: conn}), Protocols: protocols, DisableCompression: true, MaxResponseHeaderBytes: maxHeader}
+	transport := &http.Transport{DialContext: once(heard), Protocols: protocols, DisableCompression: true, MaxResponseHeaderBytes: maxHeader}
 	client, err := transport.NewClientConn(ctx, "http", "backend:80")
 	if err != nil {
 		return h.reason(ctx, phaseSend, err)
@@ -52,22 +55,31 @@ func (h http2Check) exchange(ctx context.Context) error {
 	}
 	req.Close = false // HTTP/2 has no such header
 	resp, err := client.RoundTrip(req)
-	switch {
-	case errors.Is(err, errNotHTTP2):
-		return errNotHTTP2
-	case err != nil:
-		return h.reason(ctx, phaseHeader, err)
+	if err != nil {
+		return h.ended(ctx, heard.cause(err))
 	}
 	defer resp.Body.Close()
 	return h.judge(ctx, resp.StatusCode, resp.Body)
 }
 
+// ended is the reason of a connection that ended before there was an answer.
+func (c connector) ended(ctx context.Context, err error) error {
+	if errors.Is(err, errNotHTTP2) && ctx.Err() == nil {
+		return errNotHTTP2
+	}
+	return c.reason(ctx, phaseHeader, err)
+}
+
 // framed is a connection that ends unless the first thing it says is a SETTINGS
-// frame, as it must be (RFC 9113, §3.4). Libraries write what else they meet into a
-// log of their own.
+// frame, as it must be (RFC 9113, §3.4): libraries write what else they meet into a
+// log of their own. And it knows how reading ended, of which a library says this or
+// that, as its goroutines come to know of it.
 type framed struct {
 	net.Conn
 	head []byte
+
+	mu    sync.Mutex
+	ended error
 }
 
 func (f *framed) Read(p []byte) (int, error) {
@@ -76,8 +88,20 @@ func (f *framed) Read(p []byte) (int, error) {
 	if missing := header - len(f.head); missing > 0 {
 		f.head = append(f.head, p[:min(n, missing)]...)
 		if len(f.head) > kind && f.head[kind] != settings {
-			return 0, errNotHTTP2
+			n, err = 0, errNotHTTP2
 		}
 	}
+	if err != nil {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.ended = cmp.Or(f.ended, err)
+	}
 	return n, err
+}
+
+// cause is how reading ended; without an end, err.
+func (f *framed) cause(err error) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return cmp.Or(f.ended, err)
 }

@@ -39,7 +39,7 @@ func TestRunnerShares(t *testing.T) {
 		r.Apply([]Target{one, two, three, other, elsewhere})
 		synctest.Wait()
 		rec.want(t, "the third", "three "+a+" healthy")
-		time.Sleep(500 * time.Millisecond)
+		time.Sleep(250 * time.Millisecond) // before the third check of the three
 		if got := slices.Sorted(slices.Values(rec.take())); !slices.Equal(got, []string{"elsewhere " + a + " healthy", "other " + a + " healthy"}) {
 			t.Errorf("those that ask otherwise: %q", got)
 		}
@@ -112,5 +112,18 @@ func TestWayOfIndividuals(t *testing.T) {
 		if got := wayOf(x) == wayOf(y); got != c.shared {
 			t.Errorf("%s: shared %v", c.name, got)
 		}
+	}
+}
+
+// TestExecIsNotShared: a program is told whom it checks.
+func TestExecIsNotShared(t *testing.T) {
+	one, two := target("one", a), target("two", a)
+	one.Probe.Type, one.Probe.Command = model.ProbeExec, []string{"/bin/true"}
+	two.Probe = one.Probe
+	r := NewRunner(Options{Log: quiet})
+	defer r.Close()
+	r.Apply([]Target{one, two})
+	if s := r.Stats(); s.Checks != 2 {
+		t.Errorf("%d checks of two services", s.Checks)
 	}
 }
