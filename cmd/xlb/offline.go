@@ -136,7 +136,7 @@ func matchesClient(filter string, client netip.Addr) bool {
 }
 
 func (o *offline) stats(e *env, f api.StatsFilter) (api.Stats, error) {
-	s := api.Stats{At: e.now(), Services: []api.ServiceStats{}, Backends: []api.BackendStats{}}
+	s := api.Stats{At: e.now(), Hooks: []api.HookStats{}, Services: []api.ServiceStats{}, Backends: []api.BackendStats{}}
 	service, err := o.service(f.Service)
 	if err != nil {
 		return s, err

@@ -113,6 +113,22 @@ func forwardText(s api.Service) string {
 	return s.Forward + ", track " + s.Track
 }
 
+// roleText says which backends a service wants by their role, and whether it has
+// them; empty if roles do not count.
+func roleText(s api.Service) string {
+	if s.Role == "" {
+		return ""
+	}
+	text := "role " + s.Role
+	if s.RoleFallback != "none" {
+		text += ", else " + s.RoleFallback
+	}
+	if s.StandsIn {
+		text += ": none is usable, the others stand in"
+	}
+	return text
+}
+
 // markedText says what is left of the last changes of a service's table.
 func markedText(s api.Service) string {
 	slots := "slots"
@@ -167,6 +183,12 @@ func (e *env) printService(s api.ServiceDetail) {
 	line("fail", "%s", s.Fail)
 	for _, l := range placementLines(s) {
 		line(l[0], "%s", l[1])
+	}
+	if s.Critical {
+		line("critical", "without a usable backend xlb is not ready")
+	}
+	if text := roleText(s.Service); text != "" {
+		line("role", "%s", strings.TrimPrefix(text, "role "))
 	}
 	if p := s.Probe; p.Type == "none" {
 		line("probe", "none")

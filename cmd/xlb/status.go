@@ -83,7 +83,13 @@ func (e *env) printStatus(s api.Status) {
 		if service.ProbeVia != "" {
 			probed = ", probed via the VIP"
 		}
+		if service.Critical {
+			probed += ", critical"
+		}
 		e.printf("%s  %s  %s, %s, fail %s%s\n", e.paint(printable(service.Name), bold), printable(strings.Join(service.Frontends, " ")), forwardText(service), service.Schedule, service.Fail, probed)
+		if text := roleText(service); text != "" {
+			e.printf("  %s\n", text)
+		}
 		if service.FailOpen || service.Panic {
 			e.printf("  %s\n", e.paint(serviceNote(service), red))
 		}
@@ -121,6 +127,8 @@ func reasonText(reason string) string {
 		"panic":            "few usable backends for",
 		"no_source":        "no source address for",
 		"no_tunnel_source": "no outer source address for",
+		"critical_down":    "critical, and down:",
+		"hook_failing":     "changes of backends could not be told to",
 		"discovery_failed": "no news of the backends of",
 	}[word]
 	if !known {

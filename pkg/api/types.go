@@ -17,8 +17,8 @@ type Status struct {
 	Config string `json:"config"`
 	// Adopted: the maps of an earlier daemon were taken over.
 	Adopted bool `json:"adopted"`
-	// Ready: the maps hold what the configuration says, and every probed
-	// backend has had its first result or the time for it.
+	// Ready: the maps hold what the configuration says, every probed backend has
+	// had its first result or the time for it, and nothing critical is down.
 	Ready bool `json:"ready"`
 	// Reasons are machine-readable words on what is wrong, sorted; empty if
 	// nothing is. These stand in the way of Ready:
@@ -28,6 +28,8 @@ type Status struct {
 	//	maps_unreadable   the maps could not be read
 	//	plan_failed       what is wanted does not fit into the maps
 	//	probes_pending    a backend has had neither a first result nor the time for it
+	//	critical_down:NAME         no backend of the critical service is usable
+	//	critical_down:NAME/BACKEND the critical backend is unhealthy or ejected
 	//
 	// These do not:
 	//
@@ -40,6 +42,7 @@ type Status struct {
 	//	no_tunnel_source:NAME  ipip or gue has no outer source address of a backend's family
 	//	policies_unasked       nobody asks policies about new flows, which follow on_overload
 	//	policy_failing:NAME    a policy failed too often and is not asked for a while
+	//	hook_failing:NAME      a program or web server was not told the last change of a backend
 	//	discovery_failed:NAME  a source of the service's backends fails; its last word holds, or
 	//	                       nothing of it after stale_for
 	Reasons []string `json:"reasons"`
@@ -92,6 +95,15 @@ type Service struct {
 	Schedule string `json:"schedule"`
 	// Fail is "open" or "closed".
 	Fail string `json:"fail"`
+	// Critical: without a usable backend the load balancer is not ready.
+	Critical bool `json:"critical,omitempty"`
+	// Role is the role that backends must have to take connections, and
+	// RoleFallback who stands in for them: "none", "any" or another role; empty if
+	// roles do not count. StandsIn: none of the role is usable, and those of the
+	// fallback serve.
+	Role         string `json:"role,omitempty"`
+	RoleFallback string `json:"role_fallback,omitempty"`
+	StandsIn     bool   `json:"stands_in,omitempty"`
 	// ProbeVia is "vip" if probes take the way of the traffic, else empty.
 	ProbeVia string `json:"probe_via,omitempty"`
 	// FailOpen: no backend is usable and all of them are used.
@@ -201,6 +213,8 @@ type Backend struct {
 	Zone  string     `json:"zone,omitempty"`
 	// Shadow is what policies in shadow mode would say of its weight, in words.
 	Shadow string `json:"shadow,omitempty"`
+	// Critical: without it the load balancer is not ready.
+	Critical bool `json:"critical,omitempty"`
 	// Override: the operator said something on this backend.
 	Override bool `json:"override,omitempty"`
 	// Added: the operator added it.
@@ -449,7 +463,11 @@ type Stats struct {
 	// Events have no bytes.
 	Events []Counter `json:"events"`
 	// Upcalls count the packets of new flows that the daemon took, since its start.
-	Upcalls  Upcalls        `json:"upcalls"`
+	Upcalls Upcalls `json:"upcalls"`
+	// Probes are the health checks, and Hooks who is told of changes, sorted by
+	// name; both since the daemon's start.
+	Probes   ProbeStats     `json:"probes"`
+	Hooks    []HookStats    `json:"hooks"`
 	Services []ServiceStats `json:"services"`
 	Backends []BackendStats `json:"backends"`
 }
@@ -514,6 +532,11 @@ type ServiceStats struct {
 	Flows int `json:"flows"`
 	// MarkedSlots is as in [Service].
 	MarkedSlots int `json:"marked_slots"`
+	// Usable is how many backends can take new flows. Critical and CriticalDown
+	// say whether the service or a backend is marked so, and whether that is down.
+	Usable       int  `json:"usable"`
+	Critical     bool `json:"critical,omitempty"`
+	CriticalDown bool `json:"critical_down,omitempty"`
 	// Sources are as in [Service].
 	Sources []Source `json:"sources,omitempty"`
 	Traffic

@@ -90,7 +90,8 @@ var serviceKind = needed(object("service", "Frontends that share backends. Keys 
 }, commonFields(func(s *rawService) *rawCommon { return &s.common })...)...))
 
 func commonFields[T any](inner func(*T) *rawCommon) []field[T] {
-	return within(inner, slices.Concat(basicFields, selectionFields, ruleFields, placementFields, outcomeFields)...)
+	return within(inner, slices.Concat(basicFields, selectionFields, ruleFields, placementFields, within(func(c *rawCommon) *rawRole { return &c.role }, roleFields...), outcomeFields,
+		within(func(c *rawCommon) *rawWatch { return &c.watch }, watchFields...))...)
 }
 
 var basicFields = []field[rawCommon]{
@@ -139,6 +140,8 @@ var backendKind = shorthand(backendAddressKind,
 			doc: "Its tier: the lowest that has enough usable backends takes all new flows; `tiers` says how many that is. Without `tiers` one is enough.", def: 0, example: "1"}),
 		of("drain", boolean, func(b *rawBackend) *opt[bool] { return &b.drain }, about{
 			doc: "No new flows; the old ones stay.", def: false, example: "true"}),
+		of("critical", boolean, func(b *rawBackend) *opt[bool] { return &b.critical }, about{
+			doc: "While this backend is unhealthy or ejected xlb is not `ready` (`critical_down:SERVICE/BACKEND` in `xlb status`).", def: false, example: "true"}),
 	),
 	func(a opt[netip.AddrPort]) rawBackend { return rawBackend{address: a} })
 

@@ -51,6 +51,8 @@ type (
 		selection  rawSelection
 		rules      rawRules
 		placement  rawPlacement
+		role       rawRole
+		watch      rawWatch
 		outcomes   rawOutcomes
 	}
 	rawBackend struct {
@@ -61,6 +63,7 @@ type (
 		tags     opt[[]opt[string]]
 		priority opt[uint16]
 		drain    opt[bool]
+		critical opt[bool]
 	}
 	rawProbe struct {
 		kind              opt[model.ProbeType]

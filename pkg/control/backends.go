@@ -30,7 +30,7 @@ func (r *round) addService(s model.Service, id uint32, runs map[bool]sourceRun) 
 	entry.Ruled, entry.Limits = s.Rules.Lists(), limitsOf(s.Rules)
 	r.plan.Contents.Services[id] = entry
 	state := ServiceState{
-		Name: s.Name, ID: id, Frontends: s.Frontends, Forward: s.Forward, Track: entry.Track, Fail: s.Fail, Via: s.Probe.Via,
+		Name: s.Name, ID: id, Frontends: s.Frontends, Forward: s.Forward, Track: entry.Track, Fail: s.Fail, Via: s.Probe.Via, Critical: s.Critical,
 		Decides: r.Deciding[s.Name], Added: s.Added, Limits: entry.Limits,
 		Counts: entry.Outcomes, ejects: s.Outcomes.Eject.On,
 		NoSource: s.Forward == model.NAT && run.n == 0,
@@ -108,7 +108,7 @@ func (r *round) backendState(s model.Service, b model.Backend) BackendState {
 	key := probe.Key{Service: s.Name, Backend: b.Address}
 	override, overridden := r.Overrides[key]
 	answer := r.Answers[s.Name][b.Address]
-	out := BackendState{Address: b.Address, Weight: b.Weight, Configured: b.Weight, Zone: b.Zone, Tags: b.Tags, Tier: b.Priority, Override: overridden, drain: b.Drain}
+	out := BackendState{Address: b.Address, Weight: b.Weight, Configured: b.Weight, Critical: b.Critical, Zone: b.Zone, Tags: b.Tags, Tier: b.Priority, Override: overridden, drain: b.Drain}
 	answer.weigh(&out)
 	drain, drainReason := b.Drain, "drained by the configuration"
 	if override.Drain != nil {
@@ -121,7 +121,7 @@ func (r *round) backendState(s model.Service, b model.Backend) BackendState {
 	out.leaves = drain || zoneDisabled
 	health := r.Health[key]
 	out.State, out.Since, out.Reason, out.Serves = api.StateUnknown, health.Since, health.Reason, true
-	out.Role = health.Role
+	out.Role, out.roleSince = health.Role, health.RoleSince
 	iface, local := r.Local[b.Address.Addr()]
 	switch {
 	case local:

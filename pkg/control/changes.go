@@ -18,7 +18,8 @@ const keptChanges = 32
 type change struct {
 	api.Change
 	service *ServiceState // as it is now
-	backend BackendState  // likewise; the zero value of what is gone
+	backend BackendState  // likewise
+	before  string        // its state; empty if it is new
 }
 
 // changesBetween are the changes of a service's backends from one plan to the next,
@@ -43,7 +44,11 @@ func changesBetween(before, now *ServiceState, at time.Time) (out []change) {
 		}
 		for _, c := range changesOf(was, b) {
 			c.At = at
-			out = append(out, change{Change: c, service: now, backend: *b})
+			one := change{Change: c, service: now, backend: *b}
+			if was != nil {
+				one.before = was.State
+			}
+			out = append(out, one)
 		}
 	}
 	return out
@@ -151,6 +156,7 @@ func (c *controller) noteChanges(before, plan *Plan, services []int) {
 	}
 	if len(all) > 0 {
 		c.pasts.add(all)
+		c.tellHooks(all)
 	}
 	if len(services) == len(plan.Services) {
 		c.pasts.keep(plan)

@@ -14,6 +14,7 @@ import (
 	"github.com/xlb-io/xlb/pkg/discovery"
 	"github.com/xlb-io/xlb/pkg/maps"
 	"github.com/xlb-io/xlb/pkg/model"
+	"github.com/xlb-io/xlb/pkg/notify"
 	"github.com/xlb-io/xlb/pkg/policy"
 	"github.com/xlb-io/xlb/pkg/probe"
 )
@@ -119,6 +120,7 @@ type controller struct {
 	reloading    sync.Mutex // one reload at a time
 	upcallCounts upcallCounts
 	pasts        pasts
+	hooks        *notify.Notifier
 
 	inboxMu sync.Mutex
 	inbox   []func()
@@ -201,6 +203,8 @@ func newController(p parts, cfg *model.Config) *controller {
 		c.adoptPolicies(p.first)
 	}
 	c.discovery = discovery.NewManager(discovery.Options{New: p.source, Cache: p.discoveryCache, Log: p.log})
+	c.hooks = notify.New(notify.Options{Log: p.log})
+	c.hooks.Apply(cfg.Services)
 	c.prober = probe.NewRunner(probe.Options{Probing: cfg.Settings.Probing, Log: p.log, Policy: c.askProbe, OnChange: func(r probe.Result) {
 		c.post(func() { c.probed(r) })
 	}})
@@ -212,6 +216,7 @@ func newController(p parts, cfg *model.Config) *controller {
 func (c *controller) run(ctx context.Context) {
 	defer func() {
 		c.prober.Close()
+		c.hooks.Close()
 		c.discovery.Close()
 		c.endDecisions()
 		close(c.stopped)

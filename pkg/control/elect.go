@@ -70,6 +70,7 @@ func (r *round) elect(s model.Service, state *ServiceState) {
 func (e *election) run() {
 	e.endDrains()
 	e.chooseSubset()
+	e.chooseRole()
 	e.countUsable()
 	e.noteContenders()
 	e.chooseTiers()

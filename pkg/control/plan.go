@@ -98,6 +98,12 @@ type ServiceState struct {
 	Via model.ProbeVia
 	// Usable is the number of backends that can take new flows.
 	Usable int
+	// Role is which backends take part by their role, and StandIns says that none
+	// of it is usable and those of the fallback serve.
+	Role     model.RoleChoice
+	StandIns bool
+	// Critical: without a usable backend the load balancer is not ready.
+	Critical bool
 	// FailOpen: none is usable, and all are used.
 	FailOpen bool
 	// Added: by the operator, not in the configuration file.
@@ -165,11 +171,13 @@ type BackendState struct {
 	// table, 0 if not in it, and Slots its part of the table.
 	Weight, Effective uint16
 	Slots             int
-	Override, Serves  bool
+	// Configured is the weight that the configuration or a source gives.
+	Configured       uint16
+	Override, Serves bool
+	// Critical: without it the load balancer is not ready.
+	Critical bool
 	// Added: the operator did, not the configuration or a source.
 	Added bool
-	// Configured is the weight that the configuration or a source gives.
-	Configured uint16
 	// Answer is what policies said of it.
 	Answer Answer
 	// Local: it is an address of this host, and never used.
@@ -184,6 +192,9 @@ type BackendState struct {
 	Ejections    int
 	EjectedUntil time.Time
 	HalfOpen     bool
+
+	roleSince time.Time
+	outOfRole bool // the service does not take it for its role
 
 	contends bool // but for its connections it could take new flows
 	drain    bool // by its configuration or source

@@ -61,6 +61,29 @@ func checkPlan(t *testing.T, in Input, p *Plan) {
 	for _, s := range p.Services {
 		checkTable(t, in, s, c)
 		checkRules(t, in, s, c)
+		checkRoles(t, s)
+	}
+}
+
+// checkRoles checks that nobody gets a connection who is known to be something else
+// than the service wants, and that of a role of which there is one only one does.
+func checkRoles(t *testing.T, s ServiceState) {
+	t.Helper()
+	if s.Role.Role == "" {
+		return
+	}
+	have := 0
+	for _, b := range s.Backends {
+		stranger := b.Role != "" && b.Role != s.Role.Role && !s.Role.StandsIn(b.Role) && b.State != "retired"
+		if stranger && (b.Effective > 0 || b.Serves) || b.Effective > 0 && b.Role == "" && s.Role.Fallback != model.FallbackAny {
+			t.Errorf("service %s wants %+v: backend %+v", s.Name, s.Role, b)
+		}
+		if b.Serves && b.Role == s.Role.Role {
+			have++
+		}
+	}
+	if have > 1 && s.Role.Exclusive {
+		t.Errorf("service %s has %d backends of a role of which there is one", s.Name, have)
 	}
 }
 
@@ -130,7 +153,7 @@ func (w *world) change() {
 				})
 			}
 		}
-		s.Placement, s.Rules = w.placement(), w.rules()
+		s.Placement, s.Role, s.Rules = w.placement(), w.role(), w.rules()
 		if w.IntN(2) == 0 {
 			s.Outcomes = model.Outcomes{Count: true, Eject: ejecting}
 		}
@@ -149,7 +172,7 @@ func (w *world) change() {
 	for _, s := range w.in.Services {
 		for _, b := range s.Backends {
 			key := probe.Key{Service: s.Name, Backend: b.Address}
-			w.in.Health[key] = model.BackendHealth{State: model.Health(w.IntN(3))}
+			w.in.Health[key] = w.health()
 			if w.IntN(10) == 0 {
 				weight := uint16(w.IntN(5))
 				w.in.Overrides[key] = model.Override{Weight: &weight}
@@ -195,6 +218,25 @@ func (w *world) placement() (p model.Placement) {
 		p.DrainTimeout = time.Duration(1+w.IntN(2)) * flowTimeout
 	}
 	return p
+}
+
+// role is none for two services of three.
+func (w *world) role() model.RoleChoice {
+	if w.IntN(3) > 0 {
+		return model.RoleChoice{}
+	}
+	return model.RoleChoice{
+		Role: "primary", Fallback: model.RoleFallback(w.IntN(3)), FallbackRole: "replica", Exclusive: w.IntN(2) == 0,
+	}
+}
+
+// health is any that probes could tell.
+func (w *world) health() model.BackendHealth {
+	h := model.BackendHealth{State: model.Health(w.IntN(3)), Role: []string{"", "primary", "replica", "witness"}[w.IntN(4)]}
+	if w.IntN(2) == 0 {
+		h.RoleSince = time.Unix(int64(w.IntN(3)), 0)
+	}
+	return h
 }
 
 // steering is something that the operator said.

@@ -154,13 +154,15 @@ func (r *round) addSubsets(s model.Service, state *ServiceState) error {
 
 // electSubset holds an election among the backends of a subset. What doubts the
 // probes holds for the whole service alone, and so does the waiting before a tier
-// takes back its flows: there is always the whole service to fall back on.
+// takes back its flows: there is always the whole service to fall back on. Which
+// role serves is the whole service's matter too: a subset without a primary must
+// not make one.
 func (r *round) electSubset(s model.Service, state *ServiceState, one *SubsetState) {
-	s.Fail = model.FailClosed
+	s.Fail, s.Role = model.FailClosed, model.RoleChoice{}
 	s.Placement.Tiers.ReturnAfter, s.Placement.PanicThreshold, s.Placement.DrainTimeout = 0, 0, 0
 	part := ServiceState{Name: state.Name, ID: state.ID}
 	for _, b := range state.Backends {
-		if one.Holds(model.Backend{Zone: b.Zone, Tags: b.Tags}) {
+		if !b.outOfRole && one.Holds(model.Backend{Zone: b.Zone, Tags: b.Tags}) {
 			b.Effective = 0
 			part.Backends = append(part.Backends, b)
 		}

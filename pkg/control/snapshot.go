@@ -6,6 +6,7 @@ import (
 	gomaps "maps"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/xlb-io/xlb/pkg/api"
@@ -72,6 +73,7 @@ func (c *controller) publish() {
 			if one.Panic {
 				s.reasons = append(s.reasons, "panic:"+one.Name)
 			}
+			s.reasons = append(s.reasons, one.criticalDown()...)
 			if one.NoSource {
 				s.reasons = append(s.reasons, "no_source:"+one.Name)
 			}
@@ -100,11 +102,12 @@ func (c *controller) Status() api.Status {
 		out.Reasons = append(out.Reasons, "probes_pending")
 	}
 	out.Reasons = append(out.Reasons, c.policyProblems()...)
+	out.Reasons = append(out.Reasons, c.hookProblems()...)
 	slices.Sort(out.Reasons)
 	for _, one := range out.Services {
 		out.MarkedSlots += one.MarkedSlots
 	}
-	out.Ready = !slices.ContainsFunc(out.Reasons, func(r string) bool { return slices.Contains(notReady, r) })
+	out.Ready = !slices.ContainsFunc(out.Reasons, func(r string) bool { return slices.Contains(notReady, r) || strings.HasPrefix(r, reasonCritical) })
 	if s.plan != nil {
 		out.Warnings = append(slices.Clone(s.plan.Warnings), c.discoveryWarnings(s.cfg.Services)...)
 	}
@@ -144,6 +147,10 @@ func (s *snapshot) service(one ServiceState) api.Service {
 		Schedule: "maglev", Fail: one.Fail.String(), FailOpen: one.FailOpen, Backends: s.backends(one),
 		MarkedSlots: one.Marked, Panic: one.Panic, Added: one.Added, Sources: s.sources(one.Name),
 	}
+	out.Critical = one.Critical
+	if one.Role.Role != "" {
+		out.Role, out.RoleFallback, out.StandsIn = one.Role.Role, one.Role.FallbackText(), one.StandIns
+	}
 	if one.Via != model.ViaDirect {
 		out.ProbeVia = one.Via.String()
 	}
@@ -173,7 +180,7 @@ func (s *snapshot) backends(one ServiceState) []api.Backend {
 		shown := api.Backend{
 			Address: b.Address, Weight: int(b.Weight), State: b.State, Reason: b.Reason, Flows: s.counts[b.ID],
 			EffectiveWeight: int(b.Effective), Slots: b.Slots, ID: b.ID, Zone: b.Zone, Override: b.Override, Added: b.Added,
-			Tags: b.Tags.List(), Tier: int(b.Tier), Role: b.Role, Shadow: b.Answer.Shadow,
+			Tags: b.Tags.List(), Tier: int(b.Tier), Role: b.Role, Shadow: b.Answer.Shadow, Critical: b.Critical,
 			Ejections: b.Ejections, HalfOpen: b.HalfOpen,
 		}
 		if !b.Since.IsZero() {

@@ -34,7 +34,9 @@ func (w *world) nudge(p *Plan) map[string]bool {
 			key := probe.Key{Service: s.Name, Backend: b.Address}
 			switch w.IntN(8) {
 			case 0:
-				w.in.Health[key] = model.BackendHealth{State: model.Health(w.IntN(3)), Since: time.Unix(int64(w.IntN(9)), 0)}
+				h := w.health()
+				h.Since = time.Unix(int64(w.IntN(9)), 0)
+				w.in.Health[key] = h
 			case 1:
 				drain := w.IntN(2) == 0
 				w.in.Overrides[key] = model.Override{Drain: &drain}

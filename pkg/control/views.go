@@ -96,7 +96,7 @@ func (c *controller) Backends(service string) ([]api.ServiceBackend, error) {
 // Stats implements [api.Daemon].
 func (c *controller) Stats(ctx context.Context, f api.StatsFilter) (api.Stats, error) {
 	s := c.published.Load()
-	out := api.Stats{At: time.Now(), Upcalls: c.upcallCounts.shown(), Services: []api.ServiceStats{}, Backends: []api.BackendStats{}}
+	out := api.Stats{At: time.Now(), Upcalls: c.upcallCounts.shown(), Probes: c.probeStats(), Hooks: c.hookStats(), Services: []api.ServiceStats{}, Backends: []api.BackendStats{}}
 	if f.Service != "" {
 		if _, err := s.find(f.Service); err != nil {
 			return out, err
@@ -127,7 +127,8 @@ func (c *controller) Stats(ctx context.Context, f api.StatsFilter) (api.Stats, e
 		if err != nil {
 			return out, err
 		}
-		total := api.ServiceStats{Service: one.Name, ID: one.ID, MarkedSlots: one.Marked, Sources: s.sources(one.Name), Traffic: trafficOf(traffic), Refused: refusedOf(refused), Ejections: s.ejections[one.Name]}
+		total := api.ServiceStats{Service: one.Name, ID: one.ID, MarkedSlots: one.Marked, Sources: s.sources(one.Name), Traffic: trafficOf(traffic), Refused: refusedOf(refused), Ejections: s.ejections[one.Name],
+			Usable: one.Usable, Critical: one.isCritical(), CriticalDown: len(one.criticalDown()) > 0}
 		if total.Outcomes, err = c.serviceOutcomes(one); err != nil {
 			return out, err
 		}

@@ -88,3 +88,16 @@ func TestRunnerSharersChangeTheirProbe(t *testing.T) {
 		rec.want(t, "the first result decides for both", "one "+a+" healthy", "two "+a+" healthy")
 	})
 }
+
+// TestExecIsNotShared: a program is told whom it checks.
+func TestExecIsNotShared(t *testing.T) {
+	one, two := target("one", a), target("two", a)
+	one.Probe.Type, one.Probe.Command = model.ProbeExec, []string{"/bin/true"}
+	two.Probe = one.Probe
+	r := NewRunner(Options{Log: quiet})
+	defer r.Close()
+	r.Apply([]Target{one, two})
+	if s := r.Stats(); s.Checks != 2 {
+		t.Errorf("%d checks of two services", s.Checks)
+	}
+}
