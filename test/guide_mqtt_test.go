@@ -40,21 +40,21 @@ func TestGuideMQTT(t *testing.T) {
 	n.write("table_size: 1009\n" + g.blocks("yaml", 1)[0])
 	g.steps(0)
 	for i := range brokers {
-		n.awaitStateAt(i, api.StateHealthy)
+		n.awaitStateAt(i, api.StateHealthy, "")
 	}
 
 	c := &mqttCluster{network: n}
 	c.subscribeAll()
 	c.allHear("at the start")
-	//c.returns()
+	c.returns()
 
 	g.steps(1)
-	n.awaitStateAt(0, api.StateDraining)
+	n.awaitStateAt(0, api.StateDraining, "")
 	c.allHear("while one drains")
-	n.awaitAt(0, "the end of the drain", func(b api.Backend) bool { return b.Flows == 0 })
+	n.awaitEmpty(0)
 	c.allHear("after the drain")
-	for s := range c.at() {
-		if c.at()[s] == n.Backends[0].IP4 {
+	for s, at := range c.at() {
+		if at == n.Backends[0].IP4 {
 			t.Errorf("%s is at the broker that was drained", s)
 		}
 	}
@@ -66,7 +66,7 @@ func TestGuideMQTT(t *testing.T) {
 		t.Fatal(err)
 	}
 	g.steps(2)
-	n.awaitStateAt(0, api.StateHealthy)
+	n.awaitStateAt(0, api.StateHealthy, "")
 	c.allHear("with all brokers again")
 	if out := g.see(); out != "test/hello to all\n" {
 		t.Errorf("the guide's client hears %q", out)
@@ -78,19 +78,19 @@ func TestGuideMQTT(t *testing.T) {
 		if err := brokers[i].Kill(); err != nil {
 			t.Fatal(err)
 		}
-		n.awaitStateAt(i, api.StateUnhealthy)
+		n.awaitStateAt(i, api.StateUnhealthy, "")
 		c.allHear(fmt.Sprintf("without broker %d, which was killed", i+1))
 		if err := brokers[i].Start(); err != nil {
 			t.Fatal(err)
 		}
-		n.awaitStateAt(i, api.StateHealthy)
+		n.awaitStateAt(i, api.StateHealthy, "")
 		c.allHear(fmt.Sprintf("with broker %d again", i+1))
 
 		c.reconnect()
 		if err := brokers[i].Freeze(); err != nil {
 			t.Fatal(err)
 		}
-		n.awaitStateAt(i, api.StateUnhealthy)
+		n.awaitStateAt(i, api.StateUnhealthy, "")
 		conn, err := n.Balancer.Dial(t.Context(), "tcp", brokers[i].At(n.Backends[i].IP4).String())
 		if err != nil {
 			t.Errorf("a probe of type tcp would find it: %v", err)
@@ -109,7 +109,7 @@ func TestGuideMQTT(t *testing.T) {
 		if err := brokers[i].Thaw(); err != nil {
 			t.Fatal(err)
 		}
-		n.awaitStateAt(i, api.StateHealthy)
+		n.awaitStateAt(i, api.StateHealthy, "")
 		c.allHear(fmt.Sprintf("with broker %d, which hung", i+1))
 	}
 }

@@ -9,8 +9,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/xlb-io/xlb/pkg/api"
 )
 
 // guide is a page of docs/guides, with the addresses of a network.
@@ -74,17 +72,18 @@ func needs(t *testing.T, programs ...string) {
 	}
 }
 
-// awaitAt waits until ok holds for the backends at a host, one in each of its services.
-func (n *network) awaitAt(i int, what string, ok func(api.Backend) bool) {
+// awaitStateAt waits until the backends at a host, one in each of its services, are
+// in a state whose reason holds a text.
+func (n *network) awaitStateAt(i int, state, reason string) {
 	n.t.Helper()
-	n.eventually(what, func() string {
+	n.eventually(fmt.Sprintf("backend %d is %s", i+1, state), func() string {
 		status, err := n.poll()
 		if err != nil {
 			return err.Error()
 		}
 		for _, s := range status.Services {
 			for _, b := range s.Backends {
-				if b.Address.Addr() == n.Backends[i].IP4 && !ok(b) {
+				if b.Address.Addr() == n.Backends[i].IP4 && (b.State != state || !strings.Contains(b.Reason, reason)) {
 					return fmt.Sprintf("%s: %+v", s.Name, b)
 				}
 			}
@@ -93,7 +92,10 @@ func (n *network) awaitAt(i int, what string, ok func(api.Backend) bool) {
 	})
 }
 
-func (n *network) awaitStateAt(i int, state string) {
+// awaitEmpty waits until no flow goes to a backend's host.
+func (n *network) awaitEmpty(i int) {
 	n.t.Helper()
-	n.awaitAt(i, fmt.Sprintf("backend %d %s", i+1, state), func(b api.Backend) bool { return b.State == state })
+	n.eventually(fmt.Sprintf("the last flow of backend %d", i+1), func() string {
+		return n.xlb("flows", "--backend", n.Backends[i].IP4.String(), "--json")
+	})
 }
