@@ -508,6 +508,11 @@ struct outcomes {
 /* SYNs that wait for their answer, by the flow's number; see outcome.h. */
 enum { SYN_CELLS = 65536 };
 
+struct syn {
+	__u64 left;  /* a tag of the flow << 32 | when it left, or what became of that */
+	__u64 first; /* the tag << 32 | the SYN's sequence number */
+};
+
 /* What a later start of the daemon must know of these maps. */
 struct layout {
 	__u32 version;
