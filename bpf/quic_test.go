@@ -220,3 +220,22 @@ func TestQUICServerIDLengths(t *testing.T) {
 		})
 	}
 }
+
+// In a slot that has just changed, what opens a connection goes to the present
+// backend, as a SYN does, and what nobody can tell to the one before.
+func TestQUICOpensInMarkedSlot(t *testing.T) {
+	eachRouting(t, func(t *testing.T, p *plane, w way) {
+		if w.nat() {
+			return
+		}
+		changed := routing()
+		changed.table(w.service, w.number+1)
+		changed.mark(w.service, w.number)
+		p.hold(t, changed)
+		random := connectionID(5, 77)
+		p.expectSent(t, w.over(2).fromPort(3001), long(random), false, "flow_created")
+		p.expectSent(t, w.over(2).fromPort(3001), short(random), false)
+		p.expectSent(t, w.fromPort(3002), short(random), false, "flow_created", "flow_inherited")
+		p.expectSent(t, w.fromPort(3003), long(connectionID(2, 1)), false, "flow_created", "quic")
+	})
+}

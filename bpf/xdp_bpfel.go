@@ -301,8 +301,9 @@ type XdpRetrySearch struct {
 		Backend  uint32
 		Hash     uint64
 		Named    uint8
+		Opens    uint8
 		Affinity uint8
-		_        [6]byte
+		_        [5]byte
 	}
 	Service uint32
 	Tried   uint32

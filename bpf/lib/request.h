@@ -121,7 +121,8 @@ static __always_inline void choose(const struct choice *c, const struct slot *s,
 				   struct verdict *v)
 {
 	r->backend_id = c->backend ? c->backend : s->present;
-	if (s->previous && !c->backend && !rewrites(r->service->forward) && !is_syn(p)) {
+	if (s->previous && !c->backend && !c->opens && !rewrites(r->service->forward) &&
+	    !is_syn(p)) {
 		r->backend = backend_get(s->previous);
 		if (backend_serves(r->backend, service)) {
 			r->backend_id = s->previous;

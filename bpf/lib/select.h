@@ -28,6 +28,7 @@ struct choice {
 	__u32 backend; /* the answer, if it is known without asking; else 0 */
 	__u64 hash;    /* which slot of it */
 	__u8 named;    /* the packet itself names the backend */
+	__u8 opens;    /* it says that it begins a connection, as a SYN does */
 	__u8 affinity; /* enum affinity_says */
 };
 

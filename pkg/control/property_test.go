@@ -83,11 +83,11 @@ func checkRoles(t *testing.T, s ServiceState) {
 		if stranger && (b.Effective > 0 || b.Serves) || b.Effective > 0 && b.Role == "" && s.Role.Fallback != model.FallbackAny {
 			t.Errorf("service %s wants %+v: backend %+v", s.Name, s.Role, b)
 		}
-		if b.Serves && b.Role == s.Role.Role {
+		if b.Effective > 0 && b.Role == s.Role.Exclusive && b.Role != "" {
 			have++
 		}
 	}
-	if have > 1 && s.Role.Exclusive {
+	if have > 1 {
 		t.Errorf("service %s has %d backends of a role of which there is one", s.Name, have)
 	}
 }
@@ -249,9 +249,13 @@ func (w *world) role() model.RoleChoice {
 	if w.IntN(3) > 0 {
 		return model.RoleChoice{}
 	}
-	return model.RoleChoice{
-		Role: "primary", Fallback: model.RoleFallback(w.IntN(3)), FallbackRole: "replica", Exclusive: w.IntN(2) == 0,
+	c := model.RoleChoice{
+		Role: "primary", Fallback: model.RoleFallback(w.IntN(3)), FallbackRole: "replica", Exclusive: []string{"", "primary"}[w.IntN(2)],
 	}
+	if w.IntN(2) == 0 {
+		c.Role, c.FallbackRole = c.FallbackRole, c.Role
+	}
+	return c
 }
 
 // health is any that probes could tell.
