@@ -57,6 +57,11 @@ func checkPlan(t *testing.T, in Input, p *Plan) {
 			t.Errorf("frontend %v leads to service %d, which has no table", k, v.Service)
 		}
 	}
+	for q, id := range c.QUICServers {
+		if b, ok := c.Backends[id]; !ok || b.Service != q.Service {
+			t.Errorf("%v is backend number %d, which is %v", q, id, b)
+		}
+	}
 	checkForwarding(t, p)
 	for _, s := range p.Services {
 		checkTable(t, in, s, c)
@@ -135,6 +140,24 @@ type world struct {
 	in Input
 }
 
+// selection is any that the configuration can ask for, more or less.
+func (w *world) selection() (s model.Selection) {
+	switch w.IntN(4) {
+	case 0:
+		s.Schedule = model.Schedule(w.IntN(6))
+	case 1:
+		s.Hash = model.HashInput(w.IntN(4))
+	}
+	if w.IntN(4) == 0 {
+		s.Affinity = model.Affinity{Timeout: time.Minute, IPv4: 24, IPv6: 56}
+	}
+	if w.IntN(3) == 0 {
+		// One octet: some have the same, and have to share it.
+		s.QUIC = model.QUIC{ServerIDLength: 1 + 3*w.IntN(2), ConfigRotation: w.IntN(7)}
+	}
+	return s
+}
+
 func (w *world) change() {
 	w.in.Services = nil
 	for i := range w.IntN(6) {
@@ -145,6 +168,7 @@ func (w *world) change() {
 		s.Track = model.TrackAuto + model.Track(w.IntN(3))
 		s.Fail = []model.FailMode{model.FailOpen, model.FailClosed}[w.IntN(2)]
 		s.Probe.Type = model.ProbeTCP
+		s.Selection = w.selection()
 		for b := range 8 {
 			if w.IntN(3) > 0 {
 				s.Backends = append(s.Backends, model.Backend{
