@@ -233,7 +233,7 @@ func addService(c *maps.Contents, forward model.Forward, v variant, f int) error
 		service.Limits = maps.Limits{Rate: most, RatePerSource: most, IPv4: 32, IPv6: 64}
 	}
 	if service.Ruled = v.ruled(); service.Ruled {
-		c.Rules[id] = rulesOf(v, f)
+		c.Rules[id] = rulesOf(v)
 	}
 	c.Services[id] = service
 	first := (id-1)*backendCount + 1
