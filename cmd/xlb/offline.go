@@ -182,7 +182,14 @@ func (o *offline) stats(e *env, f api.StatsFilter) (api.Stats, error) {
 		if err != nil {
 			return s, err
 		}
-		s.Services = append(s.Services, api.ServiceStats{Service: serviceName(id), ID: id, Flows: ofService[id], Traffic: traffic(t), Outcomes: outcomes})
+		r, err := o.set.Refused(id)
+		if err != nil {
+			return s, err
+		}
+		s.Services = append(s.Services, api.ServiceStats{
+			Service: serviceName(id), ID: id, Flows: ofService[id], Traffic: traffic(t), Outcomes: outcomes,
+			Refused: api.Refused{Denied: r.Denied, NotAllowed: r.NotAllowed, Rate: r.Rate, RatePerSource: r.RatePerSource, MaxConnections: r.Connections},
+		})
 	}
 	return s, nil
 }

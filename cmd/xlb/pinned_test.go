@@ -132,7 +132,7 @@ func TestMapCommandsWithoutMaps(t *testing.T) {
 	xlb(t, "map", "dump", "backends").fails(t, exitFailed, none)
 	xlb(t, "map", "dump", "bakends").fails(t, exitUsage, `xlb: there is no map "bakends" (did you mean backends?)`)
 	xlb(t, "map", "dump").fails(t, exitUsage, `xlb: MAP is missing (usage: xlb map dump [OPTIONS] MAP)`)
-	xlb(t, "map", "load", "flows", "-").fails(t, exitUsage, `xlb: map flows cannot be loaded: the data plane writes it (these can: backends, features, services, sources, tables, tunnels, vips)`)
+	xlb(t, "map", "load", "flows", "-").fails(t, exitUsage, `xlb: map flows cannot be loaded: the data plane writes it (these can: backends, features, rules, services, sources, subsets, tables, tunnels, vips)`)
 	xlb(t, "map", "load", "backends", "/nowhere").fails(t, exitUsage, `xlb: cannot read the dump: open /nowhere: no such file or directory`)
 }
 

@@ -206,11 +206,15 @@ func (e *env) printService(s api.ServiceDetail) {
 		}
 	}
 	line("timeouts", "%s", strings.Join(timeouts, ", "))
+	e.printRules(s, line)
 	line("requests", "%s", packetsAndBytes(s.Traffic.Request))
 	if s.Forward == "nat" || s.Forward == "dnat" || s.Traffic.Reply.Packets > 0 {
 		line("replies", "%s", packetsAndBytes(s.Traffic.Reply))
 	}
 	line("dropped", "%s", packetsAndBytes(s.Traffic.Dropped))
+	if text := refusedText(s.Refused); text != "" {
+		line("refused", "%s", text)
+	}
 	line("flows", "%s created", humanCount(s.Traffic.FlowsCreated))
 	e.printf("\n")
 	e.printSources(s.Sources, "")

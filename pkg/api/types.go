@@ -247,8 +247,11 @@ type ServiceDetail struct {
 	// Timeouts in seconds by name: tcp_syn, tcp_established, tcp_fin,
 	// tcp_closed, udp.
 	Timeouts map[string]float64 `json:"timeouts"`
-	// Traffic since the service got its number.
+	// Traffic and Refused since the service got its number.
 	Traffic Traffic `json:"traffic"`
+	Refused Refused `json:"refused"`
+	// Rules of its sources and new flows; nil if it has none.
+	Rules *Rules `json:"rules,omitempty"`
 }
 
 // Placement is which of a service's backends take part; what is not set is left out.
@@ -355,7 +358,7 @@ type PlanRequest struct {
 // Plan is what would change. Nothing was applied.
 type Plan struct {
 	// Changes in the order sources, tunnels, features, services, frontends,
-	// backends, tables.
+	// backends, tables, rules.
 	Changes []PlanChange `json:"changes"`
 	// Restart names the settings that differ and take effect only when the
 	// daemon starts. A reload would be refused while this is not empty.
@@ -537,6 +540,7 @@ type ServiceStats struct {
 	// Sources are as in [Service].
 	Sources []Source `json:"sources,omitempty"`
 	Traffic
+	Refused Refused `json:"refused"`
 	// Outcomes, where the service counts them.
 	Outcomes *Outcomes `json:"outcomes,omitempty"`
 	// Ejected is how many backends are ejected because their connections failed, and

@@ -27,10 +27,11 @@ func (r *round) addService(s model.Service, id uint32, runs map[bool]sourceRun) 
 		entry.Policy = s.OnOverload
 		entry.Upcalls, entry.UpcallsPerSource = uint32(r.Settings.PolicyRate), uint32(r.Settings.PolicyRatePerSource)
 	}
+	entry.Ruled, entry.Limits = s.Rules.Lists(), limitsOf(s.Rules)
 	r.plan.Contents.Services[id] = entry
 	state := ServiceState{
 		Name: s.Name, ID: id, Frontends: s.Frontends, Forward: s.Forward, Track: entry.Track, Fail: s.Fail, Via: s.Probe.Via, Critical: s.Critical,
-		Decides: r.Deciding[s.Name], Added: s.Added,
+		Decides: r.Deciding[s.Name], Added: s.Added, Limits: entry.Limits,
 		Counts: entry.Outcomes, ejects: s.Outcomes.Eject.On,
 		NoSource: s.Forward == model.NAT && run.n == 0,
 		tracking: trackingOf(r.plan.Contents.Services[id]), lasts: longestTimeout(s),
@@ -61,8 +62,16 @@ func (r *round) addService(s model.Service, id uint32, runs map[bool]sourceRun) 
 	for _, b := range state.Backends {
 		r.plan.Contents.Backends[b.ID] = maps.Backend{Address: b.Address, Service: id, Serves: b.Serves}
 	}
+	if err := r.addSubsets(s, &state); err != nil {
+		return err
+	}
+	if err := r.addRules(s, &state); err != nil {
+		return err
+	}
 	r.plan.Warnings = append(r.plan.Warnings, state.warnings...)
-	r.jobs = append(r.jobs, tableJob{service: len(r.plan.Services), id: id})
+	for i, table := range state.tables() {
+		r.jobs = append(r.jobs, tableJob{service: len(r.plan.Services), subset: i - 1, id: table})
+	}
 	r.plan.Services = append(r.plan.Services, state)
 	return nil
 }
@@ -81,7 +90,11 @@ func trackOf(s model.Service) model.Track {
 	if s.Forward.RewritesPorts() || countsOutcomes(s) {
 		return model.TrackAlways
 	}
-	return cmp.Or(s.Track, model.TrackAuto)
+	track := cmp.Or(s.Track, model.TrackAuto)
+	if track == model.TrackAuto && recordsAll(s) {
+		return model.TrackAlways
+	}
+	return track
 }
 
 // countsOutcomes says whether the data plane counts what becomes of connections: it
@@ -173,6 +186,7 @@ func (r *round) retire(candidates map[uint32]maps.Backend, superseded map[uint32
 	for id, backends := range left {
 		sortStates(backends)
 		old := r.Present.Services[id]
+		old.Ruled, old.Limits = false, maps.Limits{} // nothing new comes to it
 		r.plan.Contents.Services[id] = old
 		r.plan.Retired = append(r.plan.Retired, ServiceState{ID: id, Forward: old.Forward, Backends: backends})
 	}

@@ -31,6 +31,8 @@ type dataPlane interface {
 	Reasons() ([]maps.NamedCount, error)
 	Events() ([]maps.NamedCount, error)
 	ServiceTraffic(id uint32) (maps.Traffic, error)
+	ServiceLoad(id uint32) maps.Load
+	Refused(id uint32) (maps.Refused, error)
 	BackendTraffic(id uint32) (maps.Traffic, error)
 	ServiceOutcomes(id uint32) (maps.Outcomes, error)
 	BackendOutcomes(id uint32) (maps.Outcomes, error)
@@ -124,10 +126,13 @@ type controller struct {
 	inbox   []func()
 	wake    chan struct{} // holds one: inbox is not empty
 	stopped chan struct{} // closed when run is over
-	helpers sync.WaitGroup
+	// networksUsed holds one: the files that rules name may be others.
+	networksUsed chan struct{}
+	helpers      sync.WaitGroup
 
 	// State.
 	cfg         *model.Config
+	unreadable  map[string]unreadable // of cfg.Networks
 	lastReload  api.Reload
 	planner     *Planner
 	plan        *Plan // nil until one was written
@@ -181,7 +186,8 @@ func newController(p parts, cfg *model.Config) *controller {
 	}
 	c := &controller{
 		parts: p, since: p.now(), cfg: cfg,
-		wake: make(chan struct{}, 1), stopped: make(chan struct{}),
+		wake: make(chan struct{}, 1), stopped: make(chan struct{}), networksUsed: make(chan struct{}, 1),
+		unreadable: map[string]unreadable{},
 		lastReload: api.Reload{At: time.Now(), OK: true},
 		planner:    NewPlanner(), stale: true,
 		discovered: map[string][]model.Backend{},

@@ -44,7 +44,7 @@ func (e *election) chooseRole() {
 			c.explain("stands in: no backend of role %s is usable", choice.Role)
 		case has(c) && !e.state.StandIns:
 		default:
-			c.barred = true
+			c.barred, c.outOfRole = true, true
 			c.explain("%s", e.whyNot(c, incumbent))
 		}
 	}

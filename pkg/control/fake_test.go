@@ -56,6 +56,8 @@ func (m *memory) Apply(c maps.Changes) error {
 	}
 	put(m.contents.Services, c.Services)
 	put(m.contents.Tables, c.Tables)
+	put(m.contents.Subsets, c.Subsets)
+	put(m.contents.Rules, c.Rules)
 	put(m.contents.VIPs, c.VIPs)
 	return nil
 }
@@ -116,6 +118,12 @@ func (m *memory) Events() ([]maps.NamedCount, error) {
 
 func (m *memory) ServiceTraffic(id uint32) (maps.Traffic, error) {
 	return maps.Traffic{Request: maps.Count{Packets: uint64(id)}, Flows: 1}, nil
+}
+
+func (m *memory) ServiceLoad(id uint32) maps.Load { return maps.Load{Connections: int(id)} }
+
+func (m *memory) Refused(id uint32) (maps.Refused, error) {
+	return maps.Refused{Denied: uint64(id)}, nil
 }
 
 func (m *memory) BackendTraffic(id uint32) (maps.Traffic, error) {

@@ -17,7 +17,7 @@ import (
 
 // hooked is a service whose hook writes down what it is told; its probes never come.
 func hooked(out, more string) string {
-	return "  web: {frontends: 'tcp://203.0.113.1:80', probe: {type: tcp, interval: 1h}, backends: ['10.0.0.1:80', '10.0.0.2:80'],\n" +
+	return "  web: {frontends: 'tcp://203.0.113.1:80', probe: {type: exec, command: [/bin/sleep, '3600'], interval: 1h, timeout: 1h}, backends: ['10.0.0.1:80', '10.0.0.2:80'],\n" +
 		"    on_change: {command: [/bin/sh, -c, 'cat >> " + out + "'], states: [healthy, unhealthy, ejected, draining, role]}" + more + "}\n"
 }
 

@@ -16,6 +16,7 @@ func (c *controller) adopt(cfg *model.Config) {
 		}
 	}
 	c.cfg, c.discovered = cfg, kept
+	c.adoptNetworks()
 	c.auto = autoSources{}
 	clear(c.towards)
 	c.retarget, c.dirty = true, true

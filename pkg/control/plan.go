@@ -48,7 +48,7 @@ type Input struct {
 	Sizes maps.Sizes
 	// Now is the time on a clock that only goes forward.
 	Now time.Duration
-	// Transitions are, by service number, the times of the slots that are
+	// Transitions are, by table number, the times of the slots that are
 	// marked in Present; where there are none, they count from Now.
 	Transitions map[uint32]transition
 	// Time is Now by the calendar, in which operators set deadlines.
@@ -59,6 +59,8 @@ type Input struct {
 	Breakers map[string]breakers
 	// DisabledZones take no new flows: the operator said so.
 	DisabledZones map[model.DisabledZone]bool
+	// Networks are the files that rules name, by name.
+	Networks map[string]*model.Networks
 	// Survey is the last survey of the flow table; nil if there was none.
 	Survey *survey
 }
@@ -118,7 +120,12 @@ type ServiceState struct {
 	// is missing that its backends need.
 	Tunnels  []maps.Tunnel
 	NoTunnel bool
-	// Marked is how many slots of its table are marked.
+	// Rules are its lists, and Subsets where they steer to.
+	Rules   RulesState
+	Subsets []SubsetState
+	// Limits are those of its new flows.
+	Limits maps.Limits
+	// Marked is how many slots of its tables are marked.
 	Marked int
 	// Settles is the time of Input.Now's clock after which no flow needs its
 	// previous backend any more; 0 before the plan was written or if none does.
@@ -187,6 +194,7 @@ type BackendState struct {
 	HalfOpen     bool
 
 	roleSince time.Time
+	outOfRole bool // the service does not take it for its role
 
 	contends bool // but for its connections it could take new flows
 	drain    bool // by its configuration or source
@@ -198,16 +206,22 @@ type BackendState struct {
 // goroutine at a time.
 type Planner struct {
 	tables map[uint32]builtTable
+	rules  map[uint32]builtRules
 }
 
 // NewPlanner returns a planner that remembers nothing.
-func NewPlanner() *Planner { return &Planner{tables: map[uint32]builtTable{}} }
+func NewPlanner() *Planner {
+	return &Planner{tables: map[uint32]builtTable{}, rules: map[uint32]builtRules{}}
+}
 
 // Clone returns a planner that knows the same tables.
 func (p *Planner) Clone() *Planner {
 	c := NewPlanner()
 	for id, t := range p.tables {
 		c.tables[id] = t
+	}
+	for id, b := range p.rules {
+		c.rules[id] = b
 	}
 	return c
 }
@@ -218,11 +232,15 @@ type round struct {
 	services []model.Service // sorted by name
 	plan     Plan
 	jobs     []tableJob
-	used     map[uint32]bool // backend numbers of Present and of the plan
-	next     uint32          // no lower backend number is free
-	spare    spare
-	partial  bool // an update: used lacks what Present has
-	present  map[uint32]map[netip.AddrPort]uint32
+	rules    map[uint32]builtRules // of the planner
+	compiled map[string]*compiledRules
+	// usedTables are the numbers of the plan's subsets.
+	usedTables map[uint32]bool
+	used       map[uint32]bool // backend numbers of Present and of the plan
+	next       uint32          // no lower backend number is free
+	spare      spare
+	partial    bool // an update: used lacks what Present has
+	present    map[uint32]map[netip.AddrPort]uint32
 }
 
 // Plan returns what the maps shall hold. Numbers of services and backends stay
@@ -230,11 +248,13 @@ type round struct {
 // is never given out. It fails if something does not fit into the maps, and
 // then names the setting to raise.
 func (p *Planner) Plan(in Input) (*Plan, error) {
-	r := &round{Input: in, used: make(map[uint32]bool, len(in.Present.Backends)), next: 1}
+	r := &round{Input: in, used: make(map[uint32]bool, len(in.Present.Backends)), next: 1, rules: p.rules, usedTables: map[uint32]bool{}, compiled: map[string]*compiledRules{}}
 	r.plan.Contents = maps.Contents{
 		VIPs:     make(map[maps.VIPKey]maps.VIP, len(in.Present.VIPs)),
 		Services: make(map[uint32]maps.Service, len(in.Present.Services)),
 		Tables:   make(map[uint32]maps.Table, len(in.Present.Tables)),
+		Subsets:  map[uint32]maps.Subset{},
+		Rules:    map[uint32]maps.Rules{},
 		Backends: make(map[uint32]maps.Backend, len(in.Present.Backends)),
 		Sources:  make(map[uint32]netip.Addr, len(in.Present.Sources)),
 		Tunnels:  map[uint32]maps.Tunnel{},
@@ -269,6 +289,7 @@ func (p *Planner) Plan(in Input) (*Plan, error) {
 		return nil, err
 	}
 	r.warnOfLocalVIPs()
+	p.keepRules(r)
 	slices.Sort(r.plan.Warnings)
 	return &r.plan, nil
 }

@@ -60,6 +60,7 @@ func checkPlan(t *testing.T, in Input, p *Plan) {
 	checkForwarding(t, p)
 	for _, s := range p.Services {
 		checkTable(t, in, s, c)
+		checkRules(t, in, s, c)
 		checkRoles(t, s)
 	}
 }
@@ -152,7 +153,7 @@ func (w *world) change() {
 				})
 			}
 		}
-		s.Placement, s.Role = w.placement(), w.role()
+		s.Placement, s.Role, s.Rules = w.placement(), w.role(), w.rules()
 		if w.IntN(2) == 0 {
 			s.Outcomes = model.Outcomes{Count: true, Eject: ejecting}
 		}

@@ -118,6 +118,7 @@ func (c *controller) serve(ctx context.Context, listener *api.Listener, hangup <
 	defer stop()
 	group.Go(func() { c.run(ctx) })
 	group.Go(func() { c.watchFile(ctx) })
+	group.Go(func() { c.watchNetworks(ctx) })
 	group.Go(func() {
 		for {
 			select {

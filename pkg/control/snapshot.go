@@ -28,6 +28,8 @@ type snapshot struct {
 	pending   int
 	pendingTo time.Time
 	clock     func() time.Duration
+	// unreadable is what is wrong with files of rules, by path.
+	unreadable map[string]string
 	// ejections are how often a backend of a service was ejected.
 	ejections map[string]uint64
 	// sources are those of a service, as they are at the time of the call.
@@ -44,7 +46,10 @@ func (c *controller) publish() {
 	s := &snapshot{
 		cfg: c.cfg, plan: plan, counts: c.counts, names: c.names,
 		lastReload: c.lastReload, problem: problemText(c.problems), pending: len(c.pending), clock: c.clock, sources: c.sourcesOf,
-		ejections: gomaps.Clone(c.ejections),
+		unreadable: map[string]string{}, ejections: gomaps.Clone(c.ejections),
+	}
+	for path, u := range c.unreadable {
+		s.unreadable[path] = u.text
 	}
 	for _, to := range c.pending {
 		if to.After(s.pendingTo) {
@@ -53,6 +58,7 @@ func (c *controller) publish() {
 	}
 	s.reasons = slices.Collect(gomaps.Keys(c.problems))
 	s.reasons = append(s.reasons, c.failedSources()...)
+	s.reasons = append(s.reasons, s.staleRules()...)
 	if c.plan == nil && c.problems[reasonRead] == nil && c.problems[reasonPlan] == nil && c.problems[reasonApply] == nil {
 		s.reasons = append(s.reasons, "starting")
 	}

@@ -51,6 +51,9 @@ func (w *world) nudge(p *Plan) map[string]bool {
 				w.breaks(s.Name, b.Address)
 			}
 		}
+		if w.IntN(4) == 0 {
+			w.rewrite(w.in.Services, s.Name, touched)
+		}
 		if w.IntN(3) == 0 {
 			var found []model.Backend
 			for k := range w.IntN(9) {
@@ -76,8 +79,10 @@ func (w *world) nudge(p *Plan) map[string]bool {
 		if s.next != 0 && s.next <= w.in.Now {
 			touched[s.Name] = true
 		}
-		if times := p.transitions[s.ID]; len(times) > 0 && w.in.merging(s).due(w.in.Present.Tables[s.ID], times) {
-			touched[s.Name] = true
+		for _, id := range s.tables() {
+			if times := p.transitions[id]; len(times) > 0 && w.in.merging(s).due(w.in.Present.Tables[id], times) {
+				touched[s.Name] = true
+			}
 		}
 	}
 	return touched
@@ -145,7 +150,7 @@ func TestUpdateIsPlan(t *testing.T) {
 			got.Contents = want.Contents
 			if !reflect.DeepEqual(normal(want), normal(&got)) {
 				t.Fatalf("seed %d, step %d: plans (-plan +update):\n%s", seed, step,
-					cmp.Diff(normal(want), normal(&got), append(compare, cmp.AllowUnexported(Plan{}, ServiceState{}, BackendState{}, markTime{}, standing{}))...))
+					cmp.Diff(normal(want), normal(&got), append(compare, cmp.AllowUnexported(Plan{}, ServiceState{}, BackendState{}, markTime{}, standing{}, SubsetState{}, tableEntry{}))...))
 			}
 			last = u.plan
 			w.written(last)

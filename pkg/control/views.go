@@ -26,14 +26,19 @@ func (c *controller) Service(name string) (api.ServiceDetail, error) {
 	if err != nil {
 		return api.ServiceDetail{}, err
 	}
+	refused, err := c.data.Refused(state.ID)
+	if err != nil {
+		return api.ServiceDetail{}, err
+	}
 	out := api.ServiceDetail{
-		Service: s.service(state), ID: state.ID, TableSize: c.data.Sizes().Table, Traffic: trafficOf(traffic),
+		Service: s.service(state), ID: state.ID, TableSize: c.data.Sizes().Table, Traffic: trafficOf(traffic), Refused: refusedOf(refused),
 		Probe: api.ServiceProbe{Type: string(model.ProbeNone)},
 	}
 	cfg := s.configured(name)
 	if cfg == nil {
 		return out, nil // configured differently since; the plan follows
 	}
+	out.Rules = c.rulesOf(s, *cfg, state)
 	out.Probe = probeOf(cfg.Probe)
 	out.Placement = placementOf(s.cfg.Settings, cfg.Placement)
 	out.Timeouts = map[string]float64{
@@ -118,7 +123,11 @@ func (c *controller) Stats(ctx context.Context, f api.StatsFilter) (api.Stats, e
 		if err != nil {
 			return out, err
 		}
-		total := api.ServiceStats{Service: one.Name, ID: one.ID, MarkedSlots: one.Marked, Sources: s.sources(one.Name), Traffic: trafficOf(traffic), Ejections: s.ejections[one.Name],
+		refused, err := c.data.Refused(one.ID)
+		if err != nil {
+			return out, err
+		}
+		total := api.ServiceStats{Service: one.Name, ID: one.ID, MarkedSlots: one.Marked, Sources: s.sources(one.Name), Traffic: trafficOf(traffic), Refused: refusedOf(refused), Ejections: s.ejections[one.Name],
 			Usable: one.Usable, Critical: one.isCritical(), CriticalDown: len(one.criticalDown()) > 0}
 		if total.Outcomes, err = c.serviceOutcomes(one); err != nil {
 			return out, err

@@ -44,6 +44,7 @@ var (
 	usable        = describe("service_usable_backends", "Backends of a service that can take new flows.", "service")
 	criticalDown  = describe("service_critical_down", "1 while a service that is marked critical has no usable backend, or a critical backend of it is down.", "service")
 	trafficOctets = describe("service_bytes_total", "Bytes of a service by direction: request, reply, dropped.", "service", "direction")
+	refused       = describe("service_refused_total", "Packets that a service's rules refused, by cause.", "service", "cause")
 
 	connections   = describe("service_connections_total", "TCP connections of a service that counts them, by what became of them: attempt, answered, unanswered, refused, reset, retried.", "service", "outcome")
 	ejected       = describe("service_ejected_backends", "Backends that are ejected because their connections failed.", "service")
@@ -77,7 +78,7 @@ var (
 // Describe implements [prometheus.Collector].
 func (c *collector) Describe(to chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		packets, octets, events, upcalls, flows, flowsCreated, marked, traffic, trafficOctets, usable, criticalDown,
+		packets, octets, events, upcalls, flows, flowsCreated, marked, traffic, trafficOctets, usable, criticalDown, refused,
 		probes, probeChecks, probesRunning, probeLate, hookChanges, hookRetries, hookWaiting,
 		connections, ejected, ejections, attempts, handshake,
 		sourceBackends, sourceState, sourceAnswered,
@@ -135,6 +136,9 @@ func collectService(to chan<- prometheus.Metric, s api.ServiceStats) {
 	for direction, n := range map[string]api.Count{"request": s.Request, "reply": s.Reply, "dropped": s.Dropped} {
 		count(to, traffic, n.Packets, s.Service, direction)
 		count(to, trafficOctets, n.Bytes, s.Service, direction)
+	}
+	for _, n := range s.Refused.Causes() {
+		count(to, refused, n.Packets, s.Service, n.Cause)
 	}
 	if s.Outcomes == nil {
 		return
