@@ -80,7 +80,7 @@ func settings() model.Settings {
 }
 
 func sizes() xlb.Sizes {
-	return xlb.Sizes{Services: 8, Backends: 48, Frontends: 64, Sources: 8, Table: slots, Flows: 64}
+	return xlb.Sizes{Services: 8, Backends: 48, Frontends: 64, Sources: 8, Table: slots, Flows: 64, Affinities: 1024}
 }
 
 // planes are those loaded so far: the verifier takes a second for each.

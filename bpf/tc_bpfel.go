@@ -16,6 +16,7 @@ import (
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
+	TcMapAffinities     = "affinities"
 	TcMapBackendLoads   = "backend_loads"
 	TcMapBackendOutcome = "backend_outcome"
 	TcMapBackendTraffic = "backend_traffic"
@@ -30,6 +31,7 @@ const (
 	TcMapPacket         = "packet"
 	TcMapPortSearch     = "port_search"
 	TcMapPorts          = "ports"
+	TcMapQuicServers    = "quic_servers"
 	TcMapReasons        = "reasons"
 	TcMapRetrySearch    = "retry_search"
 	TcMapRules          = "rules"
@@ -121,6 +123,7 @@ type TcProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type TcMapSpecs struct {
+	Affinities     *ebpf.MapSpec `ebpf:"affinities"`
 	BackendLoads   *ebpf.MapSpec `ebpf:"backend_loads"`
 	BackendOutcome *ebpf.MapSpec `ebpf:"backend_outcome"`
 	BackendTraffic *ebpf.MapSpec `ebpf:"backend_traffic"`
@@ -135,6 +138,7 @@ type TcMapSpecs struct {
 	Packet         *ebpf.MapSpec `ebpf:"packet"`
 	PortSearch     *ebpf.MapSpec `ebpf:"port_search"`
 	Ports          *ebpf.MapSpec `ebpf:"ports"`
+	QuicServers    *ebpf.MapSpec `ebpf:"quic_servers"`
 	Reasons        *ebpf.MapSpec `ebpf:"reasons"`
 	RetrySearch    *ebpf.MapSpec `ebpf:"retry_search"`
 	Rules          *ebpf.MapSpec `ebpf:"rules"`
@@ -198,6 +202,7 @@ func (o *TcObjects) Close() error {
 //
 // It can be passed to LoadTcObjects or ebpf.CollectionSpec.LoadAndAssign.
 type TcMaps struct {
+	Affinities     *ebpf.Map `ebpf:"affinities"`
 	BackendLoads   *ebpf.Map `ebpf:"backend_loads"`
 	BackendOutcome *ebpf.Map `ebpf:"backend_outcome"`
 	BackendTraffic *ebpf.Map `ebpf:"backend_traffic"`
@@ -212,6 +217,7 @@ type TcMaps struct {
 	Packet         *ebpf.Map `ebpf:"packet"`
 	PortSearch     *ebpf.Map `ebpf:"port_search"`
 	Ports          *ebpf.Map `ebpf:"ports"`
+	QuicServers    *ebpf.Map `ebpf:"quic_servers"`
 	Reasons        *ebpf.Map `ebpf:"reasons"`
 	RetrySearch    *ebpf.Map `ebpf:"retry_search"`
 	Rules          *ebpf.Map `ebpf:"rules"`
@@ -239,6 +245,7 @@ type TcMaps struct {
 
 func (m *TcMaps) Close() error {
 	return _TcClose(
+		m.Affinities,
 		m.BackendLoads,
 		m.BackendOutcome,
 		m.BackendTraffic,
@@ -253,6 +260,7 @@ func (m *TcMaps) Close() error {
 		m.Packet,
 		m.PortSearch,
 		m.Ports,
+		m.QuicServers,
 		m.Reasons,
 		m.RetrySearch,
 		m.Rules,

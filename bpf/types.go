@@ -4,6 +4,8 @@ package bpf
 // declares __be16 or __be32 are in network order here too.
 type (
 	Addr        = XdpAddr
+	Affinity    = XdpAffinity
+	AffinityKey = XdpAffinityKey
 	Backend     = XdpBackend
 	Count       = XdpCount
 	Decision    = XdpDecision
@@ -18,6 +20,7 @@ type (
 	Outcome     = XdpOutcome
 	Outcomes    = XdpOutcomes
 	PortLine    = XdpPortLine
+	QuicKey     = XdpQuicKey
 	RateKey     = XdpRateKey
 	Reason      = XdpReason
 	Refused     = XdpRefused
@@ -25,6 +28,7 @@ type (
 	Service     = XdpService
 	Source      = XdpSource
 	Subset      = XdpSubset
+	Syn         = XdpSyn
 	Timeouts    = XdpTimeouts
 	Traffic     = XdpTraffic
 	Tunnel      = XdpTunnel

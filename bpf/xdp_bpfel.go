@@ -18,13 +18,27 @@ type XdpAddr struct {
 	Byte [16]uint8
 }
 
+type XdpAffinity struct {
+	_       structs.HostLayout
+	Backend uint32
+	At      uint32
+}
+
+type XdpAffinityKey struct {
+	_      structs.HostLayout
+	Client XdpAddr
+	Table  uint32
+	Pad    uint32
+}
+
 type XdpBackend struct {
 	_       structs.HostLayout
 	Address XdpAddr
 	Port    uint16
 	Flags   uint16
 	Service uint32
-	Pad     uint64
+	Weight  uint32
+	Pad     uint32
 }
 
 type XdpCount struct {
@@ -66,7 +80,10 @@ const (
 	XdpEventEVENT_UPCALL_SIZE    XdpEvent = 9
 	XdpEventEVENT_DECIDED        XdpEvent = 10
 	XdpEventEVENT_SYN_RETRIED    XdpEvent = 11
-	XdpEventEVENT_MAX            XdpEvent = 12
+	XdpEventEVENT_AFFINITY       XdpEvent = 12
+	XdpEventEVENT_AFFINITY_LOST  XdpEvent = 13
+	XdpEventEVENT_QUIC           XdpEvent = 14
+	XdpEventEVENT_MAX            XdpEvent = 15
 )
 
 type XdpFlow struct {
@@ -139,8 +156,12 @@ type XdpNewFlow struct {
 	OldCell   uint32
 	OldPort   uint16
 	Evicts    uint8
-	Pad2      uint8
+	Named     uint8
+	Table     uint32
 	Options   uint32
+	Begins    uint8
+	Affinity  uint8
+	Pad2      [2]uint8
 	_         [4]byte
 	Meta      uint64
 	Decision  XdpDecision
@@ -197,6 +218,8 @@ type XdpPacket struct {
 	Tags            uint8
 	Ipv6            uint8
 	Unchecked       uint8
+	Sequence        uint32
+	_               [4]byte
 }
 
 type XdpPortLine struct {
@@ -213,6 +236,13 @@ type XdpPortSearch struct {
 	Now     uint32
 	Reclaim uint32
 	Taken   uint64
+}
+
+type XdpQuicKey struct {
+	_       structs.HostLayout
+	Service uint32
+	Form    uint8
+	Id      [15]uint8
 }
 
 type XdpRateKey struct {
@@ -266,10 +296,14 @@ type XdpRefused struct {
 type XdpRetrySearch struct {
 	_      structs.HostLayout
 	Choice struct {
-		_     structs.HostLayout
-		Table uint32
-		_     [4]byte
-		Hash  uint64
+		_        structs.HostLayout
+		Table    uint32
+		Backend  uint32
+		Hash     uint64
+		Named    uint8
+		Opens    uint8
+		Affinity uint8
+		_        [5]byte
 	}
 	Service uint32
 	Tried   uint32
@@ -323,6 +357,12 @@ type XdpSubset struct {
 	Service uint32
 	Tag     [64]uint8
 	Zone    [64]uint8
+}
+
+type XdpSyn struct {
+	_     structs.HostLayout
+	Left  uint64
+	First uint64
 }
 
 type XdpTimeouts struct {
@@ -430,6 +470,7 @@ type XdpVlan struct {
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
+	XdpMapAffinities     = "affinities"
 	XdpMapBackendLoads   = "backend_loads"
 	XdpMapBackendOutcome = "backend_outcome"
 	XdpMapBackendTraffic = "backend_traffic"
@@ -444,6 +485,7 @@ const (
 	XdpMapPacket         = "packet"
 	XdpMapPortSearch     = "port_search"
 	XdpMapPorts          = "ports"
+	XdpMapQuicServers    = "quic_servers"
 	XdpMapReasons        = "reasons"
 	XdpMapRetrySearch    = "retry_search"
 	XdpMapRules          = "rules"
@@ -539,6 +581,7 @@ type XdpProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type XdpMapSpecs struct {
+	Affinities     *ebpf.MapSpec `ebpf:"affinities"`
 	BackendLoads   *ebpf.MapSpec `ebpf:"backend_loads"`
 	BackendOutcome *ebpf.MapSpec `ebpf:"backend_outcome"`
 	BackendTraffic *ebpf.MapSpec `ebpf:"backend_traffic"`
@@ -553,6 +596,7 @@ type XdpMapSpecs struct {
 	Packet         *ebpf.MapSpec `ebpf:"packet"`
 	PortSearch     *ebpf.MapSpec `ebpf:"port_search"`
 	Ports          *ebpf.MapSpec `ebpf:"ports"`
+	QuicServers    *ebpf.MapSpec `ebpf:"quic_servers"`
 	Reasons        *ebpf.MapSpec `ebpf:"reasons"`
 	RetrySearch    *ebpf.MapSpec `ebpf:"retry_search"`
 	Rules          *ebpf.MapSpec `ebpf:"rules"`
@@ -624,6 +668,7 @@ func (o *XdpObjects) Close() error {
 //
 // It can be passed to LoadXdpObjects or ebpf.CollectionSpec.LoadAndAssign.
 type XdpMaps struct {
+	Affinities     *ebpf.Map `ebpf:"affinities"`
 	BackendLoads   *ebpf.Map `ebpf:"backend_loads"`
 	BackendOutcome *ebpf.Map `ebpf:"backend_outcome"`
 	BackendTraffic *ebpf.Map `ebpf:"backend_traffic"`
@@ -638,6 +683,7 @@ type XdpMaps struct {
 	Packet         *ebpf.Map `ebpf:"packet"`
 	PortSearch     *ebpf.Map `ebpf:"port_search"`
 	Ports          *ebpf.Map `ebpf:"ports"`
+	QuicServers    *ebpf.Map `ebpf:"quic_servers"`
 	Reasons        *ebpf.Map `ebpf:"reasons"`
 	RetrySearch    *ebpf.Map `ebpf:"retry_search"`
 	Rules          *ebpf.Map `ebpf:"rules"`
@@ -665,6 +711,7 @@ type XdpMaps struct {
 
 func (m *XdpMaps) Close() error {
 	return _XdpClose(
+		m.Affinities,
 		m.BackendLoads,
 		m.BackendOutcome,
 		m.BackendTraffic,
@@ -679,6 +726,7 @@ func (m *XdpMaps) Close() error {
 		m.Packet,
 		m.PortSearch,
 		m.Ports,
+		m.QuicServers,
 		m.Reasons,
 		m.RetrySearch,
 		m.Rules,

@@ -177,6 +177,9 @@ func TestDatabase(t *testing.T) {
 	if _, err := writer.Exec(ctx, "INSERT INTO notes VALUES ('lost')"); err == nil || ctx.Err() != nil {
 		t.Errorf("the connection to the old primary lives on: %v", err)
 	}
+	if b := d.backend("reads", 0); b.Serves || b.EffectiveWeight != 0 {
+		t.Errorf("the old primary of reads: %+v", b)
+	}
 	if b := d.backend("writes", 0); b.Serves || b.EffectiveWeight != 0 || !strings.Contains(b.Reason, "says that it is primary, but "+d.at[1].String()+" became it later") {
 		t.Errorf("the old primary: %+v", b)
 	}

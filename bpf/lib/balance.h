@@ -15,7 +15,8 @@
 #include "upcall.h"
 
 /* What becomes of a packet, by whom it is to and from. */
-static __always_inline enum fate decide(const struct packet *p, struct target *t, struct verdict *v)
+static __always_inline enum fate decide(ctx_t *ctx, struct packet *p, struct target *t,
+					struct verdict *v)
 {
 	enum fate fate = FATE_FOREIGN;
 	__u32 service, source;
@@ -30,14 +31,14 @@ static __always_inline enum fate decide(const struct packet *p, struct target *t
 	if (source)
 		fate = reply(p, source - 1, t, v);
 	if (fate == FATE_FOREIGN && service)
-		fate = request(p, service, t, v);
+		fate = request(ctx, p, service, t, v);
 	return fate;
 }
 
 static __always_inline int dispatch(ctx_t *ctx, struct packet *p, struct verdict *v)
 {
 	struct target t = {};
-	int fate = decide(p, &t, v);
+	int fate = decide(ctx, p, &t, v);
 
 	if (fate == FATE_ASK)
 		fate = ask(ctx, p, v);

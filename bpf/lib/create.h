@@ -32,8 +32,12 @@ struct new_flow {
 	__u32 old_cell;
 	__u16 old_port;
 	__u8 evicts; /* the record held a live flow */
-	__u8 pad2;
+	__u8 named;  /* the packet names the backend */
+	__u32 table; /* that was asked */
 	__u32 options; /* of the service */
+	__u8 begins;   /* as far as one can tell: no packet from a flow's middle */
+	__u8 affinity; /* enum affinity_says */
+	__u8 pad2[2];
 	__u64 meta;  /* before the record was held */
 	struct decision decision; /* action 0: there is none */
 };

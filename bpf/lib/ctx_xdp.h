@@ -47,6 +47,12 @@ static __always_inline int ctx_load(ctx_t *ctx, void *to, __u32 length)
 	return bpf_xdp_load_bytes(ctx, 0, to, length);
 }
 
+/* The same from somewhere within. */
+static __always_inline int ctx_load_at(ctx_t *ctx, __u32 at, void *to, __u32 length)
+{
+	return bpf_xdp_load_bytes(ctx, at, to, length);
+}
+
 /* XDP sees all tags in the frame. */
 static __always_inline void ctx_outer_tag(ctx_t *ctx, __u16 *tci, __be16 *protocol)
 {

@@ -152,6 +152,21 @@ struct {
 } decisions SEC(".maps");
 
 struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 1);
+	__type(key, struct affinity_key);
+	__type(value, struct affinity);
+} affinities SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 1);
+	__type(key, struct quic_key);
+	__type(value, __u32);
+} quic_servers SEC(".maps");
+
+struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, UPCALL_RING);
 } upcalls SEC(".maps");
@@ -227,7 +242,7 @@ struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, SYN_CELLS);
 	__type(key, __u32);
-	__type(value, __u64);
+	__type(value, struct syn);
 } syns SEC(".maps");
 
 struct {

@@ -2,10 +2,10 @@
 #pragma once
 /* A client's packet to a frontend: which backend, and is the flow recorded? */
 
-#include "create.h"
+#include "choice.h"
 #include "decision.h"
-#include "select.h"
 #include "foresee.h"
+#include "quic.h"
 #include "retry.h"
 #include "rules.h"
 #include "send.h"
@@ -33,6 +33,7 @@ static __always_inline bool flow_route(struct flow *f, __u32 *owner, const struc
 {
 	bool rewritten = rewrites(r->service->forward);
 	__u8 state = meta_state(meta);
+	int again = AGAIN_STAYS;
 	__u32 service;
 
 	if (flow_expired(&r->service->timeouts, p->tuple, meta, now, 0))
@@ -56,9 +57,12 @@ static __always_inline bool flow_route(struct flow *f, __u32 *owner, const struc
 		v->moved = 1;
 		return false;
 	}
-	if (is_syn(p) && r->service->options & OPTION_OUTCOMES &&
-	    syn_again(*owner - 1, meta, service, r->backend_id, now)) {
-		if (retry(c, service, state, &r->backend_id)) {
+	if (is_syn(p) && r->service->options & OPTION_OUTCOMES)
+		again = syn_again(*owner - 1, meta, service, r->backend_id, now);
+	if (again == AGAIN_NEW)
+		return false;
+	if (again == AGAIN_TRIES) {
+		if (retry(p, r->service, c, service, state, &r->backend_id)) {
 			r->tries = state_tries(state) + 1;
 			r->backend = backend_get(r->backend_id);
 			return false;
@@ -112,11 +116,13 @@ static __always_inline enum fate towards(const struct packet *p, const struct ro
 }
 
 /* The backend for a flow that is not recorded. */
-static __always_inline void choose(const struct slot *s, const struct packet *p, __u32 service,
-				   struct route *r, struct verdict *v)
+static __always_inline void choose(const struct choice *c, const struct slot *s,
+				   const struct packet *p, __u32 service, struct route *r,
+				   struct verdict *v)
 {
-	r->backend_id = s->present;
-	if (s->previous && !rewrites(r->service->forward) && !is_syn(p)) {
+	r->backend_id = c->backend ? c->backend : s->present;
+	if (s->previous && !c->backend && !c->opens && !rewrites(r->service->forward) &&
+	    !is_syn(p)) {
 		r->backend = backend_get(s->previous);
 		if (backend_serves(r->backend, service)) {
 			r->backend_id = s->previous;
@@ -127,19 +133,18 @@ static __always_inline void choose(const struct slot *s, const struct packet *p,
 	r->backend = r->backend_id ? backend_get(r->backend_id) : NULL;
 }
 
-/* Whether the packet may begin a flow. Of any other a decision counts only if it
- * drops: the flow has a backend already. */
-static __always_inline bool begins(const struct packet *p)
+/* Whether the policies have a say. A connection that loses its backend has been
+ * asked about, and so has one whose packets name it. */
+static __always_inline bool asks(const struct service *s, const struct packet *p,
+				 const struct choice *c, const struct verdict *v)
 {
-	return p->protocol != IPPROTO_TCP || is_syn(p);
+	return s->policy && !is_rst(p) && !c->named && (begins(p) || !v->moved);
 }
 
-/* Whether the policies have a say. A connection that loses its backend has been
- * asked about. */
-static __always_inline bool asks(const struct service *s, const struct packet *p,
-				 const struct verdict *v)
+/* Whether each flow of a service is recorded. */
+static __always_inline bool records_all(const struct service *s)
 {
-	return s->policy && !is_rst(p) && (begins(p) || !v->moved);
+	return rewrites(s->forward) || s->track == TRACK_ALWAYS || s->policy;
 }
 
 /* The backend for a flow that is not recorded, by the decision or the table. */
@@ -150,12 +155,14 @@ static __always_inline void choose_decided(const struct decision *d, struct choi
 	bool obeys = d->action == DECISION_SEND && begins(p);
 	struct backend *b;
 
-	if (rewrites(r->service->forward) || r->service->track == TRACK_ALWAYS || r->service->policy) {
-		if (obeys && d->hashed)
-			c->hash = d->hash;
-		slot_find(c, s);
+	if (obeys && d->hashed) {
+		c->hash = d->hash;
+		c->backend = 0;
+		c->affinity = AFFINITY_NONE;
 	}
-	choose(s, p, service, r, v);
+	if (!c->backend && records_all(r->service))
+		slot_find(c, s);
+	choose(c, s, p, service, r, v);
 	if (!obeys || !d->backend)
 		return;
 	b = backend_get(d->backend);
@@ -163,6 +170,7 @@ static __always_inline void choose_decided(const struct decision *d, struct choi
 		return;
 	r->backend = b;
 	r->backend_id = d->backend;
+	c->affinity = AFFINITY_NONE;
 	v->inherited = 0;
 }
 
@@ -175,7 +183,7 @@ static __always_inline __u8 tries_first(const struct decision *d, __u8 tries)
 
 /* The route of a packet whose flow is, or shall be, recorded; in the latter case
  * what to record is left in new_flow. */
-static __always_inline enum fate tracked(const struct packet *p, struct route *r, struct choice *c,
+static __always_inline enum fate tracked(struct packet *p, struct route *r, struct choice *c,
 					 struct slot *s, __u32 service, __u64 hash, struct verdict *v)
 {
 	bool must = rewrites(r->service->forward), policy;
@@ -184,7 +192,10 @@ static __always_inline enum fate tracked(const struct packet *p, struct route *r
 	__u64 meta = 0;
 	struct flow *f = flow_find(p, hash, &owner, &meta);
 
-	if (f && flow_route(f, &owner, p, c, meta, now, r, v))
+	/* An ID that names another backend knows better: a client that has moved may
+	 * come from where another was. */
+	if (f && (!c->named || f->backend == c->backend) &&
+	    flow_route(f, &owner, p, c, meta, now, r, v))
 		return FATE_SEND;
 	if (must && is_rst(p)) {
 		v->reason = REASON_DROP_NO_FLOW;
@@ -198,7 +209,7 @@ static __always_inline enum fate tracked(const struct packet *p, struct route *r
 	new_flow_name(n, p, hash);
 	n->decision.action = 0;
 	/* A connection that goes elsewhere has been asked about. */
-	policy = !r->tries && asks(r->service, p, v);
+	policy = !r->tries && asks(r->service, p, c, v);
 	if (policy)
 		decision_take(n, service);
 	if (n->decision.action == DECISION_DROP) {
@@ -206,19 +217,27 @@ static __always_inline enum fate tracked(const struct packet *p, struct route *r
 		return FATE_DROP;
 	}
 	if (!r->tries) {
-		/* What comes back from the daemon was let in before. */
-		if (!n->decision.action && !v->moved && begins(p) && gate_shut(r->service, p, service, v))
+		/* What comes back from the daemon was let in before, and who names its
+		 * backend elsewhere. */
+		if (!n->decision.action && !v->moved && begins(p) && !c->named &&
+		    gate_shut(r->service, p, service, v))
 			return FATE_DROP;
+		if (r->service->options & OPTIONS_CHOICE && records_all(r->service))
+			choice_make(p, service, c, !policy || n->decision.action);
 		choose_decided(&n->decision, c, s, p, service, r, v);
 	}
 	if (!r->backend || is_rst(p))
 		return FATE_SEND;
 	n->service = service;
 	n->options = r->service->options;
+	n->table = c->table;
+	n->named = c->named;
+	n->affinity = c->affinity;
 	n->backend = r->backend_id;
 	n->owner = owner;
 	n->now = now;
 	n->syn = is_syn(p);
+	n->begins = begins(p);
 	n->rewritten = must;
 	/* What goes on in the middle, and answers pass us by, is established. */
 	n->state = p->protocol == IPPROTO_TCP ? state_next(0, p->tcp_flags, false, must) : 0;
@@ -232,8 +251,28 @@ static __always_inline enum fate tracked(const struct packet *p, struct route *r
 	return policy && !n->decision.action ? FATE_ASK : FATE_RECORD;
 }
 
-static __always_inline enum fate request(const struct packet *p, __u32 service, struct target *t,
-					 struct verdict *v)
+/* Loads the sequence number of a TCP packet. */
+static __always_inline void sequence_load(ctx_t *ctx, struct packet *p)
+{
+	struct tcphdr *tcp = ctx_data(ctx) + bounded(p->l4);
+
+	p->sequence = (void *)(tcp + 1) <= ctx_end(ctx) ? tcp->seq : 0;
+}
+
+/* A service with options: what is to be known of a packet before its flow is. */
+static __always_inline void choose_before(ctx_t *ctx, struct packet *p, const struct service *s,
+					  __u32 service, bool records, struct choice *c)
+{
+	if (s->options & OPTION_OUTCOMES && is_syn(p))
+		sequence_load(ctx, p);
+	if (s->options & OPTION_QUIC)
+		quic_choose(ctx, p, service, c);
+	if (!records && s->options & OPTIONS_CHOICE)
+		choice_make(p, service, c, true);
+}
+
+static __always_inline enum fate request(ctx_t *ctx, struct packet *p, __u32 service,
+					 struct target *t, struct verdict *v)
 {
 	__u64 hash = hash_flow(&p->source, &p->destination, p->tuple, p->ipv6);
 	struct choice c = { .table = service, .hash = hash };
@@ -249,20 +288,23 @@ static __always_inline enum fate request(const struct packet *p, __u32 service, 
 	v->service = service;
 	if (r.service->options & OPTION_RULES && rules_refuse(p, service, &c.table, v))
 		return FATE_DROP;
-	records = rewrites(r.service->forward) || r.service->track == TRACK_ALWAYS || r.service->policy;
+	records = records_all(r.service);
+	if (r.service->options)
+		choose_before(ctx, p, r.service, service, records, &c);
 	if (!records) {
 		slot_find(&c, &s);
-		records = s.marked && r.service->track != TRACK_NEVER;
+		records = (s.marked || (c.backend && c.backend != s.present)) &&
+			  r.service->track != TRACK_NEVER;
 	}
-	if (rewrites(r.service->forward) && is_syn(p))
+	if (rewrites(r.service->forward) && is_syn(p) && !(r.service->options & OPTIONS_CHOICE))
 		foresee(p, r.service, &c, hash);
 	if (records) {
 		fate = tracked(p, &r, &c, &s, service, hash, v);
 		if (fate == FATE_DROP)
 			return fate;
 	} else {
-		r.backend_id = s.present;
-		r.backend = s.present ? backend_get(s.present) : NULL;
+		r.backend_id = c.backend ? c.backend : s.present;
+		r.backend = r.backend_id ? backend_get(r.backend_id) : NULL;
 		if (is_syn(p) && gate_shut(r.service, p, service, v))
 			return FATE_DROP;
 		v->begun = is_syn(p);
@@ -298,6 +340,10 @@ __noinline int flow_record(struct target *t, struct verdict *v)
 	v->begun = v->created;
 	if (v->created && n->decision.action)
 		decision_done(n);
+	if (v->created && n->options & OPTION_AFFINITY)
+		affinity_keep();
+	if (v->created && n->named)
+		count_event(EVENT_QUIC);
 	/* A SYN goes to the present backend, but what follows would not, if nobody
 	 * knew of it: better that the client sends it again. */
 	if (!must && (failed < 0 || !n->syn))

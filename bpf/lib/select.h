@@ -14,11 +14,22 @@
 #include "hash.h"
 #include "maps.h"
 
+/* Of a client's earlier flows. */
+enum affinity_says {
+	AFFINITY_NONE,
+	AFFINITY_KEPT, /* this one goes where they went */
+	AFFINITY_LOST, /* where they went nobody serves */
+};
+
 /* What is asked of which table: a service's own, by the flow's hash, if nothing
  * says otherwise. */
 struct choice {
-	__u32 table; /* its number */
-	__u64 hash;  /* which slot of it */
+	__u32 table;   /* its number */
+	__u32 backend; /* the answer, if it is known without asking; else 0 */
+	__u64 hash;    /* which slot of it */
+	__u8 named;    /* the packet itself names the backend */
+	__u8 opens;    /* it says that it begins a connection, as a SYN does */
+	__u8 affinity; /* enum affinity_says */
 };
 
 struct slot {

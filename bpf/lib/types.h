@@ -74,6 +74,9 @@ enum event {
 	EVENT_UPCALL_SIZE,    /* longer than UPCALL_FRAME, or a super-packet */
 	EVENT_DECIDED,        /* a flow was recorded as the policies decided */
 	EVENT_SYN_RETRIED,    /* a SYN that came again went to another backend */
+	EVENT_AFFINITY,       /* a new flow went where its client's earlier ones had gone */
+	EVENT_AFFINITY_LOST,  /* it could not: that backend no longer serves */
+	EVENT_QUIC,           /* a flow was recorded with the backend that its connection ID names */
 	EVENT_MAX,
 };
 
@@ -296,7 +299,8 @@ struct backend {
 	__be16 port;
 	__u16 flags;
 	__u32 service;
-	__u64 pad; /* two to a cache line */
+	__u32 weight; /* where connections are compared, else 0 */
+	__u32 pad;    /* two to a cache line */
 };
 
 /* The outer header of ipip and gue, by its family: index 0 IPv4, 1 IPv6. */
@@ -439,6 +443,25 @@ struct decision {
 	__u8 pad[2];
 };
 
+/* A client, by a prefix of its address, at a table. */
+struct affinity_key {
+	struct addr client;
+	__u32 table;
+	__u32 pad; /* named, so that it is zero */
+};
+
+struct affinity {
+	__u32 backend;
+	__u32 at; /* tick of its last new flow */
+};
+
+/* A server of a service, as connection IDs name it. */
+struct quic_key {
+	__u32 service;
+	__u8 form;   /* the configuration, 0 to 6 | the ID's length << 3 */
+	__u8 id[15]; /* follows it, as in a packet; what is beyond its length is 0 */
+};
+
 /* Packets and bytes from the Ethernet header on. */
 struct count {
 	__u64 packets;
@@ -484,6 +507,11 @@ struct outcomes {
 
 /* SYNs that wait for their answer, by the flow's number; see outcome.h. */
 enum { SYN_CELLS = 65536 };
+
+struct syn {
+	__u64 left;  /* a tag of the flow << 32 | when it left, or what became of that */
+	__u64 first; /* the tag << 32 | the SYN's sequence number */
+};
 
 /* What a later start of the daemon must know of these maps. */
 struct layout {

@@ -22,7 +22,7 @@ func TestCompletionCandidates(t *testing.T) {
 		{"backend drain web |", "10.0.0.11:8080 10.0.0.12:8080 [2001:db8::11]:8080"},
 		{"backend drain --json web 10.0.0.12|", "10.0.0.12:8080"},
 		{"backend weight web 10.0.0.11:8080 |", "reset"},
-		{"map load |", "backends features rules services sources subsets tables tunnels vips"},
+		{"map load |", "backends features quic_servers rules services sources subsets tables tunnels vips"},
 		{"map dump se|", "service_loads service_outcome service_rates service_refused service_traffic service_upcalls services settings"},
 		{"run --log-format |", "text json"},
 		{"check -c |", ""},

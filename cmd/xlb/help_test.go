@@ -39,7 +39,7 @@ func TestEveryCommandExplainsItself(t *testing.T) {
 	})
 	for _, want := range []string{
 		"run", "check", "plan", "reload", "status", "service ls", "service show", "backend ls", "backend show", "backend drain", "backend undrain",
-		"backend weight", "backend add", "backend rm", "backend disable", "backend enable", "service add", "service rm", "zone ls", "zone disable", "zone enable", "overrides ls", "overrides clear", "map ls", "map dump", "map load", "flows", "stats", "detach", "demo", "policy new", "policy build", "policy inspect", "policy test", "policy bench", "policy run", "config schema", "version", "completion bash",
+		"backend weight", "backend add", "backend rm", "backend disable", "backend enable", "service add", "service rm", "zone ls", "zone disable", "zone enable", "overrides ls", "overrides clear", "map ls", "map dump", "map load", "flows", "stats", "detach", "demo", "policy new", "policy build", "policy inspect", "policy test", "policy bench", "policy run", "import nginx", "import haproxy", "import keepalived", "import ipvs", "config schema", "version", "completion bash",
 	} {
 		if !names[want] {
 			t.Errorf("there is no command %q", want)

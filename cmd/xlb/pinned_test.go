@@ -53,7 +53,7 @@ var (
 	testGateway  = model.HardwareAddr{2, 0, 0, 0, 0, 1}
 	testSettings = model.Settings{
 		NextHop: model.NextHopGatewayMAC, GatewayMAC: testGateway, NATPorts: model.PortRange{First: 1024, Last: 2000},
-		FlowTableSize: 4096, TableSize: 31, MaxServices: 8, MaxFrontends: 8, MaxBackends: 16, MaxSources: 4,
+		FlowTableSize: 4096, TableSize: 31, MaxServices: 8, MaxFrontends: 8, MaxBackends: 16, MaxSources: 4, AffinityTableSize: 1024,
 	}
 	testVIP = netip.MustParseAddrPort("203.0.113.10:80")
 )
@@ -132,7 +132,7 @@ func TestMapCommandsWithoutMaps(t *testing.T) {
 	xlb(t, "map", "dump", "backends").fails(t, exitFailed, none)
 	xlb(t, "map", "dump", "bakends").fails(t, exitUsage, `xlb: there is no map "bakends" (did you mean backends?)`)
 	xlb(t, "map", "dump").fails(t, exitUsage, `xlb: MAP is missing (usage: xlb map dump [OPTIONS] MAP)`)
-	xlb(t, "map", "load", "flows", "-").fails(t, exitUsage, `xlb: map flows cannot be loaded: the data plane writes it (these can: backends, features, rules, services, sources, subsets, tables, tunnels, vips)`)
+	xlb(t, "map", "load", "flows", "-").fails(t, exitUsage, `xlb: map flows cannot be loaded: the data plane writes it (these can: backends, features, quic_servers, rules, services, sources, subsets, tables, tunnels, vips)`)
 	xlb(t, "map", "load", "backends", "/nowhere").fails(t, exitUsage, `xlb: cannot read the dump: open /nowhere: no such file or directory`)
 }
 
@@ -231,6 +231,7 @@ max_services: 8
 max_frontends: 8
 max_backends: 16
 max_sources: 4
+affinity_table_size: 1024
 services:
   web:
     frontends: tcp://203.0.113.10:80

@@ -98,7 +98,7 @@ func (e *env) printServices(services []api.Service) {
 			st = red
 			note = cell{serviceNote(s), red}
 		}
-		t.add(s.Name, strings.Join(s.Frontends, " "), s.Forward, s.Schedule,
+		t.add(s.Name, strings.Join(s.Frontends, " "), s.Forward, scheduleText(s),
 			cell{fmt.Sprintf("%d/%d", serving, configured), st}, humanCount(uint64(flows)), note)
 	}
 	e.printTable(t, "")
@@ -125,6 +125,24 @@ func roleText(s api.Service) string {
 	}
 	if s.StandsIn {
 		text += ": none is usable, the others stand in"
+	}
+	return text
+}
+
+// scheduleText is how a service chooses the backend of a new flow.
+func scheduleText(s api.Service) string {
+	text := s.Schedule
+	if s.Hash != "" {
+		text += " by " + s.Hash
+	}
+	if s.OnePacket {
+		text += ", ops"
+	}
+	if s.Affinity != nil {
+		text += ", affinity " + seconds(s.Affinity.TimeoutSeconds)
+	}
+	if s.QUIC != nil {
+		text += ", quic"
 	}
 	return text
 }
@@ -176,7 +194,13 @@ func (e *env) printService(s api.ServiceDetail) {
 		}
 		line("tunnel", "from %s%s", strings.Join(s.TunnelSources, ", "), to)
 	}
-	line("schedule", "%s, %d slots", s.Schedule, s.TableSize)
+	line("schedule", "%s, %d slots", scheduleText(s.Service), s.TableSize)
+	if a := s.Affinity; a != nil {
+		line("affinity", "a client is /%d of IPv4, /%d of IPv6; forgotten %s after its last new flow", a.IPv4, a.IPv6, seconds(a.TimeoutSeconds))
+	}
+	if q := s.QUIC; q != nil {
+		line("quic", "server IDs of %d octets in connection IDs of configuration %d", q.ServerIDLength, q.ConfigRotation)
+	}
 	if s.MarkedSlots > 0 {
 		line("marked", "%s", markedText(s.Service))
 	}
@@ -231,11 +255,53 @@ func (e *env) printService(s api.ServiceDetail) {
 	if s.Panic {
 		e.printf("%s\n", e.paint("few backends are usable: the others are used too", red))
 	}
-	t := backendTable(false)
-	for _, b := range s.Backends {
-		t.add(e.backendRow("", b, s.TableSize)[1:]...)
+	e.printTable(e.selectionTable(s), "")
+}
+
+// selectionTable is a service's backends with what its way to choose among them
+// looks at.
+func (e *env) selectionTable(s api.ServiceDetail) *table {
+	type extra struct {
+		name string
+		of   func(api.Backend) string
 	}
-	e.printTable(t, "")
+	var extras []extra
+	switch s.Schedule {
+	case "least-connections":
+		extras = append(extras, extra{"OPEN", func(b api.Backend) string { return humanCount(uint64(b.Connections)) }})
+	case "least-latency":
+		extras = append(extras, extra{"LATENCY", func(b api.Backend) string {
+			return orDash(latencyText(b.LatencySeconds))
+		}})
+	}
+	if s.QUIC != nil {
+		extras = append(extras, extra{"SERVER ID", func(b api.Backend) string { return orDash(b.ServerID) }})
+	}
+	t := backendTable(false)
+	const behind = 6 // SHARE
+	for i, x := range extras {
+		t.columns = slices.Insert(t.columns, behind+i, column{name: x.name, align: right})
+	}
+	for _, b := range s.Backends {
+		row := e.backendRow("", b, s.TableSize)[1:]
+		for i, x := range extras {
+			row = slices.Insert(row, behind+i, any(x.of(b)))
+		}
+		t.add(row...)
+	}
+	return t
+}
+
+// latencyText has three digits; empty if it is not known.
+func latencyText(seconds float64) string {
+	d := time.Duration(seconds * float64(time.Second))
+	switch {
+	case d <= 0:
+		return ""
+	case d < time.Millisecond:
+		return d.Round(100 * time.Nanosecond).String()
+	}
+	return d.Round(10 * time.Microsecond).String()
 }
 
 func packetsAndBytes(c api.Count) string {

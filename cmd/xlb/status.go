@@ -86,7 +86,7 @@ func (e *env) printStatus(s api.Status) {
 		if service.Critical {
 			probed += ", critical"
 		}
-		e.printf("%s  %s  %s, %s, fail %s%s\n", e.paint(printable(service.Name), bold), printable(strings.Join(service.Frontends, " ")), forwardText(service), service.Schedule, service.Fail, probed)
+		e.printf("%s  %s  %s, %s, fail %s%s\n", e.paint(printable(service.Name), bold), printable(strings.Join(service.Frontends, " ")), forwardText(service), scheduleText(service), service.Fail, probed)
 		if text := roleText(service); text != "" {
 			e.printf("  %s\n", text)
 		}

@@ -16,6 +16,7 @@ import (
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
+	flowTablesMapAffinities     = "affinities"
 	flowTablesMapBackendLoads   = "backend_loads"
 	flowTablesMapBackendOutcome = "backend_outcome"
 	flowTablesMapBackendTraffic = "backend_traffic"
@@ -35,6 +36,7 @@ const (
 	flowTablesMapPacket         = "packet"
 	flowTablesMapPortSearch     = "port_search"
 	flowTablesMapPorts          = "ports"
+	flowTablesMapQuicServers    = "quic_servers"
 	flowTablesMapReasons        = "reasons"
 	flowTablesMapRecords        = "records"
 	flowTablesMapRules          = "rules"
@@ -138,6 +140,7 @@ type flowTablesProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type flowTablesMapSpecs struct {
+	Affinities     *ebpf.MapSpec `ebpf:"affinities"`
 	BackendLoads   *ebpf.MapSpec `ebpf:"backend_loads"`
 	BackendOutcome *ebpf.MapSpec `ebpf:"backend_outcome"`
 	BackendTraffic *ebpf.MapSpec `ebpf:"backend_traffic"`
@@ -157,6 +160,7 @@ type flowTablesMapSpecs struct {
 	Packet         *ebpf.MapSpec `ebpf:"packet"`
 	PortSearch     *ebpf.MapSpec `ebpf:"port_search"`
 	Ports          *ebpf.MapSpec `ebpf:"ports"`
+	QuicServers    *ebpf.MapSpec `ebpf:"quic_servers"`
 	Reasons        *ebpf.MapSpec `ebpf:"reasons"`
 	Records        *ebpf.MapSpec `ebpf:"records"`
 	Rules          *ebpf.MapSpec `ebpf:"rules"`
@@ -222,6 +226,7 @@ func (o *flowTablesObjects) Close() error {
 //
 // It can be passed to loadFlowTablesObjects or ebpf.CollectionSpec.LoadAndAssign.
 type flowTablesMaps struct {
+	Affinities     *ebpf.Map `ebpf:"affinities"`
 	BackendLoads   *ebpf.Map `ebpf:"backend_loads"`
 	BackendOutcome *ebpf.Map `ebpf:"backend_outcome"`
 	BackendTraffic *ebpf.Map `ebpf:"backend_traffic"`
@@ -241,6 +246,7 @@ type flowTablesMaps struct {
 	Packet         *ebpf.Map `ebpf:"packet"`
 	PortSearch     *ebpf.Map `ebpf:"port_search"`
 	Ports          *ebpf.Map `ebpf:"ports"`
+	QuicServers    *ebpf.Map `ebpf:"quic_servers"`
 	Reasons        *ebpf.Map `ebpf:"reasons"`
 	Records        *ebpf.Map `ebpf:"records"`
 	Rules          *ebpf.Map `ebpf:"rules"`
@@ -267,6 +273,7 @@ type flowTablesMaps struct {
 
 func (m *flowTablesMaps) Close() error {
 	return _FlowTablesClose(
+		m.Affinities,
 		m.BackendLoads,
 		m.BackendOutcome,
 		m.BackendTraffic,
@@ -286,6 +293,7 @@ func (m *flowTablesMaps) Close() error {
 		m.Packet,
 		m.PortSearch,
 		m.Ports,
+		m.QuicServers,
 		m.Reasons,
 		m.Records,
 		m.Rules,

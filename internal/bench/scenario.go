@@ -25,6 +25,7 @@ const (
 	marked                 // its table has just changed, in every slot
 	always                 // it records all flows
 	policed                // it has policies
+	counted                // it counts what becomes of connections, and retries
 	variants
 )
 
@@ -65,6 +66,9 @@ var scenarios = []scenario{
 	{"always-hit-100k", hit, always, model.TCP, false, many},
 	{"policy-hit-100k", hit, policed, model.TCP, false, many},
 	{"policy-upcall", asked, policed, model.TCP, false, 0},
+	{"outcomes-hit-100k", hit, counted, model.TCP, false, many},
+	{"outcomes-syn-new", newFlow, counted, model.TCP, false, 0},
+	{"outcomes-reply-100k", reply, counted, model.TCP, false, many},
 }
 
 // rewrites says whether a forwarding mode changes addresses, so that it must
@@ -79,10 +83,13 @@ func wraps(f model.Forward) bool { return f == model.IPIP || f == model.GUE }
 // does not matter what the table looks like.
 func (s scenario) has(f model.Forward) bool {
 	if rewrites(f) {
-		return s.variant == plain
+		return s.variant.everywhere()
 	}
 	return s.kind != reply
 }
+
+// everywhere: modes that record every flow have the variant, too.
+func (v variant) everywhere() bool { return v == plain || v == counted }
 
 // measurable says whether a forwarding mode can be measured at a hook. The
 // kernel marks a packet that TC encapsulated, refuses to do it again, and has no

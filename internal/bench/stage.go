@@ -180,7 +180,7 @@ func contents(forward model.Forward) (maps.Contents, error) {
 			addDNATBackends(&c, f)
 		}
 		for v := range variants {
-			if rewrites(forward) && v != plain {
+			if rewrites(forward) && !v.everywhere() {
 				continue
 			}
 			if err := addService(&c, forward, v, f); err != nil {
@@ -221,6 +221,11 @@ func addService(c *maps.Contents, forward model.Forward, v variant, f int) error
 	case policed:
 		// What nobody is asked about is recorded as if it had been decided.
 		service.Policy, service.Upcalls, service.UpcallsPerSource = model.OverloadContinue, mostUpcalls, mostUpcalls
+	case counted:
+		service.Track, service.Outcomes = model.TrackAlways, true
+		if rewrites(forward) {
+			service.Retries = model.MaxRetries
+		}
 	}
 	c.Services[id] = service
 	first := (id-1)*backendCount + 1

@@ -19,6 +19,7 @@ type Daemon interface {
 	Backends(service string) ([]ServiceBackend, error)
 	// Backend returns all that is known of one.
 	Backend(ctx context.Context, service string, backend netip.AddrPort) (BackendDetail, error)
+
 	// All that an operator says returns once the data plane knows.
 
 	// Drain ends after a time, 0: never, nil: as configured.

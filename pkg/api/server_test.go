@@ -197,8 +197,8 @@ func TestClientReachesDaemon(t *testing.T) {
 		{"drain web [2001:db8::1]:80 0s", func() error { return c.DrainFor(ctx, "web", v6, 0) }},
 		{"disabled web [2001:db8::1]:80 true", func() error { return c.Disable(ctx, "web", v6) }},
 		{"disabled web [2001:db8::1]:80 false", func() error { return c.Enable(ctx, "web", v6) }},
-		{"add web {Address:[2001:db8::1]:80 Weight:1 Zone: Tags: Priority:0 Drain:false}", func() error { return c.AddBackend(ctx, "web", v6, BackendRequest{}) }},
-		{"add web {Address:[2001:db8::1]:80 Weight:0 Zone:rack 1 Tags:a,b Priority:255 Drain:false}", func() error {
+		{"add web {Address:[2001:db8::1]:80 Weight:1 Zone: ServerID: Tags: Priority:0 Drain:false Critical:false}", func() error { return c.AddBackend(ctx, "web", v6, BackendRequest{}) }},
+		{"add web {Address:[2001:db8::1]:80 Weight:0 Zone:rack 1 ServerID: Tags:a,b Priority:255 Drain:false Critical:false}", func() error {
 			return c.AddBackend(ctx, "web", v6, BackendRequest{Weight: new(int), Zone: "rack 1", Tags: []string{"b", "a"}, Priority: 255})
 		}},
 		{"rm web [2001:db8::1]:80", func() error { return c.RemoveBackend(ctx, "web", v6) }},

@@ -91,8 +91,18 @@ type Service struct {
 	// or, if the flow fills the rest, a prefix; GUEPort is where gue sends.
 	TunnelSources []string `json:"tunnel_sources,omitempty"`
 	GUEPort       uint16   `json:"gue_port,omitempty"`
-	// Schedule is "maglev".
+	// Schedule is "maglev", "source-hash", "random", "round-robin",
+	// "least-connections" or "least-latency".
 	Schedule string `json:"schedule"`
+	// Hash is what the schedule hashes if that is not the five-tuple: "source",
+	// "source-destination" or "destination-port".
+	Hash string `json:"hash,omitempty"`
+	// Affinity, nil without.
+	Affinity *Affinity `json:"affinity,omitempty"`
+	// OnePacket: each datagram is a flow by itself.
+	OnePacket bool `json:"ops,omitempty"`
+	// QUIC is how connection IDs name servers; nil if they name none.
+	QUIC *QUIC `json:"quic,omitempty"`
 	// Fail is "open" or "closed".
 	Fail string `json:"fail"`
 	// Critical: without a usable backend the load balancer is not ready.
@@ -162,6 +172,23 @@ type Source struct {
 	Warnings []string `json:"warnings,omitempty"`
 }
 
+// Affinity keeps the new flows of a client with one backend.
+type Affinity struct {
+	// TimeoutSeconds since its last new flow.
+	TimeoutSeconds float64 `json:"timeout_seconds"`
+	// IPv4 and IPv6 are how many bits of an address are a client.
+	IPv4 int `json:"ipv4"`
+	IPv6 int `json:"ipv6"`
+}
+
+// QUIC is how connection IDs name servers.
+type QUIC struct {
+	// ServerIDLength in octets, 1 to 15.
+	ServerIDLength int `json:"server_id_length"`
+	// ConfigRotation, 0 to 6.
+	ConfigRotation int `json:"config_rotation"`
+}
+
 // The states of a backend.
 const (
 	// StateHealthy takes new flows: its probe succeeds, or it has none.
@@ -200,6 +227,13 @@ type Backend struct {
 	EffectiveWeight int `json:"effective_weight"`
 	// Slots is how many slots of the table it has.
 	Slots int `json:"slots"`
+	// Connections are those that go on, counted by the data plane where the
+	// schedule or a limit needs it; LatencySeconds is its smoothed time to open a
+	// connection. Only of one service in detail.
+	Connections    int     `json:"connections,omitempty"`
+	LatencySeconds float64 `json:"latency_seconds,omitempty"`
+	// ServerID is what connection IDs of QUIC call it, in hexadecimal digits.
+	ServerID string `json:"server_id,omitempty"`
 	// ID is its number in the maps.
 	ID uint32 `json:"id"`
 	// Tags are its labels.
@@ -240,7 +274,7 @@ type ServiceDetail struct {
 	ID uint32 `json:"id"`
 	// Placement is which of the backends take part.
 	Placement Placement `json:"placement"`
-	// Probe is "none", "tcp", "http" or "https", and how often it runs.
+	// Probe is its type, for example "tcp", and how often it runs.
 	Probe ServiceProbe `json:"probe"`
 	// TableSize is the number of slots of its table.
 	TableSize int `json:"table_size"`
@@ -295,57 +329,6 @@ type ServiceBackend struct {
 	Backend
 }
 
-// Override is what the operator said about a backend, a service or a zone: of a zone
-// if Zone is set, else of a service if Backend is not valid.
-type Override struct {
-	// Service is empty for a zone of all services.
-	Service string         `json:"service"`
-	Backend netip.AddrPort `json:"backend"`
-	// Zone takes no new flows.
-	Zone string `json:"zone,omitempty"`
-	// Added: the backend or the service is the operator's; Text is the service in
-	// YAML.
-	Added bool   `json:"added,omitempty"`
-	Text  string `json:"text,omitempty"`
-	// Drain, when not nil, replaces the backend's drain, until Deadline if that is
-	// not nil: then its flows move.
-	Drain    *bool      `json:"drain,omitempty"`
-	Deadline *time.Time `json:"deadline,omitempty"`
-	// Weight, when not nil, replaces the backend's weight.
-	Weight *uint16 `json:"weight,omitempty"`
-	// Disabled: the backend gets no flows at all.
-	Disabled bool `json:"disabled,omitempty"`
-	// Known: the service, the backend or the zone is there now. What was said of one
-	// that is not is kept and holds again when it returns.
-	Known bool `json:"known"`
-	// Problem says why something that was added is not in use; empty if it is.
-	Problem string `json:"problem,omitempty"`
-}
-
-// OverrideFilter selects what was said: of a service, or of one of its backends.
-// Zero fields select all.
-type OverrideFilter struct {
-	Service string         `json:"service,omitempty"`
-	Backend netip.AddrPort `json:"backend,omitzero"`
-}
-
-// Zone is the part of a service's backends that is in a zone.
-type Zone struct {
-	Zone    string `json:"zone"`
-	Service string `json:"service"`
-	// Backends is how many there are, and Usable how many nothing speaks against.
-	Backends int `json:"backends"`
-	Usable   int `json:"usable"`
-	// Share of new flows, 0 to 1.
-	Share float64 `json:"share"`
-	// Flows is the number of live flows, counted at most some seconds ago.
-	Flows int `json:"flows"`
-	// Own: it is the balancer's own.
-	Own bool `json:"own,omitempty"`
-	// Disabled: the operator lets it take no new flows.
-	Disabled bool `json:"disabled,omitempty"`
-}
-
 // PlanRequest asks what a configuration would change. Without Content the
 // daemon reads its own configuration file.
 type PlanRequest struct {
@@ -358,7 +341,7 @@ type PlanRequest struct {
 // Plan is what would change. Nothing was applied.
 type Plan struct {
 	// Changes in the order sources, tunnels, features, services, frontends,
-	// backends, tables, rules.
+	// backends, server IDs of QUIC, tables, rules.
 	Changes []PlanChange `json:"changes"`
 	// Restart names the settings that differ and take effect only when the
 	// daemon starts. A reload would be refused while this is not empty.
@@ -391,7 +374,7 @@ type PlanChange struct {
 	// Action is "add", "change" or "delete".
 	Action string `json:"action"`
 	// Kind is "source", "tunnel", "feature", "service", "frontend", "dnat" (where
-	// a dnat backend replies from), "backend" or "table".
+	// a dnat backend replies from), "backend", "quic" (a server ID) or "table".
 	Kind string `json:"kind"`
 	// Service is the name of the service; empty for what belongs to none.
 	Service string `json:"service,omitempty"`
@@ -559,47 +542,6 @@ type BackendStats struct {
 	Traffic
 	// Outcomes, where the service counts them.
 	Outcomes *Outcomes `json:"outcomes,omitempty"`
-}
-
-// DrainRequest is the body of …/drain.
-type DrainRequest struct {
-	// AfterSeconds is when the flows that are left move to others; 0: never. nil: as
-	// the service is configured.
-	AfterSeconds *float64 `json:"after_seconds,omitempty"`
-}
-
-// BackendRequest is the body of …/add: what a configuration would say of a backend.
-type BackendRequest struct {
-	// Weight, 0 to 65535; nil is 1.
-	Weight *int     `json:"weight,omitempty"`
-	Zone   string   `json:"zone,omitempty"`
-	Tags   []string `json:"tags,omitempty"`
-	// Priority is its tier, 0 to 255.
-	Priority int `json:"priority,omitempty"`
-}
-
-// ServiceRequest is the body of /v1/services/NAME/add.
-type ServiceRequest struct {
-	// Path names Text in errors.
-	Path string `json:"path,omitempty"`
-	// Text is what would stand under the service's name in a configuration file, in
-	// YAML.
-	Text string `json:"text"`
-}
-
-// ZoneRequest is the body of /v1/zones/disable and /v1/zones/enable.
-type ZoneRequest struct {
-	Zone string `json:"zone"`
-	// Service is empty for all.
-	Service string `json:"service,omitempty"`
-}
-
-// WeightRequest is the body of …/weight.
-type WeightRequest struct {
-	// Weight, 0 to 65535, replaces the configured one.
-	Weight *int `json:"weight,omitempty"`
-	// Reset takes back an earlier weight of the operator.
-	Reset bool `json:"reset,omitempty"`
 }
 
 // errorBody is the body of every answer that is not 2xx.

@@ -20,6 +20,7 @@ var startOnly = []struct {
 	{"nat_ports", func(a, b *model.Settings) bool { return a.NATPorts == b.NATPorts }},
 	{"flow_table_size", func(a, b *model.Settings) bool { return a.FlowTableSize == b.FlowTableSize }},
 	{"table_size", func(a, b *model.Settings) bool { return a.TableSize == b.TableSize }},
+	{"affinity_table_size", func(a, b *model.Settings) bool { return a.AffinityTableSize == b.AffinityTableSize }},
 	{"max_services", func(a, b *model.Settings) bool { return a.MaxServices == b.MaxServices }},
 	{"max_frontends", func(a, b *model.Settings) bool { return a.MaxFrontends == b.MaxFrontends }},
 	{"max_backends", func(a, b *model.Settings) bool { return a.MaxBackends == b.MaxBackends }},

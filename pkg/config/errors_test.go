@@ -14,7 +14,7 @@ func TestSettingsErrors(t *testing.T) {
 		{"empty", "", `x.yaml:1:1: the file is empty (give at least "interfaces: eth0")`},
 		{"comments only", "# nothing\n\n# here\n", `x.yaml:1:1: the file is empty (give at least "interfaces: eth0")`},
 		{"two documents", "interfaces: eth0\n---\ninterfaces: eth1\n", `x.yaml:3:1: a second document in the file (a configuration is one document; remove the "---" before it)`},
-		{"a list", "- eth0\n", "x.yaml:1:1: must be a mapping of keys to values, not a list (keys: interfaces, attach, next_hop, gateway_mac, sources, tunnel_sources, gue_port, nat_ports, flow_table_size, table_size, max_services, max_frontends, max_backends, max_sources, policy_rate, policy_rate_per_source, zone, probes, policies, defaults, services)"},
+		{"a list", "- eth0\n", "x.yaml:1:1: must be a mapping of keys to values, not a list (keys: interfaces, attach, next_hop, gateway_mac, sources, tunnel_sources, gue_port, nat_ports, flow_table_size, table_size, affinity_table_size, max_services, max_frontends, max_backends, max_sources, policy_rate, policy_rate_per_source, zone, probes, policies, defaults, services)"},
 		{"null", "~\n", "x.yaml:1:1: has no value (give one or remove the key)"},
 		{"invalid UTF-8", "interfaces: eth0\n# é\xff\n", "x.yaml:2:4: the file is not valid UTF-8 (save it as UTF-8)"},
 		{"a tab", "interfaces:\n\t- eth0\n", "x.yaml:2:1: found character '\t' that cannot start any token (indent with spaces, not tabs, and quote values that start with a special character)"},
@@ -39,7 +39,7 @@ func TestSettingsErrors(t *testing.T) {
 
 		{"unknown key", "interfaces: eth0\ninterface: eth1\nzzz: 1\n", lines(
 			`x.yaml:2:1: unknown key "interface" in file (did you mean "interfaces"?)`,
-			`x.yaml:3:1: unknown key "zzz" in file (known: interfaces, attach, next_hop, gateway_mac, sources, tunnel_sources, gue_port, nat_ports, flow_table_size, table_size, max_services, max_frontends, max_backends, max_sources, policy_rate, policy_rate_per_source, zone, probes, policies, defaults, services)`)},
+			`x.yaml:3:1: unknown key "zzz" in file (known: interfaces, attach, next_hop, gateway_mac, sources, tunnel_sources, gue_port, nat_ports, flow_table_size, table_size, affinity_table_size, max_services, max_frontends, max_backends, max_sources, policy_rate, policy_rate_per_source, zone, probes, policies, defaults, services)`)},
 		{"dashes for underscores", "interfaces: eth0\nnext-hop: fib\n", `x.yaml:2:1: unknown key "next-hop" in file (did you mean "next_hop"?)`},
 		{"duplicate key", "interfaces: eth0\nattach: tc\nattach: tc\n", `x.yaml:3:1: the key "attach" is given twice (first at x.yaml:2:1)`},
 		{"duplicate quoted key", "interfaces: eth0\nattach: tc\n\"attach\": tc\n", `x.yaml:3:1: the key "attach" is given twice (first at x.yaml:2:1)`},

@@ -55,6 +55,9 @@ var fileKind = needed(object("file", "The file is a mapping of these keys.",
 	of("table_size", integer(3, maxTableSize), func(f *rawFile) *opt[int] { return &f.tableSize }, about{
 		doc: "Slots of each service's lookup table, a prime; 4 bytes each. At least 100 times the number of a service's backends keeps shares within 1 % of the weights.",
 		def: settings.TableSize, example: "262147", atStart: true}),
+	of("affinity_table_size", integer(64, 1<<24), func(f *rawFile) *opt[int] { return &f.affinityTable }, about{
+		doc: "Clients remembered for the `affinity` of services; some 120 bytes of kernel memory each. When it is full those are forgotten whose last new flow is longest ago.",
+		def: settings.AffinityTableSize, example: "1048576", atStart: true}),
 	of("max_services", integer(1, 65536), func(f *rawFile) *opt[int] { return &f.maxServices }, about{
 		doc: "Room for services in the kernel's maps.", def: settings.MaxServices, example: "256", atStart: true}),
 	of("max_frontends", integer(1, 1<<20), func(f *rawFile) *opt[int] { return &f.maxFrontends }, about{
@@ -138,6 +141,9 @@ var backendKind = shorthand(backendAddressKind,
 			doc: "Labels. Subsets can name one, and policies see them.", example: "[canary, ssd]"}),
 		of("priority", integer[uint16](0, 255), func(b *rawBackend) *opt[uint16] { return &b.priority }, about{
 			doc: "Its tier: the lowest that has enough usable backends takes all new flows; `tiers` says how many that is. Without `tiers` one is enough.", def: 0, example: "1"}),
+		of("server_id", serverIDKind.kind, func(b *rawBackend) *opt[string] { return &b.serverID }, about{
+			doc:    "Only with the service's `quic`: how connection IDs name the server, in hexadecimal digits. As long as `server_id_length`, and unique in the service.",
+			defDoc: "the last octets of its address, with zeros before an IPv4 address that is too short", example: "0a00000c"}),
 		of("drain", boolean, func(b *rawBackend) *opt[bool] { return &b.drain }, about{
 			doc: "No new flows; the old ones stay.", def: false, example: "true"}),
 		of("critical", boolean, func(b *rawBackend) *opt[bool] { return &b.critical }, about{

@@ -71,6 +71,7 @@ max_services: 2
 max_frontends: 4
 max_backends: 6
 max_sources: 2
+affinity_table_size: 100
 policy_rate: 100
 policy_rate_per_source: 10
 policies:
@@ -122,7 +123,7 @@ services:
 			TunnelSources: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/28"), netip.MustParsePrefix("2001:db8::1/128")}, GUEPort: 6081,
 			NATPorts: model.PortRange{First: 2000, Last: 3000}, FlowTableSize: 1 << 20, TableSize: 1000003,
 			MaxServices: 2, MaxFrontends: 4, MaxBackends: 6, MaxSources: 2,
-			PolicyRate: 100, PolicyRatePerSource: 10,
+			PolicyRate: 100, PolicyRatePerSource: 10, AffinityTableSize: 100,
 			Probing: model.Probing{Strategy: model.ProbePool, Workers: 1024},
 		},
 		Policies: []model.Policy{{

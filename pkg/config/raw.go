@@ -25,6 +25,7 @@ type (
 		maxFrontends  opt[int]
 		maxBackends   opt[int]
 		maxSources    opt[int]
+		affinityTable opt[int]
 		policyRate    opt[int]
 		policySource  opt[int]
 		zone          opt[string]
@@ -64,6 +65,7 @@ type (
 		priority opt[uint16]
 		drain    opt[bool]
 		critical opt[bool]
+		serverID opt[string]
 	}
 	rawProbe struct {
 		kind              opt[model.ProbeType]
@@ -83,17 +85,18 @@ type (
 // The defaults of xlb.
 var (
 	settings = model.Settings{
-		Attach:        model.AttachAuto,
-		NextHop:       model.NextHopFIB,
-		GUEPort:       6080,
-		NATPorts:      model.PortRange{First: 1024, Last: 32767},
-		FlowTableSize: 1 << 20,
-		TableSize:     65537,
-		MaxServices:   1024,
-		MaxFrontends:  4096,
-		MaxBackends:   16384,
-		MaxSources:    64,
-		PolicyRate:    20000, PolicyRatePerSource: 1000,
+		Attach:            model.AttachAuto,
+		NextHop:           model.NextHopFIB,
+		GUEPort:           6080,
+		NATPorts:          model.PortRange{First: 1024, Last: 32767},
+		FlowTableSize:     1 << 20,
+		TableSize:         65537,
+		MaxServices:       1024,
+		MaxFrontends:      4096,
+		MaxBackends:       16384,
+		MaxSources:        64,
+		AffinityTableSize: 65536,
+		PolicyRate:        20000, PolicyRatePerSource: 1000,
 		Probing: model.Probing{Strategy: model.ProbePool, Workers: model.DefaultProbeWorkers},
 	}
 	timeouts = model.Timeouts{

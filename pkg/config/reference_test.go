@@ -22,6 +22,8 @@ func TestDeclarations(t *testing.T) {
 		"tiers":     "defaults:\n  tiers:\n    %s\n",
 		"zones":     "defaults:\n  zones:\n    %s\n",
 		"timeouts":  "defaults:\n  timeouts:\n    %s\n",
+		"affinity":  "defaults:\n  affinity:\n    %s\n",
+		"quic":      "defaults:\n  quic:\n    %s\n",
 		"probes":    "probes:\n  %s\n",
 		"on_change": "defaults:\n  on_change:\n  - %s\n",
 		"eject":     "defaults:\n  eject:\n    %s\n",
@@ -54,6 +56,12 @@ func TestDeclarations(t *testing.T) {
 				}
 				if g.name == "policy" && f.key != "path" {
 					text += "    path: x\n"
+				}
+				if g.name == "affinity" && f.key != "timeout" {
+					text += "    timeout: 10m\n"
+				}
+				if g.name == "quic" && f.key != "server_id_length" {
+					text += "    server_id_length: 4\n"
 				}
 				if g.name == "policies" && f.key != "policy" {
 					text += "      policy: canary\n"
@@ -94,6 +102,12 @@ func TestDeclarations(t *testing.T) {
 				}
 				if f.key != "interfaces" {
 					text += "interfaces: eth0\n"
+				}
+				switch {
+				case f.key == "server_id":
+					text = strings.ReplaceAll(text, "tcp:", "udp:") + "defaults: {quic: {server_id_length: 4}}\n"
+				case g.name == "service" && (f.key == "ops" || f.key == "quic"):
+					text = strings.ReplaceAll(text, "tcp:", "udp:") + "defaults: {forward: l2dsr}\n"
 				}
 				parse(t, text)
 				checkSchema(t, []byte(text))

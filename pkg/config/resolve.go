@@ -60,6 +60,7 @@ func (r *reader) settings(f *rawFile) model.Settings {
 		MaxFrontends:        f.maxFrontends.orValue(settings.MaxFrontends),
 		MaxBackends:         f.maxBackends.orValue(settings.MaxBackends),
 		MaxSources:          f.maxSources.orValue(settings.MaxSources),
+		AffinityTableSize:   f.affinityTable.orValue(settings.AffinityTableSize),
 		PolicyRate:          f.policyRate.orValue(settings.PolicyRate),
 		PolicyRatePerSource: f.policySource.orValue(settings.PolicyRatePerSource),
 		Zone:                f.zone.v,

@@ -8,22 +8,21 @@ import (
 
 // rawRole is which backends take part by their role, as it is written.
 type rawRole struct {
-	role, fallback opt[string]
-	exclusive      opt[bool]
+	role, fallback, exclusive opt[string]
 }
 
 var roleKind = str("role", `^[a-z0-9._-]{1,63}$`, 63, "1 to 63 of `a-z`, `0-9`, `-`, `.`, `_`")
 
-// primary is the role of which there is one.
-const primary = model.RolePrimary
+// nothing stands for no role.
+const nothing = "none"
 
 var roleFields = []field[rawRole]{
 	of("role", roleKind.kind, func(r *rawRole) *opt[string] { return &r.role }, about{
 		doc: "Only backends of which the probe says that they have this role take connections; a change of role holds with the very probe that found it. Connections of a backend that lost it are cut. Needs a probe that tells roles: `postgres` and `mysql` with a user, `redis`, `exec` or `policy`. See docs/probes.md.", defDoc: "all backends, whatever their role", example: "primary"}),
 	of("role_fallback", roleKind.kind, func(r *rawRole) *opt[string] { return &r.fallback }, about{
 		doc: "Who serves while no backend of the `role` can: `none`, `any` of the backends, or those of another role. Connections that began there stay there.", def: "none", example: "any"}),
-	of("role_exclusive", boolean, func(r *rawRole) *opt[bool] { return &r.exclusive }, about{
-		doc: "Of several backends that say that they have the `role`, only the one that was seen to take it last is believed: an old primary that comes back must not get writes.", defDoc: "`true` for `role: primary`, else `false`", example: "false"}),
+	of("role_exclusive", roleKind.kind, func(r *rawRole) *opt[string] { return &r.exclusive }, about{
+		doc: "A role of which there is one. Of several backends that say that they have it, only the one that was seen to take it last is believed: an old primary that comes back must get neither writes nor reads. `none`: all are believed.", def: model.RolePrimary, example: "none"}),
 }
 
 // serviceRole is which backends of a service take part by their role. Its probe is
@@ -44,9 +43,12 @@ func (w *world) serviceRole(at place, s *model.Service, raw *rawService) model.R
 		at = own.role.at
 	}
 	w.checkTellsRole(at, s, role.v)
-	out := model.RoleChoice{Role: role.v, Exclusive: exclusive.orValue(role.v == primary)}
+	out := model.RoleChoice{Role: role.v, Exclusive: exclusive.orValue(model.RolePrimary)}
+	if out.Exclusive == nothing {
+		out.Exclusive = ""
+	}
 	switch fallback.v {
-	case "", "none":
+	case "", nothing:
 	case "any":
 		out.Fallback = model.FallbackAny
 	case role.v:

@@ -16,17 +16,17 @@ defaults: {probe: {type: policy, policy: p}, role_fallback: any}
 services:
   a: {frontends: tcp://192.0.2.1:80, backends: []}
   b: {frontends: tcp://192.0.2.2:80, backends: [], role: primary}
-  c: {frontends: tcp://192.0.2.3:80, backends: [], role: primary, role_exclusive: false, role_fallback: none}
+  c: {frontends: tcp://192.0.2.3:80, backends: [], role: primary, role_exclusive: none, role_fallback: none}
   d: {frontends: tcp://192.0.2.4:80, backends: [], role: replica, role_fallback: primary}
-  e: {frontends: tcp://192.0.2.5:80, backends: [], role: leader, role_exclusive: true}
+  e: {frontends: tcp://192.0.2.5:80, backends: [], role: leader, role_exclusive: leader}
 `)
 	var got []model.RoleChoice
 	for _, s := range cfg.Services {
 		got = append(got, s.Role)
 	}
 	equal(t, []model.RoleChoice{
-		{}, {Role: "primary", Fallback: model.FallbackAny, Exclusive: true}, {Role: "primary"},
-		{Role: "replica", Fallback: model.FallbackRole, FallbackRole: "primary"}, {Role: "leader", Fallback: model.FallbackAny, Exclusive: true},
+		{}, {Role: "primary", Fallback: model.FallbackAny, Exclusive: "primary"}, {Role: "primary"},
+		{Role: "replica", Fallback: model.FallbackRole, FallbackRole: "primary", Exclusive: "primary"}, {Role: "leader", Fallback: model.FallbackAny, Exclusive: "leader"},
 	}, got)
 }
 
@@ -41,7 +41,7 @@ func TestRoleErrors(t *testing.T) {
 		{"inherited", "defaults: {role: primary}\n" + web + "    probe: none\n",
 			`x.yaml:5:3: service "web" wants the role primary, but its probe, of type none, tells no roles (use a probe of type postgres or mysql with a user, redis, exec or policy)`},
 		{"no word", policy + "    role: Primary\n", "x.yaml:8:11: role: \"Primary\" is not a valid role (1 to 63 of `a-z`, `0-9`, `-`, `.`, `_`)"},
-		{"nothing to fall back from", policy + "    role_fallback: any\n    role_exclusive: true\n", lines(
+		{"nothing to fall back from", policy + "    role_fallback: any\n    role_exclusive: none\n", lines(
 			"x.yaml:8:5: role_fallback has no effect without role (add role:, for example role: primary, or remove role_fallback)",
 			"x.yaml:9:5: role_exclusive has no effect without role (add role:, for example role: primary, or remove role_exclusive)")},
 		{"itself", policy + "    role: primary\n    role_fallback: primary\n",

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"github.com/xlb-io/xlb/pkg/model"
 )
@@ -150,7 +151,7 @@ func (w *world) serviceBackends(s *model.Service, raw *rawService, certain bool)
 			w.dnat = append(w.dnat, dnatBackend{model.Frontend{VIP: address.Addr(), Port: address.Port(), Protocol: s.Frontends[0].Protocol}, b.address.at})
 		}
 		s.Backends = append(s.Backends, model.Backend{
-			Address: address, Weight: b.weight.orValue(1), Zone: b.zone.v, Tags: tagsOf(b.tags.v), Priority: uint8(b.priority.v), Drain: b.drain.v, Critical: b.critical.v,
+			Address: address, Weight: b.weight.orValue(1), ServerID: strings.ToLower(b.serverID.v), Zone: b.zone.v, Tags: tagsOf(b.tags.v), Priority: uint8(b.priority.v), Drain: b.drain.v, Critical: b.critical.v,
 		})
 	}
 }

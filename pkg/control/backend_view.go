@@ -41,7 +41,7 @@ func (c *controller) Backend(ctx context.Context, service string, backend netip.
 			continue
 		}
 		out.Said = &o
-		if o.Weight != nil {
+		if o.Weight != nil || o.Added && o.Problem == "" && b.Answer.Weight == nil {
 			out.WeightFrom = "operator"
 		}
 	}

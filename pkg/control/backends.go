@@ -20,7 +20,7 @@ func (in *Input) backendsOf(s model.Service) []model.Backend { return in.withAdd
 func (r *round) addService(s model.Service, id uint32, runs map[bool]sourceRun) error {
 	run := sourcesOf(s, runs)
 	entry := maps.Service{
-		Forward: s.Forward, Track: r.trackOf(s), FirstSource: uint16(run.first), Sources: uint16(run.n), Timeouts: s.Timeouts,
+		Forward: s.Forward, Track: r.trackOf(s), Selection: selectionOf(s.Selection), FirstSource: uint16(run.first), Sources: uint16(run.n), Timeouts: s.Timeouts,
 		Outcomes: countsOutcomes(s), Retries: s.Outcomes.Retries,
 	}
 	if r.Deciding[s.Name] {
@@ -31,7 +31,8 @@ func (r *round) addService(s model.Service, id uint32, runs map[bool]sourceRun) 
 	r.plan.Contents.Services[id] = entry
 	state := ServiceState{
 		Name: s.Name, ID: id, Frontends: s.Frontends, Forward: s.Forward, Track: entry.Track, Fail: s.Fail, Via: s.Probe.Via, Critical: s.Critical,
-		Decides: r.Deciding[s.Name], Added: s.Added, Limits: entry.Limits,
+		Selection: s.Selection,
+		Decides:   r.Deciding[s.Name], Added: s.Added, Limits: entry.Limits,
 		Counts: entry.Outcomes, ejects: s.Outcomes.Eject.On,
 		NoSource: s.Forward == model.NAT && run.n == 0,
 		tracking: trackingOf(r.plan.Contents.Services[id]), lasts: longestTimeout(s),
@@ -60,8 +61,13 @@ func (r *round) addService(s model.Service, id uint32, runs map[bool]sourceRun) 
 	r.noteAdded(s, &state)
 	r.elect(s, &state)
 	for _, b := range state.Backends {
-		r.plan.Contents.Backends[b.ID] = maps.Backend{Address: b.Address, Service: id, Serves: b.Serves}
+		entry := maps.Backend{Address: b.Address, Service: id, Serves: b.Serves}
+		if s.Selection.Schedule == model.LeastConnections {
+			entry.Weight = b.Effective
+		}
+		r.plan.Contents.Backends[b.ID] = entry
 	}
+	r.nameQUICServers(&state, backends)
 	if err := r.addSubsets(s, &state); err != nil {
 		return err
 	}
@@ -87,8 +93,11 @@ func (in *Input) trackOf(s model.Service) model.Track {
 
 // trackOf is the same without policies.
 func trackOf(s model.Service) model.Track {
-	if s.Forward.RewritesPorts() || countsOutcomes(s) {
+	if s.Forward.RewritesPorts() || countsOutcomes(s) || s.Selection.RecordsAll() {
 		return model.TrackAlways
+	}
+	if s.Selection.OnePacket {
+		return model.TrackNever
 	}
 	track := cmp.Or(s.Track, model.TrackAuto)
 	if track == model.TrackAuto && recordsAll(s) {
@@ -100,7 +109,7 @@ func trackOf(s model.Service) model.Track {
 // countsOutcomes says whether the data plane counts what becomes of connections: it
 // is asked to, or a schedule goes by how soon backends answer.
 func countsOutcomes(s model.Service) bool {
-	return s.Outcomes.Count || s.Selection.Schedule == model.LeastLatency && s.Forward.RewritesPorts()
+	return s.Outcomes.Count || measuresLatency(s.Selection, s.Forward, s.Frontends)
 }
 
 // backendState is a backend by itself: what probes and operator say of it.
@@ -172,6 +181,7 @@ func (r *round) retire(candidates map[uint32]maps.Backend, superseded map[uint32
 			continue
 		}
 		b.Serves = b.Serves && !superseded[b.Service]
+		b.Weight = 0
 		r.plan.Contents.Backends[id] = b
 		left[b.Service] = append(left[b.Service], BackendState{
 			Address: b.Address, ID: id, State: api.StateRetired, Reason: "removed; stays until its last flow ends", Serves: b.Serves,
@@ -179,6 +189,7 @@ func (r *round) retire(candidates map[uint32]maps.Backend, superseded map[uint32
 	}
 	for i := range r.plan.Services {
 		s := &r.plan.Services[i]
+		r.keepQUICServers(s, left[s.ID])
 		s.Backends = append(s.Backends, left[s.ID]...)
 		sortStates(s.Backends)
 		delete(left, s.ID)

@@ -60,7 +60,11 @@ func changesOf(was, b *BackendState) (out []api.Change) {
 		return []api.Change{{Kind: api.ChangeConfiguration, To: b.State, Reason: cmp.Or(b.Reason, "added")}}
 	}
 	if was.State != b.State {
-		out = append(out, api.Change{Kind: kindOfChange(was, b), From: was.State, To: b.State, Reason: b.Reason})
+		one := api.Change{Kind: kindOfChange(was, b), From: was.State, To: b.State, Reason: b.Reason}
+		if b.State == api.StateHealthy {
+			one.Reason = "" // why a healthy one gets no flows is no reason for its being so
+		}
+		out = append(out, one)
 	}
 	if was.Role != b.Role {
 		out = append(out, api.Change{Kind: api.ChangeRole, From: was.Role, To: b.Role})

@@ -26,6 +26,8 @@ type dataPlane interface {
 	Apply(maps.Changes) error
 	FlowCounts() map[uint32]int
 	CorrectLoads() (wrong int, err error)
+	BackendLoad(id uint32) maps.Load
+	SetLatency(id uint32, latency time.Duration)
 	Strays(map[uint32]maps.Table) (map[uint32]maps.Slots, error)
 	Flows() iter.Seq[maps.Flow]
 	Reasons() ([]maps.NamedCount, error)
@@ -36,7 +38,6 @@ type dataPlane interface {
 	BackendTraffic(id uint32) (maps.Traffic, error)
 	ServiceOutcomes(id uint32) (maps.Outcomes, error)
 	BackendOutcomes(id uint32) (maps.Outcomes, error)
-	BackendLoad(id uint32) maps.Load
 	decider
 }
 

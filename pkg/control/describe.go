@@ -45,7 +45,7 @@ func (p *Plan) states() map[uint32]string {
 }
 
 // Describe puts changes into words: sources, tunnels, features, services,
-// frontends, backends, tables and rules, in this order, each sorted by its key in the
+// frontends, backends, server IDs of QUIC, tables and rules, in this order, each sorted by its key in the
 // maps. What a source or a dnat backend means to the frontends is left out where
 // the source or the backend itself is told.
 func Describe(c maps.Changes, w Words) []api.PlanChange {
@@ -93,6 +93,11 @@ func Describe(c maps.Changes, w Words) []api.PlanChange {
 	}
 	for _, b := range c.Backends {
 		out = append(out, w.backend(b))
+	}
+	for _, q := range c.QUICServers {
+		one := describe(q, "quic", q.Key.Service, func(backend uint32) string { return fmt.Sprintf("backend number %d", backend) })
+		one.Service, one.Key = w.service(q.Key.Service), q.Key.ID
+		out = append(out, one)
 	}
 	subsets := subsetsOf(c, w)
 	for _, t := range c.Tables {
@@ -218,6 +223,7 @@ func serviceText(s maps.Service) string {
 	if !s.Forward.RewritesPorts() {
 		text += ", track " + s.Track.String()
 	}
+	text += selectionText(s.Selection)
 	switch {
 	case s.Sources == 1:
 		text += fmt.Sprintf(", source number %d", s.FirstSource)

@@ -227,7 +227,7 @@ func TestEjectWithoutReplies(t *testing.T) {
 	// A silence is known by its SYN.
 	c = inCourt(t, ejecting, 3)
 	c.replies = false
-	c.tried(2, begun(5, 0)).wait(1).tried(2, maps.Outcomes{Unanswered: 5}).wait(1).wants("2 ejected")
+	c.tried(2, begun(6, 1)).wait(1).tried(2, maps.Outcomes{Unanswered: 5}).wait(1).wants("2 ejected").why(2, "5 failed in a row: 5 of 5 connections failed, 5 not answered")
 }
 
 // Whatever happens: no more are ejected than may be, nobody who never failed is,

@@ -22,15 +22,19 @@ func (e *election) chooseRole() {
 	if choice.Role == "" {
 		return
 	}
-	has := func(c *contender) bool { return c.Role == choice.Role }
-	incumbent := (*contender)(nil)
-	if choice.Exclusive {
-		if incumbent = e.incumbent(choice.Role); incumbent != nil {
+	var incumbent *contender
+	if choice.Exclusive != "" {
+		if incumbent = e.incumbent(choice.Exclusive); incumbent != nil {
 			e.after.incumbent = incumbent.Address
 		}
-		has = func(c *contender) bool { return incumbent != nil && c.BackendState == incumbent.BackendState }
 	}
-	standsIn := func(c *contender) bool { return c.Role != choice.Role && choice.StandsIn(c.Role) }
+	disbelieved := func(c *contender) bool {
+		return incumbent != nil && c.Role == choice.Exclusive && c.BackendState != incumbent.BackendState
+	}
+	has := func(c *contender) bool { return c.Role == choice.Role && !disbelieved(c) }
+	standsIn := func(c *contender) bool {
+		return c.Role != choice.Role && choice.StandsIn(c.Role) && !disbelieved(c)
+	}
 	able := func(which func(*contender) bool) bool {
 		return e.any(func(c *contender) bool { return which(c) && c.usable() })
 	}
@@ -38,26 +42,28 @@ func (e *election) chooseRole() {
 	for i := range e.contenders {
 		c := &e.contenders[i]
 		c.Serves = c.Serves && (has(c) || c.Role == "" || standsIn(c))
-		switch {
+		in := has(c)
+		if e.state.StandIns {
+			in = standsIn(c)
+		}
+		switch c.outOfRole = !in; {
 		case c.barred:
-		case e.state.StandIns && standsIn(c):
+		case !in:
+			c.barred = true
+			c.explain("%s", whyNot(choice.Role, c, disbelieved(c), incumbent))
+		case e.state.StandIns:
 			c.explain("stands in: no backend of role %s is usable", choice.Role)
-		case has(c) && !e.state.StandIns:
-		default:
-			c.barred, c.outOfRole = true, true
-			c.explain("%s", e.whyNot(c, incumbent))
 		}
 	}
 }
 
 // whyNot is why a backend takes no flows by its role.
-func (e *election) whyNot(c, incumbent *contender) string {
-	wanted := e.service.Role.Role
+func whyNot(wanted string, c *contender, disbelieved bool, incumbent *contender) string {
 	switch {
 	case c.Role == "":
 		return "its role is not known; the service wants " + wanted
-	case c.Role == wanted && incumbent != nil && c.BackendState != incumbent.BackendState:
-		return fmt.Sprintf("says that it is %s, but %s became it later", wanted, incumbent.Address)
+	case disbelieved:
+		return fmt.Sprintf("says that it is %s, but %s became it later", c.Role, incumbent.Address)
 	}
 	return fmt.Sprintf("role %s; the service wants %s", c.Role, wanted)
 }

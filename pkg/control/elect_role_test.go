@@ -41,8 +41,8 @@ func (s *stage) dies(n int) *stage {
 }
 
 var (
-	writes = model.RoleChoice{Role: "primary", Exclusive: true}
-	reads  = model.RoleChoice{Role: "replica", Fallback: model.FallbackRole, FallbackRole: "primary"}
+	writes = model.RoleChoice{Role: "primary", Exclusive: "primary"}
+	reads  = model.RoleChoice{Role: "replica", Fallback: model.FallbackRole, FallbackRole: "primary", Exclusive: "primary"}
 )
 
 // TestPrimaryFollowsPromotion: only the primary takes connections, those of a
@@ -93,12 +93,15 @@ func TestReplicasFallBack(t *testing.T) {
 	s.is(3, "replica").after(0).wants("0 0- 1 0-")
 	// The replica becomes the primary: its readers stay, new ones have nobody else.
 	s.became(3, "primary", 5).dies(1).after(0).wants("0- 0- 1 0-")
+	// Of two that say that they are the primary one is believed here too.
+	s.is(1, "primary").after(0).wants("0- 0- 1 0-").reason(1, "says that it is primary, but 10.0.0.3:80 became it later")
+	s.dies(1)
 	// Nobody is left: the replicas are doubted, not the witness.
 	s.dies(3).after(0).wants("0- 1 0- 0-")
 }
 
 func TestRoleFallsBackToAny(t *testing.T) {
-	s := onStageByRole(t, model.RoleChoice{Role: "leader", Fallback: model.FallbackAny, Exclusive: true}, "", "follower", "leader").wants("0 0 1")
+	s := onStageByRole(t, model.RoleChoice{Role: "leader", Fallback: model.FallbackAny, Exclusive: "leader"}, "", "follower", "leader").wants("0 0 1")
 	s.dies(3).after(0).wants("1 1 0-")
 	s.is(3, "leader").after(0).wants("0 0 1")
 }
@@ -106,9 +109,9 @@ func TestRoleFallsBackToAny(t *testing.T) {
 // TestRoleAndDrain: one that is drained keeps its connections, and another of the
 // role or the fallback takes the new ones.
 func TestRoleAndDrain(t *testing.T) {
-	s := onStageByRole(t, reads, "primary", "replica", "primary")
+	s := onStageByRole(t, reads, "primary", "replica", "")
 	s.in.Services[0].Backends[1].Drain = true
-	s.after(0).wants("1 0 1").reason(2, "drained by the configuration")
+	s.after(0).wants("1 0 0").reason(2, "drained by the configuration")
 }
 
 // TestRolesAtStart: what the maps hold stands until the first probes, so that a
@@ -121,7 +124,7 @@ func TestRolesAtStart(t *testing.T) {
 	}{
 		{writes, []string{"primary", "replica", "replica"}, "1 0- 0-"},
 		{reads, []string{"primary", "replica", "witness"}, "0 1 0-"},
-		{reads, []string{"primary", "primary", "witness"}, "1 1 0-"},
+		{reads, []string{"primary", "primary", "witness"}, "1 0- 0-"},
 		{model.RoleChoice{Role: "leader", Fallback: model.FallbackAny}, []string{"follower", "follower", "leader"}, "0 0 1"},
 	} {
 		s := onStageByRole(t, c.choice, c.roles...).wants(c.want)

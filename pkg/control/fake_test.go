@@ -22,6 +22,7 @@ type memory struct {
 	sizes    maps.Sizes
 	flows    []maps.Flow
 	outcomes map[uint32]maps.Outcomes // by backend
+	loads    map[uint32]maps.Load
 	applies  int
 	failing  error // of Apply, after half of the work
 	unread   error // of Read
@@ -29,7 +30,9 @@ type memory struct {
 
 var testSizes = maps.Sizes{Services: 65, Backends: 1025, Frontends: 64 + 8, Sources: 8, Table: 251, Flows: 1024}
 
-func newMemory() *memory { return &memory{contents: maps.Contents{}.Clone(), sizes: testSizes} }
+func newMemory() *memory {
+	return &memory{contents: maps.Contents{}.Clone(), sizes: testSizes, loads: map[uint32]maps.Load{}}
+}
 
 func (m *memory) Sizes() maps.Sizes { return m.sizes }
 
@@ -49,6 +52,7 @@ func (m *memory) Apply(c maps.Changes) error {
 	m.applies++
 	put(m.contents.Backends, c.Backends)
 	put(m.contents.Sources, c.Sources)
+	put(m.contents.QUICServers, c.QUICServers)
 	put(m.contents.Tunnels, c.Tunnels)
 	put(m.contents.Features, c.Features)
 	if m.failing != nil {
@@ -87,6 +91,20 @@ func (m *memory) FlowCounts() map[uint32]int {
 }
 
 func (m *memory) CorrectLoads() (int, error) { return 0, nil }
+
+func (m *memory) BackendLoad(id uint32) maps.Load {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.loads[id]
+}
+
+func (m *memory) SetLatency(id uint32, latency time.Duration) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	l := m.loads[id]
+	l.Latency = latency
+	m.loads[id] = l
+}
 
 // Strays takes the slot of a flow from its client's port.
 func (m *memory) Strays(tables map[uint32]maps.Table) (map[uint32]maps.Slots, error) {
@@ -142,8 +160,6 @@ func (m *memory) BackendOutcomes(id uint32) (maps.Outcomes, error) {
 	defer m.mu.Unlock()
 	return m.outcomes[id], nil
 }
-
-func (m *memory) BackendLoad(id uint32) maps.Load { return maps.Load{Latency: time.Duration(id)} }
 
 func (m *memory) Decide(*maps.Upcall, maps.Decision) error { return m.failing }
 func (m *memory) Heartbeat() error                         { return nil }

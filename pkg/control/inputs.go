@@ -115,7 +115,7 @@ func (in Input) atStart(now time.Time) map[probe.Key]model.BackendHealth {
 		if s.Role.Role != "" {
 			holds = in.inTable(numbers[s.Name])
 		}
-		if s.Role.Exclusive && len(holds) > 1 {
+		if s.Role.Exclusive == s.Role.Role && len(holds) > 1 {
 			clear(holds) // the daemon before knew nothing of roles
 		}
 		for _, b := range in.backendsOf(s) {

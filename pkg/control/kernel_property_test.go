@@ -42,6 +42,12 @@ func newKernelHistory(t *testing.T, seed uint64, p *kernelPlane) (*history, *ker
 		s.Frontends = append(s.Frontends, udp)
 		s.Forward = []model.Forward{model.L2DSR, model.IPIP, model.GUE}[r.IntN(3)]
 		s.Track, s.Timeouts = model.TrackAuto, kernelTimeouts
+		switch r.IntN(4) {
+		case 0:
+			s.Selection.Schedule = model.Schedule(r.IntN(6))
+		case 1:
+			s.Selection.Hash = model.HashInput(r.IntN(4))
+		}
 		if s.Forward.Tunnels() {
 			mixed[i] = r.IntN(1 << kernelBackends)
 		}

@@ -90,8 +90,9 @@ type ServiceState struct {
 	Frontends []model.Frontend
 	Forward   model.Forward
 	// Track is what is recorded: always with nat and dnat.
-	Track model.Track
-	Fail  model.FailMode
+	Track     model.Track
+	Fail      model.FailMode
+	Selection model.Selection
 	// Decides: policies are asked about its new flows.
 	Decides bool
 	// Via is the way of its probes.
@@ -176,6 +177,8 @@ type BackendState struct {
 	Override, Serves bool
 	// Critical: without it the load balancer is not ready.
 	Critical bool
+	// ServerID is what connection IDs of QUIC call it; empty if nothing.
+	ServerID string
 	// Added: the operator did, not the configuration or a source.
 	Added bool
 	// Answer is what policies said of it.
@@ -241,6 +244,9 @@ type round struct {
 	spare      spare
 	partial    bool // an update: used lacks what Present has
 	present    map[uint32]map[netip.AddrPort]uint32
+	// named are, by backend number, what Present calls servers of QUIC, of the
+	// services that are planned.
+	named map[uint32]maps.QUICServer
 }
 
 // Plan returns what the maps shall hold. Numbers of services and backends stay
@@ -258,7 +264,9 @@ func (p *Planner) Plan(in Input) (*Plan, error) {
 		Backends: make(map[uint32]maps.Backend, len(in.Present.Backends)),
 		Sources:  make(map[uint32]netip.Addr, len(in.Present.Sources)),
 		Tunnels:  map[uint32]maps.Tunnel{},
-		Features: map[uint32]maps.Features{},
+
+		QUICServers: make(map[maps.QUICServer]uint32, len(in.Present.QUICServers)),
+		Features:    map[uint32]maps.Features{},
 	}
 	r.plan.transitions, r.plan.inherited = map[uint32]transition{}, map[uint32]bool{}
 	r.plan.standings = map[string]standing{}
@@ -307,6 +315,10 @@ func (r *round) indexPresent() {
 		if other, double := of[b.Address]; !double || id < other {
 			of[b.Address] = id
 		}
+	}
+	r.named = make(map[uint32]maps.QUICServer, len(r.Present.QUICServers))
+	for q, id := range r.Present.QUICServers {
+		r.named[id] = q
 	}
 	for _, t := range r.Present.Tables {
 		for _, m := range t.Marked {

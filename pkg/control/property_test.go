@@ -57,6 +57,11 @@ func checkPlan(t *testing.T, in Input, p *Plan) {
 			t.Errorf("frontend %v leads to service %d, which has no table", k, v.Service)
 		}
 	}
+	for q, id := range c.QUICServers {
+		if b, ok := c.Backends[id]; !ok || b.Service != q.Service {
+			t.Errorf("%v is backend number %d, which is %v", q, id, b)
+		}
+	}
 	checkForwarding(t, p)
 	for _, s := range p.Services {
 		checkTable(t, in, s, c)
@@ -78,11 +83,11 @@ func checkRoles(t *testing.T, s ServiceState) {
 		if stranger && (b.Effective > 0 || b.Serves) || b.Effective > 0 && b.Role == "" && s.Role.Fallback != model.FallbackAny {
 			t.Errorf("service %s wants %+v: backend %+v", s.Name, s.Role, b)
 		}
-		if b.Serves && b.Role == s.Role.Role {
+		if b.Effective > 0 && b.Role == s.Role.Exclusive && b.Role != "" {
 			have++
 		}
 	}
-	if have > 1 && s.Role.Exclusive {
+	if have > 1 {
 		t.Errorf("service %s has %d backends of a role of which there is one", s.Name, have)
 	}
 }
@@ -135,6 +140,24 @@ type world struct {
 	in Input
 }
 
+// selection is any that the configuration can ask for, more or less.
+func (w *world) selection() (s model.Selection) {
+	switch w.IntN(4) {
+	case 0:
+		s.Schedule = model.Schedule(w.IntN(6))
+	case 1:
+		s.Hash = model.HashInput(w.IntN(4))
+	}
+	if w.IntN(4) == 0 {
+		s.Affinity = model.Affinity{Timeout: time.Minute, IPv4: 24, IPv6: 56}
+	}
+	if w.IntN(3) == 0 {
+		// One octet: some have the same, and have to share it.
+		s.QUIC = model.QUIC{ServerIDLength: 1 + 3*w.IntN(2), ConfigRotation: w.IntN(7)}
+	}
+	return s
+}
+
 func (w *world) change() {
 	w.in.Services = nil
 	for i := range w.IntN(6) {
@@ -145,6 +168,7 @@ func (w *world) change() {
 		s.Track = model.TrackAuto + model.Track(w.IntN(3))
 		s.Fail = []model.FailMode{model.FailOpen, model.FailClosed}[w.IntN(2)]
 		s.Probe.Type = model.ProbeTCP
+		s.Selection = w.selection()
 		for b := range 8 {
 			if w.IntN(3) > 0 {
 				s.Backends = append(s.Backends, model.Backend{
@@ -225,9 +249,13 @@ func (w *world) role() model.RoleChoice {
 	if w.IntN(3) > 0 {
 		return model.RoleChoice{}
 	}
-	return model.RoleChoice{
-		Role: "primary", Fallback: model.RoleFallback(w.IntN(3)), FallbackRole: "replica", Exclusive: w.IntN(2) == 0,
+	c := model.RoleChoice{
+		Role: "primary", Fallback: model.RoleFallback(w.IntN(3)), FallbackRole: "replica", Exclusive: []string{"", "primary"}[w.IntN(2)],
 	}
+	if w.IntN(2) == 0 {
+		c.Role, c.FallbackRole = c.FallbackRole, c.Role
+	}
+	return c
 }
 
 // health is any that probes could tell.

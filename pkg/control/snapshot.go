@@ -129,7 +129,7 @@ func (s *snapshot) services() []api.Service {
 	if s.plan == nil {
 		out := make([]api.Service, 0, len(s.cfg.Services))
 		for _, one := range s.cfg.Services {
-			out = append(out, s.service(ServiceState{Name: one.Name, Frontends: one.Frontends, Forward: one.Forward, Track: trackOf(one), Fail: one.Fail, Via: one.Probe.Via}))
+			out = append(out, s.service(ServiceState{Name: one.Name, Frontends: one.Frontends, Forward: one.Forward, Track: trackOf(one), Fail: one.Fail, Via: one.Probe.Via, Selection: one.Selection}))
 		}
 		slices.SortFunc(out, func(a, b api.Service) int { return cmp.Compare(a.Name, b.Name) })
 		return out
@@ -144,13 +144,14 @@ func (s *snapshot) services() []api.Service {
 func (s *snapshot) service(one ServiceState) api.Service {
 	out := api.Service{
 		Name: one.Name, Frontends: make([]string, 0, len(one.Frontends)), Forward: one.Forward.String(), Track: one.Track.String(),
-		Schedule: "maglev", Fail: one.Fail.String(), FailOpen: one.FailOpen, Backends: s.backends(one),
+		Fail: one.Fail.String(), FailOpen: one.FailOpen, Backends: s.backends(one),
 		MarkedSlots: one.Marked, Panic: one.Panic, Added: one.Added, Sources: s.sources(one.Name),
 	}
 	out.Critical = one.Critical
 	if one.Role.Role != "" {
 		out.Role, out.RoleFallback, out.StandsIn = one.Role.Role, one.Role.FallbackText(), one.StandIns
 	}
+	shownSelection(one.Selection, &out)
 	if one.Via != model.ViaDirect {
 		out.ProbeVia = one.Via.String()
 	}
@@ -180,7 +181,7 @@ func (s *snapshot) backends(one ServiceState) []api.Backend {
 		shown := api.Backend{
 			Address: b.Address, Weight: int(b.Weight), State: b.State, Reason: b.Reason, Flows: s.counts[b.ID],
 			EffectiveWeight: int(b.Effective), Slots: b.Slots, ID: b.ID, Zone: b.Zone, Override: b.Override, Added: b.Added,
-			Tags: b.Tags.List(), Tier: int(b.Tier), Role: b.Role, Shadow: b.Answer.Shadow, Critical: b.Critical,
+			Tags: b.Tags.List(), Tier: int(b.Tier), Role: b.Role, Shadow: b.Answer.Shadow, Critical: b.Critical, ServerID: b.ServerID,
 			Ejections: b.Ejections, HalfOpen: b.HalfOpen,
 		}
 		if !b.Since.IsZero() {

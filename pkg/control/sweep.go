@@ -24,6 +24,7 @@ func (c *controller) startSweep() {
 		return
 	}
 	c.sweeping = true
+	c.tellLatencies()
 	look := c.sweeper()
 	c.helpers.Go(func() {
 		found := look()

@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/xlb-io/xlb/pkg/model"
 	"github.com/xlb-io/xlb/pkg/schedule"
 )
 
@@ -31,6 +32,7 @@ type tableEntry struct {
 // builtTable is where new flows go, with what it was built from. Nothing of it
 // is changed.
 type builtTable struct {
+	turns   bool         // in the order of round robin
 	entries []tableEntry // sorted by address
 	present []uint32
 	slots   map[uint32]int // by backend number
@@ -49,12 +51,13 @@ func (p *Planner) buildTables(r *round) error {
 			entries = s.Subsets[job.subset].entries
 		}
 		known := p.tables[job.id]
-		if len(known.present) == r.Sizes.Table && slices.Equal(known.entries, entries) {
+		turns := s.Selection.Schedule == model.RoundRobin
+		if len(known.present) == r.Sizes.Table && known.turns == turns && slices.Equal(known.entries, entries) {
 			built[i] = known
 			continue
 		}
 		group.Go(func() error {
-			t, err := build(entries, r.Sizes.Table)
+			t, err := build(entries, turns, r.Sizes.Table)
 			if err != nil {
 				return fmt.Errorf("service %q: %w", s.Name, err)
 			}
@@ -126,16 +129,20 @@ func (in *Input) merging(s *ServiceState) merging {
 	return m
 }
 
-func build(entries []tableEntry, size int) (builtTable, error) {
+func build(entries []tableEntry, turns bool, size int) (builtTable, error) {
 	in := make([]schedule.Entry, len(entries))
 	for i, e := range entries {
 		in[i] = schedule.Entry{Key: entryKey(e.address), ID: e.id, Weight: uint32(e.weight)}
 	}
-	table, err := schedule.Maglev(in, size)
+	fill := schedule.Maglev
+	if turns {
+		fill = schedule.RoundRobin
+	}
+	table, err := fill(in, size)
 	if err != nil {
 		return builtTable{}, err
 	}
-	out := builtTable{entries: entries, present: table, slots: make(map[uint32]int, len(entries))}
+	out := builtTable{turns: turns, entries: entries, present: table, slots: map[uint32]int{}}
 	for _, id := range table {
 		out.slots[id]++
 	}

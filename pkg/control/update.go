@@ -31,6 +31,7 @@ func (p *Planner) Update(last *Plan, in Input, names map[string]bool) (*update, 
 		Input: in, used: map[uint32]bool{}, next: 1, partial: true,
 		rules: p.rules, usedTables: map[uint32]bool{}, compiled: map[string]*compiledRules{},
 		present: make(map[uint32]map[netip.AddrPort]uint32, len(names)),
+		named:   map[uint32]maps.QUICServer{},
 	}
 	r.plan = Plan{
 		Contents:    maps.Contents{}.Clone(),
@@ -55,6 +56,9 @@ func (p *Planner) Update(last *Plan, in Input, names map[string]bool) (*update, 
 			of[b.Address] = b.ID
 			have.Backends[b.ID] = in.Present.Backends[b.ID]
 			candidates[b.ID] = in.Present.Backends[b.ID]
+			if q, named := old.quicServer(b); named && in.Present.QUICServers[q] == b.ID {
+				have.QUICServers[q], r.named[b.ID] = b.ID, q
+			}
 		}
 		r.present[old.ID] = of
 		have.Services[old.ID] = in.Present.Services[old.ID]

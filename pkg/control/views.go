@@ -34,6 +34,10 @@ func (c *controller) Service(name string) (api.ServiceDetail, error) {
 		Service: s.service(state), ID: state.ID, TableSize: c.data.Sizes().Table, Traffic: trafficOf(traffic), Refused: refusedOf(refused),
 		Probe: api.ServiceProbe{Type: string(model.ProbeNone)},
 	}
+	for i := range out.Backends {
+		load := c.data.BackendLoad(out.Backends[i].ID)
+		out.Backends[i].Connections, out.Backends[i].LatencySeconds = load.Connections, load.Latency.Seconds()
+	}
 	cfg := s.configured(name)
 	if cfg == nil {
 		return out, nil // configured differently since; the plan follows

@@ -178,7 +178,7 @@ func decodeService(s bpf.Service) (Service, bool) {
 
 func encodeBackend(b Backend) bpf.Backend {
 	out := bpf.Backend{
-		Address: encodeAddr(b.Address.Addr()), Port: swap16(b.Address.Port()), Service: b.Service,
+		Address: encodeAddr(b.Address.Addr()), Port: swap16(b.Address.Port()), Service: b.Service, Weight: uint32(b.Weight),
 	}
 	if b.Serves {
 		out.Flags |= bpf.BackendServes
@@ -193,7 +193,7 @@ func encodeBackend(b Backend) bpf.Backend {
 func decodeBackend(b bpf.Backend) (Backend, bool) {
 	return Backend{
 		Address: netip.AddrPortFrom(decodeAddr(b.Address, b.Flags&bpf.BackendIPv6 != 0), swap16(b.Port)),
-		Service: b.Service, Serves: b.Flags&bpf.BackendServes != 0,
+		Service: b.Service, Serves: b.Flags&bpf.BackendServes != 0, Weight: uint16(b.Weight),
 	}, b.Service != 0
 }
 

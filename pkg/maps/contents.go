@@ -28,6 +28,8 @@ type Contents struct {
 	Sources map[uint32]netip.Addr
 	// Tunnels are the outer headers by family: 0 is IPv4, 1 IPv6.
 	Tunnels map[uint32]Tunnel
+	// QUICServers are backends' numbers by what connection IDs call them.
+	QUICServers map[QUICServer]uint32
 	// Features has the entry 0 if some service needs something of every packet.
 	Features map[uint32]Features
 }
@@ -90,6 +92,9 @@ type Backend struct {
 	// Serves: flows that have this backend may keep it. Not set: they are
 	// given another at their next packet. A drained backend serves.
 	Serves bool `json:"serves"`
+	// Weight is what its connections are compared by, with
+	// [model.LeastConnections]; 0 elsewhere.
+	Weight uint16 `json:"weight,omitzero"`
 }
 
 // Resolution of a timeout in the data plane.
@@ -101,7 +106,7 @@ func (c Contents) Clone() Contents {
 		VIPs: clone(c.VIPs), Services: clone(c.Services), Tables: clone(c.Tables),
 		Subsets: clone(c.Subsets), Rules: clone(c.Rules),
 		Backends: clone(c.Backends), Sources: clone(c.Sources),
-		Tunnels: clone(c.Tunnels), Features: clone(c.Features),
+		Tunnels: clone(c.Tunnels), QUICServers: clone(c.QUICServers), Features: clone(c.Features),
 	}
 }
 

@@ -16,35 +16,37 @@ type Change[K comparable, V any] struct {
 
 // Changes is the difference between two Contents, each map's part sorted by key.
 type Changes struct {
-	VIPs     []Change[VIPKey, VIP]
-	Services []Change[uint32, Service]
-	Tables   []Change[uint32, Table]
-	Subsets  []Change[uint32, Subset]
-	Rules    []Change[uint32, Rules]
-	Backends []Change[uint32, Backend]
-	Sources  []Change[uint32, netip.Addr]
-	Tunnels  []Change[uint32, Tunnel]
-	Features []Change[uint32, Features]
+	VIPs        []Change[VIPKey, VIP]
+	Services    []Change[uint32, Service]
+	Tables      []Change[uint32, Table]
+	Subsets     []Change[uint32, Subset]
+	Rules       []Change[uint32, Rules]
+	Backends    []Change[uint32, Backend]
+	Sources     []Change[uint32, netip.Addr]
+	Tunnels     []Change[uint32, Tunnel]
+	QUICServers []Change[QUICServer, uint32]
+	Features    []Change[uint32, Features]
 }
 
 // Diff returns what turns have into want.
 func Diff(have, want Contents) Changes {
 	return Changes{
-		VIPs:     diff(have.VIPs, want.VIPs, CompareVIPKeys, equal[VIP]),
-		Services: diff(have.Services, want.Services, cmp.Compare[uint32], sameService),
-		Tables:   diff(have.Tables, want.Tables, cmp.Compare[uint32], Table.Equal),
-		Subsets:  diff(have.Subsets, want.Subsets, cmp.Compare[uint32], equal[Subset]),
-		Rules:    diff(have.Rules, want.Rules, cmp.Compare[uint32], Rules.Equal),
-		Backends: diff(have.Backends, want.Backends, cmp.Compare[uint32], equal[Backend]),
-		Sources:  diff(have.Sources, want.Sources, cmp.Compare[uint32], equal[netip.Addr]),
-		Tunnels:  diff(have.Tunnels, want.Tunnels, cmp.Compare[uint32], equal[Tunnel]),
-		Features: diff(have.Features, want.Features, cmp.Compare[uint32], equal[Features]),
+		VIPs:        diff(have.VIPs, want.VIPs, CompareVIPKeys, equal[VIP]),
+		Services:    diff(have.Services, want.Services, cmp.Compare[uint32], sameService),
+		Tables:      diff(have.Tables, want.Tables, cmp.Compare[uint32], Table.Equal),
+		Subsets:     diff(have.Subsets, want.Subsets, cmp.Compare[uint32], equal[Subset]),
+		Rules:       diff(have.Rules, want.Rules, cmp.Compare[uint32], Rules.Equal),
+		Backends:    diff(have.Backends, want.Backends, cmp.Compare[uint32], equal[Backend]),
+		Sources:     diff(have.Sources, want.Sources, cmp.Compare[uint32], equal[netip.Addr]),
+		Tunnels:     diff(have.Tunnels, want.Tunnels, cmp.Compare[uint32], equal[Tunnel]),
+		QUICServers: diff(have.QUICServers, want.QUICServers, CompareQUICServers, equal[uint32]),
+		Features:    diff(have.Features, want.Features, cmp.Compare[uint32], equal[Features]),
 	}
 }
 
 // Len is the number of writes.
 func (c Changes) Len() int {
-	return len(c.VIPs) + len(c.Services) + len(c.Tables) + len(c.Subsets) + len(c.Rules) + len(c.Backends) + len(c.Sources) + len(c.Tunnels) + len(c.Features)
+	return len(c.VIPs) + len(c.Services) + len(c.Tables) + len(c.Subsets) + len(c.Rules) + len(c.Backends) + len(c.Sources) + len(c.Tunnels) + len(c.QUICServers) + len(c.Features)
 }
 
 // CompareVIPKeys orders by address, port, protocol.
@@ -91,6 +93,7 @@ func (c Contents) Make(changes Changes) {
 	makeChanges(c.Backends, changes.Backends)
 	makeChanges(c.Sources, changes.Sources)
 	makeChanges(c.Tunnels, changes.Tunnels)
+	makeChanges(c.QUICServers, changes.QUICServers)
 	makeChanges(c.Features, changes.Features)
 }
 

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sort"
 	"strings"
+	"time"
 
 	"github.com/xlb-io/xlb/bpf"
 )
@@ -54,6 +55,8 @@ var dumpers = map[string]func(*Set) ([]DumpEntry, error){
 	tunnelsName:        (*Set).dumpTunnels,
 	vlansName:          (*Set).dumpVLANs,
 	featuresName:       (*Set).dumpFeatures,
+	quicServersName:    (*Set).dumpQUICServers,
+	affinitiesName:     (*Set).dumpAffinities,
 	flowsName:          (*Set).dumpFlows,
 	portsName:          (*Set).dumpPorts,
 	nextHopsName:       (*Set).dumpNextHops,
@@ -85,7 +88,7 @@ func Names() []string {
 
 // Loadable are the maps that a dump can be written back to.
 func Loadable() []string {
-	return []string{backendsName, featuresName, rulesName, servicesName, sourcesName, subsetsName, tablesName, tunnelsName, "vips"}
+	return []string{backendsName, featuresName, quicServersName, rulesName, servicesName, sourcesName, subsetsName, tablesName, tunnelsName, "vips"}
 }
 
 // Dump returns a map's content. It fails if there is no such map.
@@ -281,6 +284,25 @@ func (s *Set) dumpTraffic(name string) ([]DumpEntry, error) {
 		}
 	}
 	return out, nil
+}
+
+func (s *Set) dumpQUICServers() ([]DumpEntry, error) {
+	c := Contents{}.Clone()
+	err := s.readQUICServers(&c)
+	return sorted(c.QUICServers, CompareQUICServers, func(backend uint32) any { return backend }), err
+}
+
+func (s *Set) dumpAffinities() ([]DumpEntry, error) {
+	var out []DumpEntry
+	now := now()
+	err := each(s.maps[affinitiesName], affinitiesName, func(k bpf.AffinityKey, v bpf.Affinity) {
+		client := decodeAddr(k.Client, [12]byte(k.Client.Byte[:]) != [12]byte{}) // see struct addr
+		out = append(out, DumpEntry{
+			Key:   map[string]any{"client": client, "table": k.Table},
+			Value: map[string]any{"backend": v.Backend, "age_ms": (time.Duration(max(0, int32(now-v.At))) * tick).Milliseconds()},
+		})
+	})
+	return out, err
 }
 
 func (s *Set) dumpServiceLoads() ([]DumpEntry, error) { return s.dumpLoads(serviceLoadsName) }

@@ -28,7 +28,21 @@ func mix(h uint64) uint64 {
 }
 
 // slotOf is the slot of a table of size slots in which the data plane looks for
-// the flow; see scale() in hash.h.
-func slotOf(f *bpf.Flow, size int) uint32 {
-	return uint32(uint64(uint32(flowHash(f.Client, f.Vip, f.Tuple))) * uint64(size) >> 32)
+// the flow; see choice.h, and scale() in hash.h.
+func slotOf(f *bpf.Flow, s *bpf.Service, size int) uint32 {
+	return uint32(uint64(uint32(slotHash(f, s))) * uint64(size) >> 32)
+}
+
+// slotHash is hash_input() of choice.h, or the flow's hash.
+func slotHash(f *bpf.Flow, s *bpf.Service) uint64 {
+	const ipv6 = 1 << 40 // see flow_tuple()
+	switch {
+	case s.Options&bpf.OptionHash == 0:
+		return flowHash(f.Client, f.Vip, f.Tuple)
+	case s.HashInput == bpf.HashDestinationPort:
+		return flowHash(bpf.Addr{}, bpf.Addr{}, f.Tuple&0xffff0000)
+	case s.HashInput == bpf.HashSource:
+		return flowHash(f.Client, bpf.Addr{}, f.Tuple&ipv6)
+	}
+	return flowHash(f.Client, f.Vip, f.Tuple&ipv6)
 }

@@ -16,7 +16,7 @@ func (s *Set) Read() (Contents, error) {
 	for _, read := range []func(*Contents) error{
 		s.readVIPs, s.readServices, s.readBackends, s.readSources, s.readTables,
 		s.readSubsets, s.readRules,
-		s.readTunnels, s.readFeatures,
+		s.readTunnels, s.readQUICServers, s.readFeatures,
 	} {
 		if err := read(&c); err != nil {
 			return Contents{}, err
@@ -95,6 +95,9 @@ func (s *Set) Apply(c Changes) error {
 		func() error { return forEach(c.Tunnels, true, s.putTunnel) },
 		func() error { return forEach(c.Features, true, s.putFeatures) },
 		func() error { return forEach(c.Backends, true, s.putBackend) },
+		// Those that go first, so that there is room.
+		func() error { return forEach(c.QUICServers, false, s.putQUICServer) },
+		func() error { return forEach(c.QUICServers, true, s.putQUICServer) },
 		// Tables first: where a service begins to trust unmarked slots, those
 		// that it must not trust are marked by then.
 		func() error { return s.putTables(c.Tables) },

@@ -139,15 +139,16 @@ func ParseDump(r io.Reader) (Dump, error) {
 }
 
 var entryParsers = map[string]func(rawEntry) (DumpEntry, error){
-	"vips":       parseEntry[VIPKey, VIP],
-	servicesName: parseEntry[uint32, serviceJSON],
-	tablesName:   parseEntry[uint32, Table],
-	subsetsName:  parseEntry[uint32, Subset],
-	rulesName:    parseEntry[RuleKey, ruleValue],
-	backendsName: parseEntry[uint32, Backend],
-	sourcesName:  parseEntry[uint32, netip.Addr],
-	tunnelsName:  parseEntry[uint32, Tunnel],
-	featuresName: parseEntry[uint32, Features],
+	"vips":          parseEntry[VIPKey, VIP],
+	servicesName:    parseEntry[uint32, serviceJSON],
+	tablesName:      parseEntry[uint32, Table],
+	subsetsName:     parseEntry[uint32, Subset],
+	rulesName:       parseEntry[RuleKey, ruleValue],
+	backendsName:    parseEntry[uint32, Backend],
+	sourcesName:     parseEntry[uint32, netip.Addr],
+	tunnelsName:     parseEntry[uint32, Tunnel],
+	quicServersName: parseEntry[QUICServer, uint32],
+	featuresName:    parseEntry[uint32, Features],
 }
 
 func parseEntry[K, V any](raw rawEntry) (DumpEntry, error) {
@@ -186,6 +187,8 @@ func (d Dump) Contents(base Contents) (Contents, error) {
 		c.Sources = entriesOf[uint32, netip.Addr](d)
 	case tunnelsName:
 		c.Tunnels = entriesOf[uint32, Tunnel](d)
+	case quicServersName:
+		c.QUICServers = entriesOf[QUICServer, uint32](d)
 	case featuresName:
 		c.Features = entriesOf[uint32, Features](d)
 	default:
@@ -218,6 +221,11 @@ func (c Contents) check() error {
 		}
 		if v.DNATBackend && !c.Features[0].DNAT {
 			bad("%v is a dnat backend, but the feature dnat is off: its replies would pass by", k)
+		}
+	}
+	for q, backend := range c.QUICServers {
+		if b, ok := c.Backends[backend]; !ok || b.Service != q.Service {
+			bad("%v is backend %d, which the service has not", q, backend)
 		}
 	}
 	for i, t := range c.Tunnels {

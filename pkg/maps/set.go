@@ -37,6 +37,8 @@ const (
 	eventsName         = "events"
 	serviceTrafficName = "service_traffic"
 	backendTrafficName = "backend_traffic"
+	affinitiesName     = "affinities"
+	quicServersName    = "quic_servers"
 	serviceOutcomeName = "service_outcome"
 	backendOutcomeName = "backend_outcome"
 	synsName           = "syns"
@@ -109,7 +111,7 @@ func New(sizes Sizes) (*Set, error) {
 // cannot be used by this version of xlb.
 func Open(dir string) (*Set, error) {
 	// Sizes are read from the maps, so any do for the specification.
-	spec, err := specification(Sizes{1, 1, 1, 1, 1, bpf.PortCells})
+	spec, err := specification(Sizes{1, 1, 1, 1, 1, bpf.PortCells, 1})
 	if err != nil {
 		return nil, err
 	}

@@ -19,7 +19,7 @@ import (
 	"github.com/xlb-io/xlb/pkg/model"
 )
 
-var testSizes = maps.Sizes{Services: 9, Backends: 33, Frontends: 16, Sources: 4, Table: 251, Flows: 1024}
+var testSizes = maps.Sizes{Services: 9, Backends: 33, Frontends: 16, Sources: 4, Table: 251, Flows: 1024, Affinities: 128}
 
 var compare = cmp.Options{
 	cmp.Comparer(func(a, b netip.Addr) bool { return a == b }),

@@ -24,6 +24,9 @@ type Sizes struct {
 	Table int
 	// Flows is a power of two.
 	Flows int
+	// Affinities is the number of clients whose backend is remembered; 0 counts
+	// as 1.
+	Affinities int
 }
 
 // Subsets is how many subsets of services can have a table. Their numbers follow
@@ -43,6 +46,8 @@ func SizesOf(s model.Settings) Sizes {
 		Sources:   s.MaxSources,
 		Table:     s.TableSize,
 		Flows:     1 << bits.Len(uint(max(s.FlowTableSize, bpf.PortCells)-1)),
+
+		Affinities: max(s.AffinityTableSize, 1),
 	}
 }
 
@@ -54,6 +59,7 @@ func (s Sizes) apply(spec *ebpf.CollectionSpec) error {
 		rulesName: s.Services, serviceRatesName: s.Services, serviceRefusedName: s.Services,
 		serviceTrafficName: s.Services, serviceUpcallsName: s.Services, serviceLoadsName: s.Services, serviceOutcomeName: s.Services,
 		backendsName: s.Backends, backendTrafficName: s.Backends, backendLoadsName: s.Backends, backendOutcomeName: s.Backends,
+		quicServersName: s.Backends, affinitiesName: max(s.Affinities, 1),
 		sourcesName: s.Sources,
 		flowsName:   s.Flows / bpf.FlowWays,
 		portsName:   s.Flows * cellsPerFlow / bpf.PortCells,
@@ -76,5 +82,7 @@ func sizesOf(layout bpf.Layout, m map[string]*ebpf.Map) Sizes {
 		Sources:   int(m[sourcesName].MaxEntries()),
 		Table:     int(layout.TableSize),
 		Flows:     int(layout.FlowSets) * bpf.FlowWays,
+
+		Affinities: int(m[affinitiesName].MaxEntries()),
 	}
 }

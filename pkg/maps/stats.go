@@ -119,6 +119,9 @@ var eventNames = map[bpf.Event]string{
 	bpf.XdpEventEVENT_UPCALL_SIZE:    "upcall_size",
 	bpf.XdpEventEVENT_DECIDED:        "decided",
 	bpf.XdpEventEVENT_SYN_RETRIED:    "syn_retried",
+	bpf.XdpEventEVENT_AFFINITY:       "affinity",
+	bpf.XdpEventEVENT_AFFINITY_LOST:  "affinity_lost",
+	bpf.XdpEventEVENT_QUIC:           "quic",
 }
 
 // ReasonName is the name of a verdict's reason, such as "drop_no_backend".

@@ -48,11 +48,12 @@ func (s *Set) Strays(tables map[uint32]Table) (map[uint32]Slots, error) {
 		if !asked {
 			return true
 		}
-		idle, timeout, _ := age(f, services[f.Service], now)
+		service := services[f.Service]
+		idle, timeout, _ := age(f, service, now)
 		if idle > timeout+strayGrace {
 			return true
 		}
-		if slot := slotOf(&f, len(t.Present)); t.Present[slot] != f.Backend {
+		if slot := slotOf(&f, &service, len(t.Present)); t.Present[slot] != f.Backend {
 			out[f.Service].Add(slot)
 		}
 		return true

@@ -51,6 +51,9 @@ type Settings struct {
 	// TableSize is the number of slots of each service's lookup table, a
 	// prime; four bytes each. At start.
 	TableSize int
+	// AffinityTableSize is the number of clients whose backend is remembered, of all
+	// services with affinity. At start.
+	AffinityTableSize int
 	// MaxServices, MaxFrontends, MaxBackends and MaxSources cap the maps. At start.
 	MaxServices  int
 	MaxFrontends int
@@ -129,6 +132,9 @@ type Backend struct {
 	Weight uint16
 	// Zone is a free label, for example a rack or a data centre.
 	Zone string
+	// ServerID is how connection IDs of QUIC name it, in lower-case hexadecimal
+	// digits; empty: by its address.
+	ServerID string
 	// Tags are free labels, by which subsets are chosen.
 	Tags Tags
 	// Priority is its tier, 0 to 255: the lowest with enough usable backends

@@ -9,9 +9,10 @@ type RoleChoice struct {
 	Fallback RoleFallback
 	// FallbackRole is the role of [FallbackRole].
 	FallbackRole string
-	// Exclusive: of several backends of the role, the one that took it last is
-	// it, and no other.
-	Exclusive bool
+	// Exclusive is a role of which there is one: of several backends that say that
+	// they have it, the one that took it last does, and no other is used. Empty:
+	// each is believed.
+	Exclusive string
 }
 
 // RoleFallback is who serves while no backend of the role can.

@@ -31,7 +31,7 @@ func (t Target) Key() Key { return Key{t.Service, t.Backend} }
 // being shared.
 func wayOf(t Target) way {
 	w := way{to: address(t), Via: t.Via}
-	if t.Probe.Type == model.ProbeExec { // is told service and backend
+	if t.Probe.Type == model.ProbeExec || individual(t.Probe.HTTP.Path) || individual(t.Probe.Talk.Send) { // is told service and backend
 		w.of = t.Key()
 	}
 	return w

@@ -34,24 +34,9 @@ type Entry struct {
 // It fails if size is not a prime, if there are more entries with a positive
 // weight than slots, or if a key is there twice or an ID is 0.
 func Maglev(entries []Entry, size int) ([]uint32, error) {
-	if size > MaxSize || !IsPrime(size) {
-		below, above := NearestPrimes(min(max(size, 0), MaxSize))
-		if below == 0 {
-			return nil, fmt.Errorf("maglev: table_size %d is not a prime (try %d)", size, above)
-		}
-		if above > MaxSize {
-			return nil, fmt.Errorf("maglev: table_size %d is not a prime up to %d (try %d)", size, MaxSize, below)
-		}
-		return nil, fmt.Errorf("maglev: table_size %d is not a prime (nearest: %d and %d)", size, below, above)
-	}
-	live, err := sorted(entries)
+	live, err := fitting("maglev", entries, size)
 	if err != nil {
 		return nil, err
-	}
-	if len(live) > size {
-		_, above := NearestPrimes(100 * len(live))
-		return nil, fmt.Errorf("maglev: %d backends do not fit into a table of %d slots (raise table_size; a hundred slots per backend would be %d)",
-			len(live), size, above)
 	}
 	table := make([]uint32, size)
 	if len(live) > 0 {
@@ -60,22 +45,47 @@ func Maglev(entries []Entry, size int) ([]uint32, error) {
 	return table, nil
 }
 
+// fitting returns the entries with a positive weight, sorted, if they go into a
+// table of that size.
+func fitting(what string, entries []Entry, size int) ([]Entry, error) {
+	if size > MaxSize || !IsPrime(size) {
+		below, above := NearestPrimes(min(max(size, 0), MaxSize))
+		if below == 0 {
+			return nil, fmt.Errorf("%s: table_size %d is not a prime (try %d)", what, size, above)
+		}
+		if above > MaxSize {
+			return nil, fmt.Errorf("%s: table_size %d is not a prime up to %d (try %d)", what, size, MaxSize, below)
+		}
+		return nil, fmt.Errorf("%s: table_size %d is not a prime (nearest: %d and %d)", what, size, below, above)
+	}
+	live, err := sorted(what, entries)
+	if err != nil {
+		return nil, err
+	}
+	if len(live) > size {
+		_, above := NearestPrimes(100 * len(live))
+		return nil, fmt.Errorf("%s: %d backends do not fit into a table of %d slots (raise table_size; a hundred slots per backend would be %d)",
+			what, len(live), size, above)
+	}
+	return live, nil
+}
+
 // sorted returns the entries with a positive weight in the order of their keys.
-func sorted(entries []Entry) ([]Entry, error) {
+func sorted(what string, entries []Entry) ([]Entry, error) {
 	live := make([]Entry, 0, len(entries))
 	for _, e := range entries {
 		if e.Weight == 0 {
 			continue
 		}
 		if e.ID == 0 {
-			return nil, fmt.Errorf("maglev: backend %s has id 0, which marks an empty slot", e.Key)
+			return nil, fmt.Errorf("%s: backend %s has id 0, which marks an empty slot", what, e.Key)
 		}
 		live = append(live, e)
 	}
 	slices.SortFunc(live, func(a, b Entry) int { return cmp.Compare(a.Key, b.Key) })
 	for i := 1; i < len(live); i++ {
 		if live[i].Key == live[i-1].Key {
-			return nil, fmt.Errorf("maglev: backend %s is there twice", live[i].Key)
+			return nil, fmt.Errorf("%s: backend %s is there twice", what, live[i].Key)
 		}
 	}
 	return live, nil
@@ -91,7 +101,7 @@ func fill(table []uint32, entries []Entry) {
 		walks[i].next, walks[i].skip = permutation(e.Key, len(table))
 	}
 	taken := make([]uint64, (len(table)+63)/64) // fits the first-level cache, the table does not
-	for _, t := range turns(weights, quotas(weights, len(table))) {
+	for _, t := range turns(weights, quotas(weights, len(table)), 0) {
 		w := &walks[t.entry]
 		slot := w.next
 		for taken[slot/64]&(1<<(slot%64)) != 0 {

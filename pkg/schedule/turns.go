@@ -13,17 +13,18 @@ type turn struct {
 
 // turns returns who picks a slot after whom, quotas[i] turns for entry i.
 //
-// An entry of weight w has its turn number k = 0, 1, … at the time k/w; at equal
+// An entry of weight w has its turn number k = 0, 1, … at the time (k + phase/2)/w,
+// of which phase is 0 or 1; at equal
 // times the order of the entries counts. So turns are spread evenly, and the
 // order of any two entries depends on their own weights alone: a change of one
 // weight leaves the order among the others as it was. Were the turns a plain
 // round robin instead, heavy entries would pick last from what light ones left,
 // and every change would shuffle their slots.
-func turns(weights []uint32, quotas []int) []turn {
+func turns(weights []uint32, quotas []int, phase uint64) []turn {
 	n, latest := 0, uint64(0)
 	for i, q := range quotas {
 		n += q
-		latest = max(latest, timeOf(q-1, weights[i]))
+		latest = max(latest, timeOf(q-1, weights[i], phase))
 	}
 	// The times are almost uniform, so a bucket sort with as many buckets as
 	// turns leaves little to do within a bucket.
@@ -31,7 +32,7 @@ func turns(weights []uint32, quotas []int) []turn {
 	at := make([]int32, latest/width+2) // where the next turn of each bucket goes
 	for i, q := range quotas {
 		for k := range q {
-			at[timeOf(k, weights[i])/width+1]++
+			at[timeOf(k, weights[i], phase)/width+1]++
 		}
 	}
 	for b := 1; b < len(at); b++ {
@@ -40,7 +41,7 @@ func turns(weights []uint32, quotas []int) []turn {
 	sorted := make([]turn, n)
 	for i, q := range quotas {
 		for k := range q {
-			t := timeOf(k, weights[i])
+			t := timeOf(k, weights[i], phase)
 			sorted[at[t/width]] = turn{t, int32(i)}
 			at[t/width]++
 		}
@@ -55,4 +56,6 @@ func turns(weights []uint32, quotas []int) []turn {
 }
 
 // timeOf fits 64 bits because a quota is below 2^31.
-func timeOf(k int, weight uint32) uint64 { return uint64(k) << 32 / uint64(weight) }
+func timeOf(k int, weight uint32, phase uint64) uint64 {
+	return (2*uint64(k) + phase) << 32 / (2 * uint64(weight))
+}
