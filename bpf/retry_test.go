@@ -292,7 +292,7 @@ func TestRetryFollowsTheHash(t *testing.T) {
 				}
 				f := p.flow(t, x.client, x.vip, model.TCP)
 				row = append(row, f.Backend)
-				if _, _, err := p.run(x.over(f.Backend - x.service*10).reply(segment(rst|ack), f.NAT)); err != nil {
+				if _, _, err := p.run(x.over(f.Backend-x.service*10).reply(segment(rst|ack), f.NAT)); err != nil {
 					t.Fatal(err)
 				}
 			}

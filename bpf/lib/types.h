@@ -484,7 +484,7 @@ struct traffic {
 struct load {
 	__s32 connections; /* recorded flows that go on; counted where the service needs it. For a moment it may be a little wrong, and less than 0 */
 	__u32 latency;     /* of a backend: ns from SYN to SYN-ACK, smoothed; 0: not known */
-	__u64 cursor;      /* of a service: turns of its round robin */
+	__u64 cursor;      /* of a service, or of a table of its subsets: turns of its round robin */
 	__u64 pad[6];
 };
 

@@ -27,7 +27,8 @@ func TestRun(t *testing.T) {
 		"udp4-hit-100k", "udp4-new", "tcp6-hit-1", "tcp6-hit-100k", "tcp6-syn-new",
 	}
 	both := slices.Concat(common, []string{"tcp4-reply-1", "tcp4-reply-100k"})
-	direct := slices.Concat(common, []string{"marked-hit-100k", "marked-unknown-100k", "always-hit-100k", "policy-hit-100k", "policy-upcall"})
+	direct := slices.Concat(common, []string{"marked-hit-100k", "marked-unknown-100k", "always-hit-100k", "policy-hit-100k", "policy-upcall",
+		"rules-10-hit-100k", "rules-100k-hit-1", "rules-100k-hit-100k", "rules-100k-tcp6-hit-100k", "rules-100k-denied-100k", "rate-syn-new"})
 	var want, got []string
 	for _, c := range []struct {
 		mode      string

@@ -15,6 +15,7 @@ const (
 	flood               // the same, and no room
 	reply               // the way back of nat and dnat
 	asked               // a flow's first packet, which goes to the daemon
+	refused             // a packet of a source that the service does not take
 )
 
 // variant is what the scenario's service looks like.
@@ -26,6 +27,10 @@ const (
 	always                 // it records all flows
 	policed                // it has policies
 	counted                // it counts what becomes of connections, and retries
+	few10                  // ten prefixes say whom it takes
+	listed                 // a hundred thousand do, one for each client
+	barred                 // as many say whom it does not take
+	limited                // it counts new flows, in all and of each source
 	variants
 )
 
@@ -69,6 +74,12 @@ var scenarios = []scenario{
 	{"outcomes-hit-100k", hit, counted, model.TCP, false, many},
 	{"outcomes-syn-new", newFlow, counted, model.TCP, false, 0},
 	{"outcomes-reply-100k", reply, counted, model.TCP, false, many},
+	{"rules-10-hit-100k", hit, few10, model.TCP, false, many},
+	{"rules-100k-hit-1", hit, listed, model.TCP, false, one},
+	{"rules-100k-hit-100k", hit, listed, model.TCP, false, many},
+	{"rules-100k-tcp6-hit-100k", hit, listed, model.TCP, true, many},
+	{"rules-100k-denied-100k", refused, barred, model.TCP, false, many},
+	{"rate-syn-new", newFlow, limited, model.TCP, false, 0},
 }
 
 // rewrites says whether a forwarding mode changes addresses, so that it must
@@ -98,7 +109,13 @@ func (v variant) everywhere() bool { return v == plain || v == counted }
 func measurable(hook string, f model.Forward) bool { return hook != "tc" || !wraps(f) }
 
 // records says whether the data plane records the scenario's flows.
-func (m *measurement) records() bool { return rewrites(m.forward) || m.variant != plain }
+func (m *measurement) records() bool { return rewrites(m.forward) || m.variant.records() }
+
+// records says whether the data plane records flows of the variant.
+func (v variant) records() bool { return v != plain && !v.ruled() && v != limited }
+
+// ruled: sources are looked up.
+func (v variant) ruled() bool { return v == few10 || v == listed || v == barred }
 
 // roomKind is the kind of the room that the scenario needs.
 func (m *measurement) roomKind() roomKind {
@@ -119,7 +136,7 @@ func (m *measurement) roomKind() roomKind {
 
 // encapsulates says whether the scenario's packets get an outer header.
 func (m *measurement) encapsulates() bool {
-	return wraps(m.forward) && m.kind != noVIP && m.kind != asked
+	return wraps(m.forward) && m.kind != noVIP && m.kind != asked && m.kind != refused
 }
 
 // Hooks are the hooks by name, in the order of a report.

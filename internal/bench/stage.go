@@ -22,8 +22,9 @@ const (
 	link         = "eth0"
 	// Source addresses of nat, of each family.
 	sourceCount = 1
-	// The highest rate that the data plane knows.
+	// The highest rates that the data plane knows.
 	mostUpcalls = 976_547
+	mostRate    = 10_000_000
 )
 
 // The network: one segment with the balancer, its backends and a router, behind
@@ -226,6 +227,13 @@ func addService(c *maps.Contents, forward model.Forward, v variant, f int) error
 		if rewrites(forward) {
 			service.Retries = model.MaxRetries
 		}
+	case limited:
+		// What nothing is refused by.
+		most := maps.Rate{PerSecond: mostRate, Burst: mostRate}
+		service.Limits = maps.Limits{Rate: most, RatePerSource: most, IPv4: 32, IPv6: 64}
+	}
+	if service.Ruled = v.ruled(); service.Ruled {
+		c.Rules[id] = rulesOf(v)
 	}
 	c.Services[id] = service
 	first := (id-1)*backendCount + 1

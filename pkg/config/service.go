@@ -46,7 +46,8 @@ func (w *world) service(name string, at place, raw *rawService) model.Service {
 	certain := w.serviceFrontends(&s, raw)
 	w.serviceBackends(&s, raw, certain)
 	w.serviceSources(&s, raw, certain)
-	s.Selection, s.Rules = w.serviceSelection(at, &s, raw), w.serviceRules(at, &s, raw)
+	s.Selection = w.serviceSelection(at, &s, raw)
+	s.Rules = w.serviceRules(at, &s, raw)
 	s.Placement, s.Outcomes = w.servicePlacement(at, &s, raw), w.serviceOutcomes(at, &s, raw)
 	if len(s.Frontends) > 0 {
 		s.Probe = w.serviceProbe(at, &s, &raw.common.probe, &w.defaults.probe)

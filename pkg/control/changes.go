@@ -57,7 +57,11 @@ func changesBetween(before, now *ServiceState, at time.Time) (out []change) {
 // changesOf are the changes of one backend, which was not there if was is nil.
 func changesOf(was, b *BackendState) (out []api.Change) {
 	if was == nil {
-		return []api.Change{{Kind: api.ChangeConfiguration, To: b.State, Reason: cmp.Or(b.Reason, "added")}}
+		kind := api.ChangeConfiguration
+		if b.Added {
+			kind = api.ChangeOperator
+		}
+		return []api.Change{{Kind: kind, To: b.State, Reason: cmp.Or(b.Reason, "added")}}
 	}
 	if was.State != b.State {
 		one := api.Change{Kind: kindOfChange(was, b), From: was.State, To: b.State, Reason: b.Reason}
@@ -77,20 +81,20 @@ func changesOf(was, b *BackendState) (out []api.Change) {
 
 // kindOfChange says whose doing a change of state is.
 func kindOfChange(was, b *BackendState) string {
-	is := func(states ...string) bool {
-		return slices.Contains(states, was.State) || slices.Contains(states, b.State)
+	for _, c := range []struct{ state, kind string }{
+		{api.StateUnhealthy, api.ChangeHealth}, {api.StateDisabled, api.ChangeOperator}, {api.StateEjected, api.ChangeEjection},
+		{api.StateRetired, api.ChangeConfiguration},
+	} {
+		if was.State == c.state || b.State == c.state {
+			return c.kind
+		}
 	}
-	switch {
-	case is(api.StateUnhealthy):
-		return api.ChangeHealth
-	case is(api.StateEjected):
-		return api.ChangeEjection
-	case is(api.StateRetired):
-		return api.ChangeConfiguration
-	case is(api.StateDraining) && (was.Override || b.Override):
-		return api.ChangeOperator
-	case is(api.StateDraining):
-		return api.ChangeConfiguration
+	for _, one := range []*BackendState{b, was} {
+		if one.State == api.StateDraining && one.drain && !one.Override {
+			return api.ChangeConfiguration
+		} else if one.State == api.StateDraining { // it, or its zone
+			return api.ChangeOperator
+		}
 	}
 	return api.ChangeHealth
 }

@@ -33,7 +33,11 @@ func TestChangesBetween(t *testing.T) {
 		{[]BackendState{state(set(api.StateEjected))}, healthy, "ejection ejected healthy "},
 		{[]BackendState{healthy}, state(set(api.StateRetired)), "configuration healthy retired "},
 		{[]BackendState{healthy}, state(func(b *BackendState) { b.State, b.Override = api.StateDraining, true }), "operator healthy draining "},
-		{[]BackendState{healthy}, state(set(api.StateDraining)), "configuration healthy draining "},
+		{[]BackendState{healthy}, state(func(b *BackendState) { b.State, b.drain = api.StateDraining, true }), "configuration healthy draining "},
+		{[]BackendState{state(func(b *BackendState) { b.State, b.drain = api.StateDraining, true })}, healthy, "configuration draining healthy "},
+		{[]BackendState{healthy}, state(set(api.StateDraining)), "operator healthy draining "}, // its zone
+		{[]BackendState{healthy}, state(set(api.StateDisabled)), "operator healthy disabled "},
+		{nil, state(func(b *BackendState) { b.Added = true }), "operator  healthy added"},
 		{[]BackendState{state(func(b *BackendState) { b.State, b.Override = api.StateDraining, true })}, healthy, "operator draining healthy "},
 		{[]BackendState{healthy}, state(func(b *BackendState) { b.Role = "replica" }), "role  replica "},
 		{[]BackendState{state(func(b *BackendState) { b.Role = "replica" })}, state(func(b *BackendState) { b.Role, b.State = "primary", api.StateUnhealthy }),

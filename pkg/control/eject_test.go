@@ -147,10 +147,10 @@ func TestEjectInARow(t *testing.T) {
 }
 
 func TestEjectByResets(t *testing.T) {
-	c := inCourt(t, ejecting, 2).tried(1, maps.Outcomes{Attempts: 30, Answered: 30, Reset: 30}).wait(1).wants()
+	inCourt(t, ejecting, 2).tried(1, maps.Outcomes{Attempts: 30, Answered: 30, Reset: 30}).wait(1).wants()
 	limits := ejecting
 	limits.Resets = 40
-	c = inCourt(t, limits, 2).tried(1, maps.Outcomes{Attempts: 20, Answered: 20, Reset: 7}).wait(1).wants()
+	c := inCourt(t, limits, 2).tried(1, maps.Outcomes{Attempts: 20, Answered: 20, Reset: 7}).wait(1).wants()
 	c.tried(1, maps.Outcomes{Reset: 1}).wait(1).wants("1 ejected").why(1, "it reset 8 of 20 connections in 2s (limit 40%)")
 }
 

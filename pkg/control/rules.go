@@ -146,6 +146,9 @@ func (r *round) addSubsets(s model.Service, state *ServiceState) error {
 			}
 			state.warnings = append(state.warnings, fmt.Sprintf("service %q steers to a subset (%s), but %s: the whole service takes its flows", s.Name, subset, what))
 		}
+		if s.Selection.Schedule == model.LeastConnections {
+			r.weighSubset(&one)
+		}
 		state.Subsets = append(state.Subsets, one)
 		r.plan.Contents.Subsets[number] = maps.Subset{Service: state.ID, Tag: subset.Tag, Zone: subset.Zone}
 	}
@@ -175,6 +178,17 @@ func (r *round) electSubset(s model.Service, state *ServiceState, one *SubsetSta
 	one.Backends, one.Usable = len(part.Backends), part.Usable
 	one.entries = entriesOf(part.Backends)
 	one.FallsBack = len(one.entries) == 0
+}
+
+// weighSubset tells the data plane the weights of backends that are in a subset's
+// table and not in the service's.
+func (r *round) weighSubset(one *SubsetState) {
+	for _, e := range one.entries {
+		if b := r.plan.Contents.Backends[e.id]; b.Weight == 0 {
+			b.Weight = e.weight
+			r.plan.Contents.Backends[e.id] = b
+		}
+	}
 }
 
 // subsetNumber returns the number of a subset's table, a new one if it has none.

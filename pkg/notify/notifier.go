@@ -169,10 +169,10 @@ func (s Stats) and(o Stats) Stats {
 // What waits is not told, which the log says.
 func (n *Notifier) Close() {
 	n.mu.Lock()
-	n.stop()
 	for _, h := range n.hooks {
 		h.end()
 	}
+	n.stop()
 	n.mu.Unlock()
 	n.running.Wait()
 	n.web.close()

@@ -28,7 +28,7 @@ func (s sample) Stats(context.Context, api.StatsFilter) (api.Stats, error) {
 			Late: []api.LateStats{{UpToSeconds: 0.001, Checks: 12}, {UpToSeconds: 1, Checks: 3}, {Checks: 1}}},
 		Hooks: []api.HookStats{{Hook: "/bin/notify", Told: 5, Failed: 1, Dropped: 2, Retried: 3, Waiting: 4}},
 		Services: []api.ServiceStats{
-			{Service: "web", Flows: 5, MarkedSlots: 7, Usable: 2, Critical: true, CriticalDown: true, Traffic: api.Traffic{Request: api.Count{Packets: 11, Bytes: 1100}, FlowsCreated: 9}, Outcomes: &api.Outcomes{Attempts: 21, Refused: 6}, Ejected: 1, Ejections: 3, Sources: []api.Source{
+			{Service: "web", Flows: 5, MarkedSlots: 7, Refused: api.Refused{Denied: 13}, Usable: 2, Critical: true, CriticalDown: true, Traffic: api.Traffic{Request: api.Count{Packets: 11, Bytes: 1100}, FlowsCreated: 9}, Outcomes: &api.Outcomes{Attempts: 21, Refused: 6}, Ejected: 1, Ejections: 3, Sources: []api.Source{
 				{Name: "site", Type: "dns", State: api.SourceFailing, Answered: new(time.UnixMilli(1_700_000_000_250)), Backends: 3}, {Name: "more", Type: "exec", State: api.SourceWaiting},
 			}},
 			{ID: 4}, // retired, and its name not known
@@ -72,6 +72,8 @@ func TestMetrics(t *testing.T) {
 		`xlb_service_packets_total{direction="request",service="web"} 11`,
 		`xlb_service_flows_created_total{service="web"} 9`,
 		`xlb_service_marked_slots{service="web"} 7`,
+		`xlb_service_refused_total{cause="denied",service="web"} 13`,
+		`xlb_service_refused_total{cause="max_connections",service="web"} 0`,
 		`xlb_service_connections_total{outcome="attempt",service="web"} 21`,
 		`xlb_service_connections_total{outcome="refused",service="web"} 6`,
 		`xlb_service_ejected_backends{service="web"} 1`,

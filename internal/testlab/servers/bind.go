@@ -28,18 +28,7 @@ func StartBIND(n *testlab.Namespace, port uint16, zone string, records ...string
 		return nil, err
 	}
 	b := &BIND{Server: s, zone: zone}
-	conf, err := s.write("named.conf", fmt.Sprintf(`options {
-	directory %q;
-	listen-on port %d { any; };
-	listen-on-v6 port %[2]d { any; };
-	pid-file none;
-	session-keyfile none;
-	recursion no;
-	max-records-per-type 1000;
-};
-controls { };
-zone %q { type primary; file "zone"; };
-`, s.Dir, port, zone))
+	conf, err := b.configure(`type primary; file "zone";`)
 	if err == nil {
 		err = b.write(records)
 	}
@@ -49,6 +38,22 @@ zone %q { type primary; file "zone"; };
 	s.args = []string{"named", "-g", "-n", "1", "-c", conf}
 	s.ready = b.serves
 	return b, s.Start()
+}
+
+// configure writes the configuration, with what the zone is, and returns its path.
+func (b *BIND) configure(zone string) (string, error) {
+	return b.Server.write("named.conf", fmt.Sprintf(`options {
+	directory %q;
+	listen-on port %d { any; };
+	listen-on-v6 port %[2]d { any; };
+	pid-file none;
+	session-keyfile none;
+	recursion no;
+	max-records-per-type 1000;
+};
+controls { };
+zone %q { %s };
+`, b.Dir, b.Port, b.zone, zone))
 }
 
 func (b *BIND) write(records []string) error {
@@ -64,8 +69,23 @@ func (b *BIND) SetRecords(records ...string) error {
 	if err := b.write(records); err != nil {
 		return err
 	}
+	return b.reload(`type primary; file "zone";`, b.serves)
+}
+
+// LoseZone makes the server, running or stopped, a secondary whose primary is away
+// and whose copy of the zone has expired: it answers SERVFAIL. SetRecords ends that.
+func (b *BIND) LoseZone() error {
+	return b.reload(`type secondary; primaries port 1 { 127.0.0.1; };`, b.fails)
+}
+
+// reload changes what the zone is, and waits until a server that runs is ready.
+func (b *BIND) reload(zone string, ready func(context.Context) error) error {
+	if _, err := b.configure(zone); err != nil {
+		return err
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.ready = ready
 	if b.process == nil {
 		return nil
 	}
@@ -76,21 +96,7 @@ func (b *BIND) SetRecords(records ...string) error {
 
 // serves tells whether the zone is the one written last.
 func (b *BIND) serves(ctx context.Context) error {
-	conn, err := b.Namespace.Dial(ctx, "tcp", b.local())
-	if err != nil {
-		return err
-	}
-	defer conn.Close()
-	if deadline, ok := ctx.Deadline(); ok {
-		if err := conn.SetDeadline(deadline); err != nil {
-			return err
-		}
-	}
-	c := &dns.Conn{Conn: conn}
-	if err := c.WriteMsg(new(dns.Msg).SetQuestion(dns.Fqdn(b.zone), dns.TypeSOA)); err != nil {
-		return err
-	}
-	m, err := c.ReadMsg()
+	m, err := b.ask(ctx)
 	if err != nil {
 		return err
 	}
@@ -100,4 +106,32 @@ func (b *BIND) serves(ctx context.Context) error {
 		}
 	}
 	return fmt.Errorf("it answers %s without the zone of serial %d", dns.RcodeToString[m.Rcode], b.serial)
+}
+
+// fails tells whether the server is without its zone.
+func (b *BIND) fails(ctx context.Context) error {
+	m, err := b.ask(ctx)
+	if err == nil && m.Rcode != dns.RcodeServerFailure {
+		err = fmt.Errorf("it answers %s", dns.RcodeToString[m.Rcode])
+	}
+	return err
+}
+
+// ask asks for the zone's SOA record.
+func (b *BIND) ask(ctx context.Context) (*dns.Msg, error) {
+	conn, err := b.Namespace.Dial(ctx, "tcp", b.local())
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	if deadline, ok := ctx.Deadline(); ok {
+		if err := conn.SetDeadline(deadline); err != nil {
+			return nil, err
+		}
+	}
+	c := &dns.Conn{Conn: conn}
+	if err := c.WriteMsg(new(dns.Msg).SetQuestion(dns.Fqdn(b.zone), dns.TypeSOA)); err != nil {
+		return nil, err
+	}
+	return c.ReadMsg()
 }

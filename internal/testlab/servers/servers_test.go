@@ -237,4 +237,14 @@ func TestBIND(t *testing.T) {
 		t.Fatal(err)
 	}
 	check("192.0.2.3")
+	if err := b.LoseZone(); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := resolver.LookupHost(t.Context(), "www.xlb.test."); err == nil {
+		t.Errorf("without its zone the server still answers %v", got)
+	}
+	if err := b.SetRecords("www IN A 192.0.2.4"); err != nil {
+		t.Fatal(err)
+	}
+	check("192.0.2.4")
 }
