@@ -26,11 +26,7 @@ func (e *env) backendCommand() *cli.Command {
 			e.backendAdd(),
 			e.backendRemove(),
 			e.backendDrain(),
-			e.backendVerb("undrain", "let a backend take new flows again",
-				"Ends a drain, whether the operator or the configuration file said so.",
-				func(ctx context.Context, client *api.Client, service string, b netip.AddrPort) (string, error) {
-					return "takes new flows again", client.Undrain(ctx, service, b)
-				}),
+			e.backendUndrain(),
 			e.backendVerb("disable", "take a backend out of service at once",
 				"The backend gets no flows at all: those it has move to others, where their clients begin anew.\n"+
 					"It is not used even if no other is usable and the service fails open. Take it back with \"xlb\nbackend enable\".",

@@ -93,32 +93,3 @@ func (e *env) backendRemove() *cli.Command {
 		},
 	}
 }
-
-// backendDrain is a verb with a time of its own.
-func (e *env) backendDrain() *cli.Command {
-	c := e.backendVerb("drain", "take a backend out of service gently",
-		"The backend gets no new flows; those it has stay until they end (watch them with\n"+
-			"\"xlb backend ls\"), or until the deadline: then they move to others. Without one the\n"+
-			"service's drain_timeout holds. Take it back with \"xlb backend undrain\".", nil)
-	c.UsageText += "\nxlb backend drain --deadline 5m web 10.0.0.11:8080"
-	c.Flags = append([]cli.Flag{
-		&cli.DurationFlag{Name: "deadline", Usage: "move the flows that are left after a `TIME`, 0 for never"},
-	}, c.Flags...)
-	c.Action = func(c *cli.Context) error {
-		after := c.Duration("deadline")
-		if after < 0 {
-			return usagef("--deadline %s is in the past", after)
-		}
-		return e.steer(c, func(ctx context.Context, client *api.Client, service string, b netip.AddrPort) (string, error) {
-			const said = "draining: no new flows, old ones stay"
-			switch {
-			case !c.IsSet("deadline"):
-				return said, client.Drain(ctx, service, b)
-			case after == 0:
-				return said + " until they end", client.DrainFor(ctx, service, b, 0)
-			}
-			return said + " for " + humanDuration(after), client.DrainFor(ctx, service, b, after)
-		})
-	}
-	return c
-}

@@ -327,8 +327,11 @@ func (s *sample) Flows(f api.FlowFilter) (iter.Seq[api.Flow], error) {
 	if f.Service != "" && f.Service != "web" && f.Service != "dns" {
 		return nil, api.Errorf(404, "no service %q", f.Service)
 	}
+	s.mu.Lock()
+	flows := slices.Clone(s.flows)
+	s.mu.Unlock()
 	return func(yield func(api.Flow) bool) {
-		for i, v := range s.flows {
+		for i, v := range flows {
 			match := (f.Service == "" || v.Service == f.Service) && matchesBackend(f.Backend, v.Backend) && matchesClient(f.Client, v.Client.Addr())
 			if f.Limit > 0 && i >= f.Limit || match && !yield(v) {
 				return

@@ -103,17 +103,24 @@ The backend gets no new flows; those it has stay until they end (watch them with
 "xlb backend ls"), or until the deadline: then they move to others. Without one the
 service's drain_timeout holds. Take it back with "xlb backend undrain".
 
+With --wait it returns when the last flow has ended or the deadline has passed, and fails if
+that takes longer than the timeout, which is at least a minute more than the deadline if you
+say none. The backend stays drained in any case.
+
 Usage:
   xlb backend drain [OPTIONS] SERVICE ADDRESS
 
 Options:
   --deadline TIME  move the flows that are left after a TIME, 0 for never
+  --wait           return when it has no flows any more
+  --timeout TIME   with --wait: fail after a TIME (default 10m0s)
   --socket PATH    PATH of the daemon's socket (default /run/xlb/xlb.sock, $XLB_SOCKET)
   --json           print JSON, for programs
 
 Examples:
   xlb backend drain web 10.0.0.11:8080
   xlb backend drain --deadline 5m web 10.0.0.11:8080
+  xlb backend drain --deadline 5m --wait web 10.0.0.11:8080
 `)
 	// Without a command the help is the answer to a mistake.
 	for _, args := range [][]string{nil, {"backend"}} {
