@@ -80,7 +80,7 @@ func TestStructuresAgree(t *testing.T) {
 		"vip4_bucket": bpf.Vip4Bucket{}, "vip6_bucket": bpf.Vip6Bucket{},
 		"timeouts": bpf.Timeouts{}, "service": bpf.Service{}, "backend": bpf.Backend{}, "source": bpf.Source{},
 		"flow": bpf.Flow{}, "flow_set": bpf.FlowSet{}, "port_line": bpf.PortLine{}, "next_hop": bpf.NextHop{},
-		"count": bpf.Count{}, "traffic": bpf.Traffic{}, "load": bpf.Load{}, "affinity_key": bpf.AffinityKey{}, "affinity": bpf.Affinity{}, "quic_key": bpf.QuicKey{}, "outcomes": bpf.Outcomes{}, "layout": bpf.Layout{},
+		"count": bpf.Count{}, "traffic": bpf.Traffic{}, "load": bpf.Load{}, "affinity_key": bpf.AffinityKey{}, "affinity": bpf.Affinity{}, "quic_key": bpf.QuicKey{}, "outcomes": bpf.Outcomes{}, "syn": bpf.Syn{}, "layout": bpf.Layout{},
 		"tunnel": bpf.Tunnel{}, "vlan": bpf.Vlan{},
 		"rule_key": bpf.RuleKey{}, "subset": bpf.Subset{}, "rate_key": bpf.RateKey{}, "refused": bpf.Refused{},
 		"upcall": bpf.Upcall{}, "decision_key": bpf.DecisionKey{}, "decision": bpf.Decision{},

@@ -8,6 +8,7 @@ import (
 
 	"github.com/xlb-io/xlb/bpf"
 	"github.com/xlb-io/xlb/internal/testlab"
+	xlb "github.com/xlb-io/xlb/pkg/maps"
 	"github.com/xlb-io/xlb/pkg/model"
 )
 
@@ -59,8 +60,12 @@ func counted(w world, _ way) world { return w.counts(0) }
 // asks sends a client's packet and expects it at the backend.
 func (p *plane) asks(t *testing.T, w way, flags testlab.TCPFlags, events []string, outcomes ...string) netip.AddrPort {
 	t.Helper()
+	return p.says(t, w, segment(flags), events, outcomes...)
+}
+
+func (p *plane) says(t *testing.T, w way, m mold, events []string, outcomes ...string) netip.AddrPort {
+	t.Helper()
 	var nat netip.AddrPort
-	m := segment(flags)
 	p.expect(t, w.request(m), want{
 		reason: w.sends(), service: w.service, backend: w.number, events: events, outcomes: outcomes,
 		out: func() []byte {
@@ -79,6 +84,15 @@ func (p *plane) answers(t *testing.T, w way, flags testlab.TCPFlags, nat netip.A
 		reason: w.sends(), service: w.service, backend: w.number, reply: true, outcomes: outcomes,
 		out: func() []byte { return w.returned(m) },
 	})
+}
+
+// synWith is a SYN with a sequence number of its own.
+func synWith(sequence uint32) mold {
+	m := segment(syn)
+	m.pour = shape{payload: 5, transport: func(src, dst uint16) testlab.Layer {
+		return testlab.TCP{SrcPort: src, DstPort: dst, Seq: sequence, Flags: syn}
+	}}.pour
+	return m
 }
 
 var created = []string{"flow_created"}
@@ -152,6 +166,39 @@ func TestOutcomeUnanswered(t *testing.T) {
 	})
 }
 
+// From the ports of a connection that was given up another may come before the first
+// is forgotten: its sequence number tells, and the table chooses for it.
+func TestOutcomeOfPortsAgain(t *testing.T) {
+	routes := answering()
+	for _, s := range []uint32{dsr4, dsr6} {
+		routes = append(routes, route{wayTo(s), standard})
+	}
+	eachOutcome(t, routes, counted, func(t *testing.T, p *plane, w way) {
+		p.asks(t, w, syn, created, "attempts")
+		p.age(t, 3*time.Second)
+		other := w.over(2)
+		changed := world{p.held}.clone()
+		changed.add(other)
+		if changed.Features[0].DNAT {
+			changed.VIPs[xlb.VIPKey{Address: other.backend.Addr(), Port: other.backend.Port(), Protocol: model.TCP}] = xlb.VIP{DNATBackend: true}
+		}
+		changed.table(w.service, other.number)
+		p.hold(t, changed)
+		nat := p.says(t, other, synWith(0x99999999), created, "attempts")
+		p.says(t, other, synWith(0x99999999), nil)
+		p.age(t, time.Second)
+		p.says(t, other, synWith(0x99999999), nil, "unanswered")
+		if w.nat() {
+			p.answers(t, other, syn|ack, nat, "answered")
+		} else {
+			p.asks(t, other, ack, nil, "answered")
+		}
+		// What has been answered is what it was.
+		p.says(t, other, synWith(7), nil)
+		p.checkPorts(t)
+	})
+}
+
 // Where replies pass by, the client that goes on tells that there was one.
 func TestOutcomeWithoutReplies(t *testing.T) {
 	eachOutcome(t, []route{{wayTo(dsr4), standard}, {wayTo(dsr6), standard}}, counted, func(t *testing.T, p *plane, w way) {
@@ -169,12 +216,13 @@ func TestOutcomeWithoutReplies(t *testing.T) {
 func (p *plane) delay(t *testing.T, d time.Duration) {
 	t.Helper()
 	p.records(t, func(number uint32, f *bpf.Flow) {
-		var cell uint64
+		var cell bpf.Syn
 		if err := p.raw["syns"].Lookup(number%p.raw["syns"].MaxEntries(), &cell); err != nil {
 			t.Fatal(err)
 		}
-		if f.Tuple != 0 && cell&1 == 1 {
-			p.put(t, "syns", number, cell&^0xffffffff|uint64(uint32(cell)-uint32(d>>8)&^1))
+		if f.Tuple != 0 && cell.Left&1 == 1 {
+			cell.Left = cell.Left&^0xffffffff | uint64(uint32(cell.Left)-uint32(d>>8)&^1)
+			p.put(t, "syns", number, cell)
 		}
 	})
 }
@@ -219,9 +267,17 @@ func TestHandshakeLatency(t *testing.T) {
 func TestLatencyCellTaken(t *testing.T) {
 	eachOutcome(t, answering(), counted, func(t *testing.T, p *plane, w way) {
 		nat := p.asks(t, w, syn, created, "attempts")
-		p.records(t, func(number uint32, _ *bpf.Flow) { p.put(t, "syns", number, uint64(0x12345678)<<32|7) })
+		p.records(t, func(number uint32, _ *bpf.Flow) { p.put(t, "syns", number, bpf.Syn{Left: 0x12345678<<32 | 7}) })
 		p.answers(t, w, syn|ack, nat, "answered")
 		p.expectLatency(t, w, 0)
+		// Whether a SYN is the first one's copy is not known then.
+		x := w.fromPort(40001)
+		p.asks(t, x, syn, created, "attempts")
+		p.records(t, func(number uint32, _ *bpf.Flow) { p.put(t, "syns", number, bpf.Syn{}) })
+		p.age(t, time.Second)
+		p.asks(t, x, syn, nil)
+		p.age(t, 2*time.Second)
+		p.asks(t, x, syn, nil, "unanswered")
 	})
 }
 

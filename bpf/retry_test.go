@@ -269,3 +269,40 @@ func TestRetryOfDecisions(t *testing.T) {
 		}
 	})
 }
+
+// Where clients are told apart by their address alone, all connections of one go the
+// same way.
+func TestRetryFollowsTheHash(t *testing.T) {
+	change := func(w world, x way) world {
+		w = among(1)(w, x)
+		s := w.Services[x.service]
+		s.Selection.Hash = model.HashSource
+		w.Services[x.service] = s
+		return w
+	}
+	eachOutcome(t, answering(), change, func(t *testing.T, p *plane, w way) {
+		seen := map[string]bool{}
+		for port := range uint16(6) {
+			x := w.fromPort(40000 + port)
+			p.forget(t)
+			var row []uint32
+			for range 2 {
+				if _, _, err := p.run(x.request(segment(syn))); err != nil {
+					t.Fatal(err)
+				}
+				f := p.flow(t, x.client, x.vip, model.TCP)
+				row = append(row, f.Backend)
+				if _, _, err := p.run(x.over(f.Backend-x.service*10).reply(segment(rst|ack), f.NAT)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if row[0] == row[1] {
+				t.Errorf("it stays at backend %d", row[0])
+			}
+			seen[fmt.Sprint(row)] = true
+		}
+		if len(seen) != 1 {
+			t.Errorf("connections of one client go by %v", seen)
+		}
+	})
+}

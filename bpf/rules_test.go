@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"testing"
 
+	"github.com/xlb-io/xlb/bpf"
 	xlb "github.com/xlb-io/xlb/pkg/maps"
 	"github.com/xlb-io/xlb/pkg/model"
 )
@@ -187,5 +188,50 @@ func TestRulesMissing(t *testing.T) {
 		delete(x.Rules, w.service)
 		p.hold(t, x)
 		p.expectBegun(t, w, segment(syn), tracked)
+	})
+}
+
+// Two kinds of clients in turn do not disturb each other's round robin.
+func TestRulesTurns(t *testing.T) {
+	p := newPlane(t, settings(), sizes(), standard())
+	p.bothHooks(t, func(t *testing.T) {
+		w := wayTo(dsr4)
+		x := standard()
+		s := x.Services[dsr4]
+		s.Selection.Schedule = model.RoundRobin
+		x.Services[dsr4] = s
+		x.Subsets[subset] = xlb.Subset{Service: dsr4, Tag: "second"}
+		for n := uint32(2); n <= 4; n++ {
+			x.add(w.over(n))
+		}
+		for table, first := range map[uint32]uint32{dsr4: 1, subset: 3} {
+			turns := xlb.Table{}
+			for i := range uint32(slots) {
+				turns.Present = append(turns.Present, w.over(first+i%2).number)
+			}
+			x.Tables[table] = turns
+			p.put(t, "service_loads", table, bpf.Load{})
+		}
+		x.rules(dsr4, rule(w.sourceOf(0), model.Taken, subset))
+		p.hold(t, x)
+		other := w
+		other.client = netip.AddrPortFrom(w.client.Addr().Next(), w.client.Port())
+		got := map[netip.Addr][]uint32{}
+		for port := range uint16(4) {
+			for _, c := range []way{w.fromPort(41000 + port), other.fromPort(41000 + port)} {
+				if _, _, err := p.run(c.request(segment(syn))); err != nil {
+					t.Fatal(err)
+				}
+				got[c.client.Addr()] = append(got[c.client.Addr()], p.flow(t, c.client, c.vip, model.TCP).Backend)
+			}
+		}
+		for _, turns := range got {
+			for i := 1; i < len(turns); i++ {
+				if turns[i] == turns[i-1] {
+					t.Errorf("the turns of one kind of clients are %v", turns)
+					break
+				}
+			}
+		}
 	})
 }

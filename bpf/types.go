@@ -28,6 +28,7 @@ type (
 	Service     = XdpService
 	Source      = XdpSource
 	Subset      = XdpSubset
+	Syn         = XdpSyn
 	Timeouts    = XdpTimeouts
 	Traffic     = XdpTraffic
 	Tunnel      = XdpTunnel

@@ -218,6 +218,8 @@ type XdpPacket struct {
 	Tags            uint8
 	Ipv6            uint8
 	Unchecked       uint8
+	Sequence        uint32
+	_               [4]byte
 }
 
 type XdpPortLine struct {
@@ -355,6 +357,12 @@ type XdpSubset struct {
 	Service uint32
 	Tag     [64]uint8
 	Zone    [64]uint8
+}
+
+type XdpSyn struct {
+	_     structs.HostLayout
+	Left  uint64
+	First uint64
 }
 
 type XdpTimeouts struct {

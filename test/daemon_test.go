@@ -31,10 +31,14 @@ func (n *network) socket() string { return filepath.Join(n.dir, "sock") }
 // files are.
 func (n *network) command(ctx context.Context, args ...string) *testlab.Process {
 	p := n.Balancer.Command(ctx, binary, args...)
-	// Without the pause that the race detector makes at every exit.
-	p.Cmd.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=0", "XLB_CONFIG="+n.configPath(), "XLB_SOCKET="+n.socket(),
-		"XLB_PIN_DIR="+n.pins, "XLB_STATE_DIR="+filepath.Join(n.dir, "state"))
+	p.Cmd.Env = n.environment()
 	return p
+}
+
+func (n *network) environment() []string {
+	// Without the pause that the race detector makes at every exit.
+	return append(os.Environ(), "GORACE=atexit_sleep_ms=0", "XLB_CONFIG="+n.configPath(), "XLB_SOCKET="+n.socket(),
+		"XLB_PIN_DIR="+n.pins, "XLB_STATE_DIR="+filepath.Join(n.dir, "state"))
 }
 
 // launch starts the daemon and returns at once.

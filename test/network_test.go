@@ -116,6 +116,7 @@ type service struct {
 	weights  []int    // of the first backends; 0 is given as such, -1 leaves one out
 	tags     []string // of the first backends; "" is none
 	zones    []string
+	tiers    []int
 	more     string // further keys, as in YAML's { }
 }
 
@@ -149,6 +150,9 @@ func (s service) yaml(n *network) string {
 			}
 			if i < len(s.zones) {
 				tags += ", zone: " + s.zones[i]
+			}
+			if i < len(s.tiers) {
+				tags += fmt.Sprintf(", priority: %d", s.tiers[i])
 			}
 			fmt.Fprintf(&b, "      - {address: \"%s\", weight: %d%s}\n", s.backend(n, i), w, tags)
 		}

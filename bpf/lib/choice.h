@@ -49,6 +49,6 @@ __noinline int choice_make(struct packet *p, __u32 service, struct choice *c, bo
 	if (s->options & OPTION_AFFINITY)
 		affinity_find(p, s, service, c);
 	if (s->options & OPTION_SCHEDULE && !c->backend && draws)
-		c->backend = draw(s->schedule, service, c->table);
+		c->backend = draw(s->schedule, c->table);
 	return 0;
 }

@@ -242,7 +242,7 @@ struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, SYN_CELLS);
 	__type(key, __u32);
-	__type(value, __u64);
+	__type(value, struct syn);
 } syns SEC(".maps");
 
 struct {

@@ -4,10 +4,11 @@
  * What becomes of connections, of services with OPTION_OUTCOMES: whether a backend
  * answers, refuses or is silent, and how soon it answers.
  *
- * When a SYN left is kept in an array, by the flow's number. Flows share its cells:
- * while more connections wait for an answer than there are cells, some go without a
- * measurement, and a silence may count again when its SYN comes a third time. None
- * is taken for another, for a cell holds a tag of the record and its generation.
+ * When a SYN left, and with which sequence number, is kept in an array, by the flow's
+ * number. Flows share its cells: while more connections wait for an answer than there
+ * are cells, some go without a measurement, and some silences are counted when the SYN
+ * comes a third time, or not at all. None is taken for another, for a cell holds a tag
+ * of the record and its generation.
  *
  * What is seen only once, and by whoever changed the flow's state, is counted once.
  * Behind XDP nothing is: XDP has seen it.
@@ -20,8 +21,7 @@
  * vain: in ticks. Clients wait for one second (RFC 6298 §2). */
 #define SYN_AGAIN 200
 
-/* A cell is the tag << 32 | when the SYN left, in units of 2^STAMP_SHIFT ns and odd,
- * or what became of that. */
+/* When a SYN left is in units of 2^STAMP_SHIFT ns and odd; else what became of it: */
 #define STAMP_SHIFT 8
 
 enum {
@@ -56,7 +56,7 @@ static __always_inline void outcome_add(__u32 service, __u32 backend, enum outco
 		o->count[what & (OUTCOME_MAX - 1)]++;
 }
 
-static __always_inline __u64 *syn_cell(__u32 number)
+static __always_inline struct syn *syn_cell(__u32 number)
 {
 	__u32 at = number & (SYN_CELLS - 1);
 
@@ -73,15 +73,22 @@ static __always_inline __u32 stamp_now(void)
 	return bpf_ktime_get_ns() >> STAMP_SHIFT | 1;
 }
 
+static __always_inline void syn_write(struct syn *cell, __u32 tag, __u32 sequence, __u32 left)
+{
+	WRITE_ONCE(cell->first, (__u64)tag << 32 | sequence);
+	WRITE_ONCE(cell->left, (__u64)tag << 32 | left);
+}
+
 /* A SYN was recorded as the flow of this number: a backend is tried. */
 __noinline int outcome_begun(__u32 number, __u64 meta, __u32 service, __u32 backend, __u8 rewritten)
 {
-	__u64 *cell = syn_cell(number);
+	__u32 left = rewritten ? stamp_now() : STAMP_SPOILED;
+	struct packet *p = packet_get();
+	struct syn *cell = syn_cell(number);
 
 	outcome_add(service, backend, OUTCOME_ATTEMPTS);
-	if (cell)
-		WRITE_ONCE(*cell, (__u64)syn_tag(number, meta) << 32 |
-					  (rewritten ? stamp_now() : STAMP_SPOILED));
+	if (cell && p)
+		syn_write(cell, syn_tag(number, meta), p->sequence, left);
 	return 0;
 }
 
@@ -89,13 +96,14 @@ __noinline int outcome_begun(__u32 number, __u64 meta, __u32 service, __u32 back
 static __always_inline void syn_measure(__u32 number, __u64 meta, __u32 backend)
 {
 	struct load *load = backend_load(backend);
-	__u64 *cell = syn_cell(number), held, took;
+	struct syn *cell = syn_cell(number);
+	__u64 left, took;
 	__u32 before;
 
-	held = cell ? READ_ONCE(*cell) : 0;
-	if (!load || held >> 32 != syn_tag(number, meta) || !(held & 1))
+	left = cell ? READ_ONCE(cell->left) : 0;
+	if (!load || left >> 32 != syn_tag(number, meta) || !(left & 1))
 		return;
-	took = (__u64)(stamp_now() - (__u32)held) << STAMP_SHIFT;
+	took = (__u64)(stamp_now() - (__u32)left) << STAMP_SHIFT;
 	if (took > (__u32)-1)
 		took = (__u32)-1;
 	before = READ_ONCE(load->latency);
@@ -139,17 +147,27 @@ __noinline int outcome_request(__u32 service, __u32 backend, __u8 was, __u8 is, 
 	return 0;
 }
 
-/* Notes that a flow's SYN came again, as a copy or after a silence; whether that
- * silence is counted already. */
-static __always_inline bool syn_spoil(__u32 number, __u64 meta, bool copy)
-{
-	__u64 *cell = syn_cell(number), held;
-	__u32 tag = syn_tag(number, meta);
-	bool counted;
+/* What a cell knows of a SYN whose flow has seen nothing else. */
+enum syn_is {
+	SYN_UNKNOWN, /* the cell was another flow's */
+	SYN_OTHER,   /* it begins another connection with the ports of one that was given up */
+	SYN_SAME,
+	SYN_COUNTED, /* and its silence is counted already */
+};
 
-	held = cell ? READ_ONCE(*cell) : 0;
-	counted = cell && held == (__u64)tag << 32;
-	if (cell && !counted)
-		WRITE_ONCE(*cell, (__u64)tag << 32 | (copy ? STAMP_SPOILED : STAMP_COUNTED));
-	return counted;
+/* Notes that a flow's SYN came again, as a copy or after a silence. */
+static __always_inline enum syn_is syn_note(struct syn *cell, __u32 tag, __u32 sequence, bool copy)
+{
+	__u64 first = READ_ONCE(cell->first), left = READ_ONCE(cell->left);
+
+	if (first >> 32 != tag) {
+		syn_write(cell, tag, sequence, STAMP_SPOILED);
+		return SYN_UNKNOWN;
+	}
+	if ((__u32)first != sequence)
+		return SYN_OTHER;
+	if (left == (__u64)tag << 32)
+		return SYN_COUNTED;
+	syn_write(cell, tag, sequence, copy ? STAMP_SPOILED : STAMP_COUNTED);
+	return SYN_SAME;
 }

@@ -28,6 +28,7 @@ struct packet {
 	__u8 tags;         /* VLAN tags in the frame */
 	__u8 ipv6;
 	__u8 unchecked;    /* UDP without a checksum */
+	__u32 sequence;    /* of a SYN to a service that counts outcomes */
 };
 
 /* Not on the stack, of which the verifier knows what each way through the headers

@@ -33,6 +33,7 @@ static __always_inline bool flow_route(struct flow *f, __u32 *owner, const struc
 {
 	bool rewritten = rewrites(r->service->forward);
 	__u8 state = meta_state(meta);
+	int again = AGAIN_STAYS;
 	__u32 service;
 
 	if (flow_expired(&r->service->timeouts, p->tuple, meta, now, 0))
@@ -56,9 +57,12 @@ static __always_inline bool flow_route(struct flow *f, __u32 *owner, const struc
 		v->moved = 1;
 		return false;
 	}
-	if (is_syn(p) && r->service->options & OPTION_OUTCOMES &&
-	    syn_again(*owner - 1, meta, service, r->backend_id, now)) {
-		if (retry(c, service, state, &r->backend_id)) {
+	if (is_syn(p) && r->service->options & OPTION_OUTCOMES)
+		again = syn_again(*owner - 1, meta, service, r->backend_id, now);
+	if (again == AGAIN_NEW)
+		return false;
+	if (again == AGAIN_TRIES) {
+		if (retry(p, r->service, c, service, state, &r->backend_id)) {
 			r->tries = state_tries(state) + 1;
 			r->backend = backend_get(r->backend_id);
 			return false;
@@ -259,12 +263,22 @@ static __always_inline enum fate tracked(struct packet *p, struct route *r, stru
 	return policy && !n->decision.action ? FATE_ASK : FATE_RECORD;
 }
 
+/* Loads the sequence number of a TCP packet. */
+static __always_inline void sequence_load(ctx_t *ctx, struct packet *p)
+{
+	struct tcphdr *tcp = ctx_data(ctx) + bounded(p->l4);
+
+	p->sequence = (void *)(tcp + 1) <= ctx_end(ctx) ? tcp->seq : 0;
+}
+
 /* A service with options: what is to be known of a packet before its flow is. */
 static __always_inline void choose_before(ctx_t *ctx, struct packet *p, const struct service *s,
 					  __u32 service, bool records, struct choice *c)
 {
 	struct choice made = *c; /* as in choose_unknown() */
 
+	if (s->options & OPTION_OUTCOMES && is_syn(p))
+		sequence_load(ctx, p);
 	if (s->options & OPTION_QUIC)
 		quic_choose(ctx, p, service, &made);
 	if (!records && s->options & OPTIONS_CHOICE)

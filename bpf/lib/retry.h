@@ -11,9 +11,8 @@
  * How many backends were tried before is in the flow's state, beside what it has seen.
  */
 
+#include "choice.h"
 #include "outcome.h"
-#include "create.h"
-#include "select.h"
 
 /* Slots to look at for another backend. One with a tenth of the table is missed once
  * in twelve times; then the flow stays where it is. */
@@ -40,22 +39,32 @@ static __always_inline bool refusal_held(const struct service *s, __u8 state, __
 	       (state_waits(state) || state_held(state)) && state_retries(s, state);
 }
 
-/*
- * A SYN of a known flow: returns whether it may go to another backend. Not static, so
- * that the verifier looks at it once.
- */
+/* What a SYN of a known flow is. */
+enum again {
+	AGAIN_STAYS, /* no more than that */
+	AGAIN_TRIES, /* its first try failed, and another backend may be tried */
+	AGAIN_NEW,   /* another connection with the same ports */
+};
+
+/* An enum again. Not static, so that the verifier looks at it once. */
 __noinline int syn_again(__u32 number, __u64 meta, __u32 service, __u32 backend, __u32 now)
 {
 	struct service *s = service_get(service);
+	struct packet *p = packet_get();
+	struct syn *cell = syn_cell(number);
 	__u8 state = meta_state(meta);
 	bool held = state_held(state), copy;
+	enum syn_is is;
 
-	if (companion || !s || !(held || state_waits(state)))
-		return 0;
+	if (companion || !s || !p || !cell || !(held || state_waits(state)))
+		return AGAIN_STAYS;
 	copy = !held && flow_idle(meta, now) < SYN_AGAIN;
-	if (!syn_spoil(number, meta, copy) && !copy && !held)
+	is = syn_note(cell, syn_tag(number, meta), p->sequence, copy);
+	if (is == SYN_OTHER)
+		return AGAIN_NEW;
+	if (is == SYN_SAME && !copy && !held)
 		outcome_add(service, backend, OUTCOME_UNANSWERED);
-	return !copy && state_retries(s, state);
+	return !copy && state_retries(s, state) ? AGAIN_TRIES : AGAIN_STAYS;
 }
 
 /* The search's state, as in nat.h. */
@@ -101,7 +110,7 @@ static long retry_look(__u32 i, void *unused)
 
 	if (!s)
 		return 1;
-	next.table = s->choice.table;
+	next = s->choice;
 	next.hash = i ? mix(s->choice.hash + i * 0x9e3779b97f4a7c15ULL) : s->choice.hash;
 	slot_find(&next, &slot);
 	if (!slot.present || retry_seen(s, slot.present))
@@ -140,13 +149,16 @@ __noinline int retry_choose(const struct choice *c, __u32 service, __u32 tried, 
 }
 
 /* Whether a flow whose SYN came again goes elsewhere: then *backend_id says where. */
-static __always_inline bool retry(const struct choice *c, __u32 service, __u8 state,
+static __always_inline bool retry(const struct packet *p, const struct service *s,
+				  const struct choice *c, __u32 service, __u8 state,
 				  __u32 *backend_id)
 {
-	struct choice copy = *c; /* so that the other is in registers */
+	struct choice by = { .table = c->table, .hash = c->hash };
 	__u32 failed = *backend_id, other;
 
-	other = retry_choose(&copy, service, state_tries(state) + 1, failed);
+	if (s->options & OPTION_HASH)
+		by.hash = hash_input(p, s->hash_input);
+	other = retry_choose(&by, service, state_tries(state) + 1, failed);
 	if (!other)
 		return false;
 	outcome_add(service, failed, OUTCOME_RETRIED);

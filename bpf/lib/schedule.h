@@ -14,10 +14,11 @@ static __always_inline __u32 hash_of_slot(__u32 slot)
 	return ((__u64)slot << 32) / table_size + 1;
 }
 
-/* The next turn of a service. Its table is in the order of the turns. */
-static __always_inline __u32 turn_next(__u32 service)
+/* The next turn at a table, which is in the order of the turns. Each table has its
+ * own: were they one, two kinds of clients in turn would each get every other backend. */
+static __always_inline __u32 turn_next(__u32 table)
 {
-	struct load *l = service_load(service);
+	struct load *l = service_load(table);
 
 	return l ? hash_of_slot(__sync_fetch_and_add(&l->cursor, 1) % table_size) : 0;
 }
@@ -44,12 +45,12 @@ static __always_inline bool prefers(__u8 schedule, __u32 first, __u32 second)
 }
 
 /* The backend drawn, 0 if there is none. */
-static __always_inline __u32 draw(__u8 schedule, __u32 service, __u32 table)
+static __always_inline __u32 draw(__u8 schedule, __u32 table)
 {
 	struct choice c = { .table = table };
 	struct slot first, second;
 
-	c.hash = schedule == SCHEDULE_ROUND_ROBIN ? turn_next(service) : bpf_get_prandom_u32();
+	c.hash = schedule == SCHEDULE_ROUND_ROBIN ? turn_next(table) : bpf_get_prandom_u32();
 	slot_find(&c, &first);
 	if (schedule < SCHEDULE_LEAST_CONNECTIONS)
 		return first.present;

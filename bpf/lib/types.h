@@ -484,7 +484,7 @@ struct traffic {
 struct load {
 	__s32 connections; /* recorded flows that go on; counted where the service needs it. For a moment it may be a little wrong, and less than 0 */
 	__u32 latency;     /* of a backend: ns from SYN to SYN-ACK, smoothed; 0: not known */
-	__u64 cursor;      /* of a service: turns of its round robin */
+	__u64 cursor;      /* of a service, or of a table of its subsets: turns of its round robin */
 	__u64 pad[6];
 };
 
@@ -507,6 +507,11 @@ struct outcomes {
 
 /* SYNs that wait for their answer, by the flow's number; see outcome.h. */
 enum { SYN_CELLS = 65536 };
+
+struct syn {
+	__u64 left;  /* a tag of the flow << 32 | when it left, or what became of that */
+	__u64 first; /* the tag << 32 | the SYN's sequence number */
+};
 
 /* What a later start of the daemon must know of these maps. */
 struct layout {

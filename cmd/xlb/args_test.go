@@ -45,7 +45,7 @@ func TestUsageErrors(t *testing.T) {
 		{"schema", `unknown command "xlb schema" (did you mean "xlb config schema"?)`},
 		{"drain web a", `unknown command "xlb drain" (did you mean "xlb backend drain"?)`},
 		{"backend wieght", `unknown command "wieght" (did you mean "xlb backend weight"?)`},
-		{"backend frobnicate", `unknown command "xlb backend frobnicate" (known: ls, show, drain, undrain, weight)`},
+		{"backend frobnicate", `unknown command "xlb backend frobnicate" (known: ls, show, add, rm, drain, undrain, disable, enable, weight)`},
 		{"flows --limt 3", `"xlb flows" has no option --limt (did you mean --limit?)`},
 		{"flows --frobnicate", `"xlb flows" has no option --frobnicate (see "xlb flows --help")`},
 		{"--json", `option --json stands without a command (see "xlb --help")`},

@@ -23,15 +23,20 @@ func (e *env) backendCommand() *cli.Command {
 		Subcommands: []*cli.Command{
 			e.backendList(),
 			e.backendShow(),
-			e.backendVerb("drain", "take a backend out of service gently",
-				"The backend gets no new flows; those it has stay until they end (watch them with\n\"xlb backend ls\"). Take it back with \"xlb backend undrain\".",
+			e.backendAdd(),
+			e.backendRemove(),
+			e.backendDrain(),
+			e.backendUndrain(),
+			e.backendVerb("disable", "take a backend out of service at once",
+				"The backend gets no flows at all: those it has move to others, where their clients begin anew.\n"+
+					"It is not used even if no other is usable and the service fails open. Take it back with \"xlb\nbackend enable\".",
 				func(ctx context.Context, client *api.Client, service string, b netip.AddrPort) (string, error) {
-					return "draining: no new flows, old ones stay", client.Drain(ctx, service, b)
+					return "disabled: no flows, old ones move", client.Disable(ctx, service, b)
 				}),
-			e.backendVerb("undrain", "let a backend take new flows again",
-				"Ends a drain, whether the operator or the configuration file said so.",
+			e.backendVerb("enable", "let a disabled backend take flows again",
+				"Ends \"xlb backend disable\".",
 				func(ctx context.Context, client *api.Client, service string, b netip.AddrPort) (string, error) {
-					return "takes new flows again", client.Undrain(ctx, service, b)
+					return "enabled", client.Enable(ctx, service, b)
 				}),
 			e.backendWeight(),
 		},
@@ -115,15 +120,20 @@ func (e *env) backendWeight() *cli.Command {
 // steer does something to the backend of the first two arguments and shows
 // what it is then.
 func (e *env) steer(c *cli.Context, do func(context.Context, *api.Client, string, netip.AddrPort) (string, error)) error {
+	return e.steerFound(c, findBackend, do)
+}
+
+// steerFound is steer with another way to find the backend.
+func (e *env) steerFound(c *cli.Context, find func(context.Context, *api.Client, string, string) (netip.AddrPort, error), do func(context.Context, *api.Client, string, netip.AddrPort) (string, error)) error {
 	return withDaemon(c, func(ctx context.Context, client *api.Client) error {
 		service := c.Args().First()
-		address, err := findBackend(ctx, client, service, c.Args().Get(1))
+		address, err := find(ctx, client, service, c.Args().Get(1))
 		if err != nil {
 			return err
 		}
 		said, err := do(ctx, client, service, address)
 		if err != nil {
-			return err
+			return unknownService(ctx, client, service, err)
 		}
 		if !c.Bool("json") {
 			e.printf("%s %s: %s\n", service, address, said)
@@ -175,6 +185,9 @@ func (e *env) backendRow(service string, b api.Backend, tableSize int) []any {
 		state += " " + b.Role
 	}
 	reason := b.Reason
+	if b.DrainsUntil != nil && b.DrainsUntil.After(e.now()) {
+		reason += e.leftText(*b.DrainsUntil)
+	}
 	if b.Shadow != "" {
 		reason = strings.TrimPrefix(reason+"; "+b.Shadow, "; ")
 	}

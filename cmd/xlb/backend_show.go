@@ -73,7 +73,7 @@ func (e *env) printBackend(b api.BackendDetail) {
 	}
 	e.printProbe(line, b.Probe)
 	if b.Said != nil {
-		line("operator", "%s", saidText(*b.Said))
+		line("operator", "%s", e.saidOf(*b.Said))
 	}
 	line("requests", "%s", packetsAndBytes(b.Traffic.Request))
 	if b.Traffic.Reply.Packets > 0 {
@@ -101,17 +101,6 @@ func keepsText(b api.BackendDetail) string {
 		return ""
 	}
 	return "; those that it has move to others"
-}
-
-func saidText(o api.Override) string {
-	var said []string
-	if o.Drain != nil {
-		said = append(said, map[bool]string{true: "drain", false: "undrain"}[*o.Drain])
-	}
-	if o.Weight != nil {
-		said = append(said, fmt.Sprintf("weight %d", *o.Weight))
-	}
-	return strings.Join(said, ", ")
 }
 
 // printProbe says how the backend is probed and what came of it.

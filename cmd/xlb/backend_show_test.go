@@ -38,7 +38,7 @@ probe      http to 10.0.0.12:8081 every 2s ±10%, when failing 1.5s, back-off to
            the same check is for 2 backends of services
 result     passed 4 in a row, 1s ago, next in 1s; 17 failed in all
 latency    230µs, smoothed 1.5ms
-operator   drain, weight 3
+operator   drained, weight 3
 requests   12 packets, 1.17 KiB
 dropped    none
 

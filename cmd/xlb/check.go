@@ -84,15 +84,15 @@ type mistake struct {
 
 // loadConfig reads the file at path, or standard input if it is "-". A file
 // that is not there counts as wrong configuration.
-func (e *env) loadConfig(ctx context.Context, path string) (*model.Config, error) {
+func (e *env) loadConfig(ctx context.Context, path string, options ...config.Option) (*model.Config, error) {
 	if path == "-" {
 		data, err := io.ReadAll(e.input(ctx))
 		if err != nil {
 			return nil, fmt.Errorf("cannot read the configuration from standard input: %w", err)
 		}
-		return config.Parse("stdin", data)
+		return config.Parse("stdin", data, options...)
 	}
-	cfg, err := config.Load(path)
+	cfg, err := config.Load(path, options...)
 	switch {
 	case err == nil:
 		return cfg, nil

@@ -73,6 +73,15 @@ func noneOf(what, name string, known []string) error {
 	return failf("there is no %s %q (known: %s)", what, name, strings.Join(known, ", "))
 }
 
+// saidBackend resolves what the user typed for a backend of which something was
+// said; it may be in no list.
+func saidBackend(ctx context.Context, client *api.Client, service, typed string) (netip.AddrPort, error) {
+	if exact, err := netip.ParseAddrPort(typed); err == nil {
+		return exact, nil
+	}
+	return findBackend(ctx, client, service, typed)
+}
+
 // findBackend resolves what the user typed for a backend: its address, with a
 // port unless only one backend of the service has the address.
 func findBackend(ctx context.Context, client *api.Client, service, typed string) (netip.AddrPort, error) {

@@ -16,10 +16,10 @@ func (e *env) commands() []*cli.Command {
 			e.runCommand(), e.checkCommand(), e.planCommand(), e.reloadCommand(), e.detachCommand(),
 		}},
 		{"State", []*cli.Command{
-			e.statusCommand(), e.serviceCommand(), e.backendCommand(), e.flowsCommand(), e.statsCommand(), e.mapCommand(),
+			e.statusCommand(), e.serviceCommand(), e.backendCommand(), e.zoneCommand(), e.overridesCommand(), e.flowsCommand(), e.statsCommand(), e.mapCommand(),
 		}},
 		{"Tools", []*cli.Command{
-			e.demoCommand(), e.policyCommand(), e.benchCommand(), e.backendHostCommand(), e.configCommand(), e.versionCommand(), e.completionCommand(),
+			e.demoCommand(), e.policyCommand(), e.importCommand(), e.benchCommand(), e.backendHostCommand(), e.configCommand(), e.versionCommand(), e.completionCommand(),
 		}},
 	} {
 		for _, c := range group.commands {

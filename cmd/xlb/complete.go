@@ -66,6 +66,8 @@ func (e *env) argumentValues(ctx context.Context, l *line) []string {
 	switch what := argumentName(l.command().ArgsUsage, len(l.arguments)); what {
 	case "SERVICE":
 		return e.knownServices(ctx, l)
+	case "ZONE":
+		return e.knownZones(ctx, l)
 	case "ADDRESS":
 		return e.knownBackends(ctx, l, l.arguments[0])
 	case "MAP":
@@ -99,6 +101,17 @@ func (e *env) knownBackends(ctx context.Context, l *line, service string) (addre
 		return err
 	})
 	return slices.Compact(addresses)
+}
+
+func (e *env) knownZones(ctx context.Context, l *line) (names []string) {
+	e.ask(ctx, l, func(ctx context.Context, client *api.Client) error {
+		zones, err := client.Zones(ctx, "")
+		for _, z := range zones {
+			names = append(names, z.Zone)
+		}
+		return err
+	})
+	return slices.Compact(names)
 }
 
 // ask talks to the daemon of the line's --socket. A failure only means that

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/xlb-io/xlb/pkg/api"
+	"github.com/xlb-io/xlb/pkg/model"
 	"github.com/xlb-io/xlb/pkg/policy"
 )
 
@@ -28,10 +29,12 @@ type sample struct {
 	// refuse is the answer to reload and plan, if not nil.
 	refuse error
 	// planned is the last request for a plan.
-	planned  api.PlanRequest
-	policies []api.Policy
-	table    string            // the last one that was set
-	detail   api.BackendDetail // of every backend
+	planned   api.PlanRequest
+	policies  []api.Policy
+	table     string // the last one that was set
+	said      string // the last thing that was asked for
+	overrides []api.Override
+	detail    api.BackendDetail // of every backend
 	// step is added to the counters at each look at them.
 	step uint64
 }
@@ -209,8 +212,70 @@ func (s *sample) change(service string, address netip.AddrPort, f func(*api.Back
 	return api.Errorf(404, "no backend %s of %q", address, service)
 }
 
-func (s *sample) Drain(_ context.Context, service string, b netip.AddrPort) error {
-	return s.change(service, b, func(b *api.Backend) { b.State = api.StateDraining })
+func (s *sample) Drain(_ context.Context, service string, b netip.AddrPort, after *time.Duration) error {
+	return s.change(service, b, func(b *api.Backend) {
+		b.State, b.DrainsUntil = api.StateDraining, nil
+		if after != nil && *after > 0 {
+			at := testNow.Add(*after)
+			b.DrainsUntil = &at
+		}
+	})
+}
+
+func (s *sample) SetDisabled(_ context.Context, service string, b netip.AddrPort, disabled bool) error {
+	return s.change(service, b, func(b *api.Backend) {
+		b.State = map[bool]string{true: api.StateDisabled, false: api.StateHealthy}[disabled]
+	})
+}
+
+func (s *sample) AddBackend(_ context.Context, service string, b model.Backend) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := range s.status.Services {
+		if v := &s.status.Services[i]; v.Name == service {
+			v.Backends = append(slices.Clone(v.Backends), api.Backend{
+				Address: b.Address, Weight: int(b.Weight), State: api.StateUnknown, Zone: b.Zone, Tags: b.Tags.List(), Tier: int(b.Priority), Added: true,
+			})
+			return s.refuse
+		}
+	}
+	return api.Errorf(404, "no service %q", service)
+}
+
+func (s *sample) RemoveBackend(_ context.Context, service string, b netip.AddrPort) error {
+	s.said = fmt.Sprint("rm ", service, " ", b)
+	return s.refuse
+}
+
+func (s *sample) AddService(_ context.Context, name string, r api.ServiceRequest) error {
+	s.said = fmt.Sprintf("%s %s\n%s", name, r.Path, r.Text)
+	return s.refuse
+}
+
+func (s *sample) RemoveService(_ context.Context, name string) error {
+	s.said = "rm " + name
+	return s.refuse
+}
+
+func (s *sample) Zones(service string) ([]api.Zone, error) {
+	if service == "dns" {
+		return []api.Zone{}, nil
+	}
+	return []api.Zone{
+		{Zone: "rack-1", Service: "web", Backends: 2, Usable: 1, Share: 0.25, Flows: 12345, Own: true},
+		{Zone: "rack-2", Service: "web", Backends: 1, Disabled: true},
+	}, s.refuse
+}
+
+func (s *sample) SetZone(_ context.Context, zone, service string, disabled bool) error {
+	s.said = fmt.Sprint(zone, " ", service, " ", disabled)
+	return s.refuse
+}
+
+func (s *sample) ClearOverrides(_ context.Context, service string, b netip.AddrPort) ([]api.Override, error) {
+	return slices.DeleteFunc(s.Overrides(), func(o api.Override) bool {
+		return service != "" && o.Service != service || b.IsValid() && o.Backend != b
+	}), s.refuse
 }
 
 func (s *sample) Undrain(_ context.Context, service string, b netip.AddrPort) error {
@@ -227,7 +292,7 @@ func (s *sample) SetWeight(_ context.Context, service string, b netip.AddrPort, 
 	})
 }
 
-func (s *sample) Overrides() []api.Override { return nil }
+func (s *sample) Overrides() []api.Override { return slices.Clone(s.overrides) }
 
 func (s *sample) Reload(context.Context) error { return s.refuse }
 
@@ -262,8 +327,11 @@ func (s *sample) Flows(f api.FlowFilter) (iter.Seq[api.Flow], error) {
 	if f.Service != "" && f.Service != "web" && f.Service != "dns" {
 		return nil, api.Errorf(404, "no service %q", f.Service)
 	}
+	s.mu.Lock()
+	flows := slices.Clone(s.flows)
+	s.mu.Unlock()
 	return func(yield func(api.Flow) bool) {
-		for i, v := range s.flows {
+		for i, v := range flows {
 			match := (f.Service == "" || v.Service == f.Service) && matchesBackend(f.Backend, v.Backend) && matchesClient(f.Client, v.Client.Addr())
 			if f.Limit > 0 && i >= f.Limit || match && !yield(v) {
 				return

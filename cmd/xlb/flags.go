@@ -41,7 +41,7 @@ func pinDirFlag() cli.Flag {
 
 func stateDirFlag() cli.Flag {
 	return &cli.PathFlag{
-		Name: "state-dir", Usage: "`DIR` for what operators said (drains, weights)",
+		Name: "state-dir", Usage: "`DIR` for what operators said (drains, weights, what they added)",
 		Value: defaultStateDir, EnvVars: []string{"XLB_STATE_DIR"},
 	}
 }
@@ -98,6 +98,30 @@ func choicesFlag(name, usage string, words []string) cli.Flag {
 	return &cli.GenericFlag{
 		Name: name, Usage: usage + ", repeatable: " + strings.Join(words, ", "), Value: &choices{words: words},
 	}
+}
+
+// textList is the value of a flag that may be repeated. Unlike urfave's own it does
+// not take a text apart at commas.
+type textList struct{ values []string }
+
+// Set implements [cli.Generic].
+func (t *textList) Set(s string) error {
+	t.values = append(t.values, s)
+	return nil
+}
+
+func (t *textList) String() string { return strings.Join(t.values, ",") }
+
+func textsFlag(name, usage string) cli.Flag {
+	return &cli.GenericFlag{Name: name, Usage: usage, Value: &textList{}}
+}
+
+// texts are the values of a [textsFlag].
+func texts(c *cli.Context, name string) []string {
+	if t, ok := c.Generic(name).(*textList); ok {
+		return t.values
+	}
+	return nil
 }
 
 // typed says whether the command line itself gives a path, not the environment.

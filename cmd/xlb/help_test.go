@@ -39,7 +39,7 @@ func TestEveryCommandExplainsItself(t *testing.T) {
 	})
 	for _, want := range []string{
 		"run", "check", "plan", "reload", "status", "service ls", "service show", "backend ls", "backend show", "backend drain", "backend undrain",
-		"backend weight", "map ls", "map dump", "map load", "flows", "stats", "detach", "demo", "policy new", "policy build", "policy inspect", "policy test", "policy bench", "policy run", "config schema", "version", "completion bash",
+		"backend weight", "backend add", "backend rm", "backend disable", "backend enable", "service add", "service rm", "zone ls", "zone disable", "zone enable", "overrides ls", "overrides clear", "map ls", "map dump", "map load", "flows", "stats", "detach", "demo", "policy new", "policy build", "policy inspect", "policy test", "policy bench", "policy run", "import nginx", "import haproxy", "import keepalived", "import ipvs", "config schema", "version", "completion bash",
 	} {
 		if !names[want] {
 			t.Errorf("there is no command %q", want)
@@ -88,7 +88,7 @@ func TestHelp(t *testing.T) {
 	for _, args := range [][]string{{"help"}, {"-h"}, {"help", "--help"}} {
 		same(t, xlb(t, args...).ok(t), whole)
 	}
-	if !regexp.MustCompile(`(?m)^  backend ls\|show\|drain\|undrain\|weight +show and steer backends$`).MatchString(whole) {
+	if !regexp.MustCompile(`(?m)^  backend ls\|show\|add\|rm\|drain\|undrain\|disable\|enable\|weight +show and steer backends$`).MatchString(whole) {
 		t.Errorf("the overview does not list commands:\n%s", whole)
 	}
 	drain := xlb(t, "backend", "drain", "--help").ok(t)
@@ -100,17 +100,27 @@ func TestHelp(t *testing.T) {
 xlb backend drain: take a backend out of service gently
 
 The backend gets no new flows; those it has stay until they end (watch them with
-"xlb backend ls"). Take it back with "xlb backend undrain".
+"xlb backend ls"), or until the deadline: then they move to others. Without one the
+service's drain_timeout holds. Take it back with "xlb backend undrain".
+
+With --wait it returns when the last flow has ended or the deadline has passed, and fails if
+that takes longer than the timeout, which is at least a minute more than the deadline if you
+say none. The backend stays drained in any case.
 
 Usage:
   xlb backend drain [OPTIONS] SERVICE ADDRESS
 
 Options:
-  --socket PATH  PATH of the daemon's socket (default /run/xlb/xlb.sock, $XLB_SOCKET)
-  --json         print JSON, for programs
+  --deadline TIME  move the flows that are left after a TIME, 0 for never
+  --wait           return when it has no flows any more
+  --timeout TIME   with --wait: fail after a TIME (default 10m0s)
+  --socket PATH    PATH of the daemon's socket (default /run/xlb/xlb.sock, $XLB_SOCKET)
+  --json           print JSON, for programs
 
 Examples:
   xlb backend drain web 10.0.0.11:8080
+  xlb backend drain --deadline 5m web 10.0.0.11:8080
+  xlb backend drain --deadline 5m --wait web 10.0.0.11:8080
 `)
 	// Without a command the help is the answer to a mistake.
 	for _, args := range [][]string{nil, {"backend"}} {

@@ -136,7 +136,7 @@ func matchesClient(filter string, client netip.Addr) bool {
 }
 
 func (o *offline) stats(e *env, f api.StatsFilter) (api.Stats, error) {
-	s := api.Stats{At: e.now(), Services: []api.ServiceStats{}, Backends: []api.BackendStats{}}
+	s := api.Stats{At: e.now(), Hooks: []api.HookStats{}, Services: []api.ServiceStats{}, Backends: []api.BackendStats{}}
 	service, err := o.service(f.Service)
 	if err != nil {
 		return s, err
@@ -161,7 +161,14 @@ func (o *offline) stats(e *env, f api.StatsFilter) (api.Stats, error) {
 		if err != nil {
 			return s, err
 		}
-		s.Backends = append(s.Backends, api.BackendStats{Service: serviceName(b.Service), Address: b.Address, ID: id, Flows: flows[id], Traffic: traffic(t)})
+		outcomes, err := o.outcomes(b.Service, id, o.set.BackendOutcomes)
+		if err != nil {
+			return s, err
+		}
+		if outcomes != nil {
+			outcomes.HandshakeSeconds = o.set.BackendLoad(id).Latency.Seconds()
+		}
+		s.Backends = append(s.Backends, api.BackendStats{Service: serviceName(b.Service), Address: b.Address, ID: id, Flows: flows[id], Traffic: traffic(t), Outcomes: outcomes})
 	}
 	for _, id := range sortedKeys(o.contents.Services) {
 		if service != 0 && id != service {
@@ -171,7 +178,18 @@ func (o *offline) stats(e *env, f api.StatsFilter) (api.Stats, error) {
 		if err != nil {
 			return s, err
 		}
-		s.Services = append(s.Services, api.ServiceStats{Service: serviceName(id), ID: id, Flows: ofService[id], Traffic: traffic(t)})
+		outcomes, err := o.outcomes(id, id, o.set.ServiceOutcomes)
+		if err != nil {
+			return s, err
+		}
+		r, err := o.set.Refused(id)
+		if err != nil {
+			return s, err
+		}
+		s.Services = append(s.Services, api.ServiceStats{
+			Service: serviceName(id), ID: id, Flows: ofService[id], Traffic: traffic(t), Outcomes: outcomes,
+			Refused: api.Refused{Denied: r.Denied, NotAllowed: r.NotAllowed, Rate: r.Rate, RatePerSource: r.RatePerSource, MaxConnections: r.Connections},
+		})
 	}
 	return s, nil
 }

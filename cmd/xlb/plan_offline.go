@@ -28,19 +28,25 @@ const (
 // file at path if it is not empty.
 func (e *env) planWithoutDaemon(c *cli.Context, path, content string) (planResult, error) {
 	result := planResult{Against: againstNothing}
-	cfg, err := config.Parse(path, []byte(content))
+	said, err := control.ReadOperator(c.Path("state-dir"))
+	if err != nil {
+		return result, needsRoot(err)
+	}
+	additions := config.Additions(config.AdditionsOf(said.Services))
+	cfg, err := config.Parse(path, []byte(content), additions)
 	if content == "" {
-		cfg, err = e.loadConfig(c.Context, path)
+		cfg, err = e.loadConfig(c.Context, path, additions)
 	}
 	if err != nil {
 		return result, err
 	}
-	in := control.Input{Settings: cfg.Settings, Services: cfg.Services, Sizes: maps.SizesOf(cfg.Settings)}
+	in := control.Input{
+		Settings: cfg.Settings, Services: cfg.Services, Sizes: maps.SizesOf(cfg.Settings), Time: e.now(),
+		Overrides: said.Overrides, Added: said.Backends, DisabledZones: said.Zones,
+		Networks: cfg.Networks,
+	}
 	if in.Deciding, err = control.Deciding(cfg); err != nil {
 		return result, usagef("%s: %v", path, err)
-	}
-	if in.Overrides, err = control.ReadOverrides(c.Path("state-dir")); err != nil {
-		return result, needsRoot(err)
 	}
 	missing := withLastFound(cfg, c.Path("state-dir"))
 	for _, text := range missing {

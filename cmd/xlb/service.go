@@ -16,7 +16,7 @@ func (e *env) serviceCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "service",
 		Aliases:     []string{"services"},
-		Usage:       "show services",
+		Usage:       "show, add and remove services",
 		Description: "A service is a set of frontends (VIP, protocol, port) that share backends.",
 		UsageText:   "xlb service ls\nxlb service show web",
 		Subcommands: []*cli.Command{
@@ -63,6 +63,8 @@ func (e *env) serviceCommand() *cli.Command {
 					})
 				},
 			},
+			e.serviceAdd(),
+			e.serviceRemove(),
 		},
 	}
 }
@@ -92,7 +94,7 @@ func (e *env) printServices(services []api.Service) {
 			st = yellow
 		}
 		note := cell{}
-		if serving == 0 || s.FailOpen {
+		if serving == 0 || s.FailOpen || s.Panic {
 			st = red
 			note = cell{serviceNote(s), red}
 		}
@@ -109,6 +111,22 @@ func forwardText(s api.Service) string {
 		return s.Forward
 	}
 	return s.Forward + ", track " + s.Track
+}
+
+// roleText says which backends a service wants by their role, and whether it has
+// them; empty if roles do not count.
+func roleText(s api.Service) string {
+	if s.Role == "" {
+		return ""
+	}
+	text := "role " + s.Role
+	if s.RoleFallback != "none" {
+		text += ", else " + s.RoleFallback
+	}
+	if s.StandsIn {
+		text += ": none is usable, the others stand in"
+	}
+	return text
 }
 
 // scheduleText is how a service chooses the backend of a new flow.
@@ -148,6 +166,8 @@ func serviceNote(s api.Service) string {
 	switch {
 	case s.FailOpen:
 		return "all down: fail open, all are used"
+	case s.Panic:
+		return "few usable: panic, the others are used too"
 	case !configured:
 		return "no backends: new flows are dropped"
 	}
@@ -185,6 +205,15 @@ func (e *env) printService(s api.ServiceDetail) {
 		line("marked", "%s", markedText(s.Service))
 	}
 	line("fail", "%s", s.Fail)
+	for _, l := range placementLines(s) {
+		line(l[0], "%s", l[1])
+	}
+	if s.Critical {
+		line("critical", "without a usable backend xlb is not ready")
+	}
+	if text := roleText(s.Service); text != "" {
+		line("role", "%s", strings.TrimPrefix(text, "role "))
+	}
 	if p := s.Probe; p.Type == "none" {
 		line("probe", "none")
 	} else {
@@ -201,11 +230,15 @@ func (e *env) printService(s api.ServiceDetail) {
 		}
 	}
 	line("timeouts", "%s", strings.Join(timeouts, ", "))
+	e.printRules(s, line)
 	line("requests", "%s", packetsAndBytes(s.Traffic.Request))
 	if s.Forward == "nat" || s.Forward == "dnat" || s.Traffic.Reply.Packets > 0 {
 		line("replies", "%s", packetsAndBytes(s.Traffic.Reply))
 	}
 	line("dropped", "%s", packetsAndBytes(s.Traffic.Dropped))
+	if text := refusedText(s.Refused); text != "" {
+		line("refused", "%s", text)
+	}
 	line("flows", "%s created", humanCount(s.Traffic.FlowsCreated))
 	e.printf("\n")
 	e.printSources(s.Sources, "")
@@ -218,6 +251,9 @@ func (e *env) printService(s api.ServiceDetail) {
 	}
 	if s.FailOpen {
 		e.printf("%s\n", e.paint("no backend is usable: fail open, all are used", red))
+	}
+	if s.Panic {
+		e.printf("%s\n", e.paint("few backends are usable: the others are used too", red))
 	}
 	e.printTable(e.selectionTable(s), "")
 }

@@ -89,7 +89,13 @@ func (e *env) printTotals(s api.Stats, all bool) {
 			events.add("upcall_"+v.Name, humanCount(v.Packets))
 		}
 	}
+	for _, v := range probeEvents(s.Probes) {
+		if all || v.Packets > 0 {
+			events.add(v.Name, humanCount(v.Packets))
+		}
+	}
 	e.printSection(events)
+	e.printSection(hookTable(s.Hooks))
 	services := trafficTable("BYTES", column{name: "SERVICE", shrinks: true})
 	for _, v := range s.Services {
 		services.add(append([]any{v.Service}, totalsRow(v.Flows, v.Traffic)...)...)
@@ -100,6 +106,7 @@ func (e *env) printTotals(s api.Stats, all bool) {
 		backends.add(append([]any{orDash(v.Service), v.Address}, totalsRow(v.Flows, v.Traffic)...)...)
 	}
 	e.printSection(backends)
+	e.printOutcomes(s)
 }
 
 // printSection prints a table after an empty line, unless it is empty.
@@ -131,4 +138,38 @@ func dropped(n uint64, text string) cell {
 		return cell{text, red}
 	}
 	return cell{text: text}
+}
+
+// probeEvents are the counters of health checks, as other events are shown.
+func probeEvents(p api.ProbeStats) []api.Counter {
+	late := uint64(0)
+	for _, l := range p.Late {
+		if l.UpToSeconds == 0 || l.UpToSeconds > lateProbe.Seconds() {
+			late += l.Checks
+		}
+	}
+	var out []api.Counter
+	for _, c := range []struct {
+		name  string
+		count uint64
+	}{{"probe_passed", p.Passed}, {"probe_failed", p.Failed}, {"probe_skipped", p.Skipped}, {"probe_late", late}} {
+		out = append(out, api.Counter{Name: c.name, Count: api.Count{Packets: c.count}})
+	}
+	return out
+}
+
+// lateProbe is from when on a check that starts later than due is worth a word.
+const lateProbe = 256 * time.Millisecond
+
+// hookTable shows who is told of changes.
+func hookTable(hooks []api.HookStats) *table {
+	t := &table{columns: []column{
+		{name: "HOOK"}, {name: "TOLD", align: right}, {name: "FAILED", align: right}, {name: "RETRIED", align: right},
+		{name: "DROPPED", align: right}, {name: "WAITING", align: right}, {name: "ERROR", shrinks: true},
+	}}
+	for _, h := range hooks {
+		t.add(h.Hook, humanCount(h.Told), dropped(h.Failed, humanCount(h.Failed)), humanCount(h.Retried),
+			dropped(h.Dropped, humanCount(h.Dropped)), humanCount(uint64(h.Waiting)), h.Error)
+	}
+	return t
 }

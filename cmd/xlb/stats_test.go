@@ -37,6 +37,25 @@ web      10.0.0.11:8080  12.3k   99      700k  1.00 GiB        0    0 B        0
 	xlb(t, "stats", "--service", "wbe").fails(t, 1, `xlb: there is no service "wbe" (did you mean web?)`)
 }
 
+// Services that count outcomes have them in tables of their own.
+func TestStatsOfOutcomes(t *testing.T) {
+	s := newSample()
+	s.stats.Services[0].Outcomes = &api.Outcomes{Attempts: 1234, Answered: 1200, Refused: 30, Unanswered: 4, Retried: 34}
+	s.stats.Backends[0].Outcomes = &api.Outcomes{Attempts: 600, Answered: 600, Reset: 2, HandshakeSeconds: 0.00123}
+	s.start(t)
+	out := xlb(t, "stats").ok(t)
+	const want = `
+SERVICE  ATTEMPTS  ANSWERED  REFUSED  UNANSWERED  RESET  RETRIED
+web          1234      1200       30           4      0       34
+
+SERVICE  BACKEND         ATTEMPTS  ANSWERED  REFUSED  UNANSWERED  RESET  RETRIED  HANDSHAKE
+web      10.0.0.11:8080       600       600        0           0      2        0     1.23ms
+`
+	if !strings.HasSuffix(out, want) {
+		t.Errorf("printed\n%s\nwant at its end\n%s", out, want)
+	}
+}
+
 func TestStatsOfNothing(t *testing.T) {
 	s := newSample()
 	s.stats = api.Stats{Reasons: []api.Counter{{Name: "tx"}}, Services: []api.ServiceStats{{Service: "web"}}}

@@ -83,8 +83,14 @@ func (e *env) printStatus(s api.Status) {
 		if service.ProbeVia != "" {
 			probed = ", probed via the VIP"
 		}
+		if service.Critical {
+			probed += ", critical"
+		}
 		e.printf("%s  %s  %s, %s, fail %s%s\n", e.paint(printable(service.Name), bold), printable(strings.Join(service.Frontends, " ")), forwardText(service), scheduleText(service), service.Fail, probed)
-		if service.FailOpen {
+		if text := roleText(service); text != "" {
+			e.printf("  %s\n", text)
+		}
+		if service.FailOpen || service.Panic {
 			e.printf("  %s\n", e.paint(serviceNote(service), red))
 		}
 		e.printSources(service.Sources, "  ")
@@ -118,8 +124,11 @@ func reasonText(reason string) string {
 		"vips_unprotected": "the firewall rules cannot be set",
 		"probes_unrouted":  "the way of probes via the VIP cannot be set up",
 		"service_down":     "no usable backend for",
+		"panic":            "few usable backends for",
 		"no_source":        "no source address for",
 		"no_tunnel_source": "no outer source address for",
+		"critical_down":    "critical, and down:",
+		"hook_failing":     "changes of backends could not be told to",
 		"discovery_failed": "no news of the backends of",
 	}[word]
 	if !known {

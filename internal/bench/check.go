@@ -47,6 +47,8 @@ func (m *measurement) expected(n uint64) counters {
 		return counters{"tx": n, "requests": n}
 	case asked:
 		return counters{"upcall": n}
+	case refused:
+		return counters{"drop_denied": n}
 	case unknown:
 		return counters{
 			"tx": n, "requests": n, "service_flows": n,
@@ -95,7 +97,7 @@ func (m *measurement) check(before, after counters, n int, verdict uint32) error
 	switch m.kind {
 	case noVIP:
 		returns = hookSpec[m.hook].passes
-	case asked:
+	case asked, refused:
 		returns = hookSpec[m.hook].nothing
 	}
 	if verdict != returns {

@@ -95,7 +95,7 @@ func (m *measurement) prepare(flows []maps.Flow) (err error) {
 		t.to = netip.AddrPortFrom(foreign, vipPort)
 	case newFlow, flood, asked:
 		t = m.requests(testlab.SYN, nil)
-	case unknown:
+	case unknown, refused:
 		t = m.requests(testlab.ACK, shuffled(firstEnds(m.flows, m.ipv6)))
 	case hit:
 		ends := shuffled(firstEnds(m.flows, m.ipv6))

@@ -18,6 +18,7 @@ const (
 	flood               // the same, and no room
 	reply               // the way back of nat and dnat
 	asked               // a flow's first packet, which goes to the daemon
+	refused             // a packet of a source that the service does not take
 )
 
 // variant is what the scenario's service looks like.
@@ -28,6 +29,11 @@ const (
 	marked                 // its table has just changed, in every slot
 	always                 // it records all flows
 	policed                // it has policies
+	counted                // it counts what becomes of connections, and retries
+	few10                  // ten prefixes say whom it takes
+	listed                 // a hundred thousand do, one for each client
+	barred                 // as many say whom it does not take
+	limited                // it counts new flows, in all and of each source
 	// How it chooses the backend of a new flow.
 	random
 	roundRobin
@@ -87,11 +93,19 @@ var scenarios = []scenario{
 	{"always-hit-100k", hit, always, model.TCP, false, many},
 	{"policy-hit-100k", hit, policed, model.TCP, false, many},
 	{"policy-upcall", asked, policed, model.TCP, false, 0},
+	{"outcomes-hit-100k", hit, counted, model.TCP, false, many},
+	{"outcomes-syn-new", newFlow, counted, model.TCP, false, 0},
+	{"outcomes-reply-100k", reply, counted, model.TCP, false, many},
+	{"rules-10-hit-100k", hit, few10, model.TCP, false, many},
+	{"rules-100k-hit-1", hit, listed, model.TCP, false, one},
+	{"rules-100k-hit-100k", hit, listed, model.TCP, false, many},
+	{"rules-100k-tcp6-hit-100k", hit, listed, model.TCP, true, many},
+	{"rules-100k-denied-100k", refused, barred, model.TCP, false, many},
+	{"rate-syn-new", newFlow, limited, model.TCP, false, 0},
 	{"always-syn-new", newFlow, always, model.TCP, false, 0},
 	{"random-syn-new", newFlow, random, model.TCP, false, 0},
 	{"round-robin-syn-new", newFlow, roundRobin, model.TCP, false, 0},
 	{"least-connections-syn-new", newFlow, leastConnections, model.TCP, false, 0},
-	{"least-connections-hit-100k", hit, leastConnections, model.TCP, false, many},
 	{"least-latency-syn-new", newFlow, leastLatency, model.TCP, false, 0},
 	{"affinity-syn-new", newFlow, bound, model.TCP, false, 0},
 	{"source-hit-100k", hit, bySource, model.TCP, false, many},
@@ -111,10 +125,13 @@ func wraps(f model.Forward) bool { return f == model.IPIP || f == model.GUE }
 // with nat.
 func (s scenario) has(f model.Forward) bool {
 	if rewrites(f) {
-		return f == model.NAT && s.variant >= random && s.variant <= bound || s.variant == plain
+		return s.variant.everywhere() || f == model.NAT && s.variant >= random && s.variant <= bound
 	}
 	return s.kind != reply
 }
+
+// everywhere: modes that record every flow have the variant, too.
+func (v variant) everywhere() bool { return v == plain || v == counted }
 
 // measurable says whether a forwarding mode can be measured at a hook. The
 // kernel marks a packet that TC encapsulated, refuses to do it again, and has no
@@ -123,9 +140,15 @@ func (s scenario) has(f model.Forward) bool {
 func measurable(hook string, f model.Forward) bool { return hook != "tc" || !wraps(f) }
 
 // records says whether the data plane records the scenario's flows.
-func (m *measurement) records() bool {
-	return rewrites(m.forward) || m.variant != plain && m.variant != bySource && m.variant != onePacket
+func (m *measurement) records() bool { return rewrites(m.forward) || m.variant.records() }
+
+// records says whether the data plane records flows of the variant.
+func (v variant) records() bool {
+	return v != plain && !v.ruled() && v != limited && v != bySource && v != onePacket
 }
+
+// ruled: sources are looked up.
+func (v variant) ruled() bool { return v == few10 || v == listed || v == barred }
 
 // roomKind is the kind of the room that the scenario needs.
 func (m *measurement) roomKind() roomKind {
@@ -146,7 +169,7 @@ func (m *measurement) roomKind() roomKind {
 
 // encapsulates says whether the scenario's packets get an outer header.
 func (m *measurement) encapsulates() bool {
-	return wraps(m.forward) && m.kind != noVIP && m.kind != asked
+	return wraps(m.forward) && m.kind != noVIP && m.kind != asked && m.kind != refused
 }
 
 // Hooks are the hooks by name, in the order of a report.

@@ -22,8 +22,9 @@ const (
 	link         = "eth0"
 	// Source addresses of nat, of each family.
 	sourceCount = 1
-	// The highest rate that the data plane knows.
+	// The highest rates that the data plane knows.
 	mostUpcalls = 976_547
+	mostRate    = 10_000_000
 )
 
 // The network: one segment with the balancer, its backends and a router, behind
@@ -180,7 +181,7 @@ func contents(forward model.Forward) (maps.Contents, error) {
 			addDNATBackends(&c, f)
 		}
 		for v := range variants {
-			if rewrites(forward) && v != plain && selections[v] == (maps.Selection{}) {
+			if rewrites(forward) && !v.everywhere() && selections[v] == (maps.Selection{}) {
 				continue
 			}
 			if err := addService(&c, forward, v, f); err != nil {
@@ -224,6 +225,18 @@ func addService(c *maps.Contents, forward model.Forward, v variant, f int) error
 	case policed:
 		// What nobody is asked about is recorded as if it had been decided.
 		service.Policy, service.Upcalls, service.UpcallsPerSource = model.OverloadContinue, mostUpcalls, mostUpcalls
+	case counted:
+		service.Track, service.Outcomes = model.TrackAlways, true
+		if rewrites(forward) {
+			service.Retries = model.MaxRetries
+		}
+	case limited:
+		// What nothing is refused by.
+		most := maps.Rate{PerSecond: mostRate, Burst: mostRate}
+		service.Limits = maps.Limits{Rate: most, RatePerSource: most, IPv4: 32, IPv6: 64}
+	}
+	if service.Ruled = v.ruled(); service.Ruled {
+		c.Rules[id] = rulesOf(v)
 	}
 	c.Services[id] = service
 	first := (id-1)*backendCount + 1

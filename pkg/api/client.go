@@ -78,35 +78,6 @@ func (c *Client) Backend(ctx context.Context, service string, backend netip.Addr
 	return get[BackendDetail](ctx, c, backendPath(service, backend, ""), nil)
 }
 
-// Drain stops new flows to a backend; it holds until Undrain, also over
-// restarts of the daemon. It returns once the data plane knows.
-func (c *Client) Drain(ctx context.Context, service string, backend netip.AddrPort) error {
-	return c.post(ctx, backendPath(service, backend, "drain"), nil, nil)
-}
-
-// Undrain lets a backend take new flows again, also if the configuration says
-// drain.
-func (c *Client) Undrain(ctx context.Context, service string, backend netip.AddrPort) error {
-	return c.post(ctx, backendPath(service, backend, "undrain"), nil, nil)
-}
-
-// SetWeight replaces the configured weight of a backend by 0 to 65535; it
-// holds until ResetWeight, also over restarts of the daemon.
-func (c *Client) SetWeight(ctx context.Context, service string, backend netip.AddrPort, weight int) error {
-	return c.post(ctx, backendPath(service, backend, "weight"), WeightRequest{Weight: &weight}, nil)
-}
-
-// ResetWeight gives a backend its configured weight again.
-func (c *Client) ResetWeight(ctx context.Context, service string, backend netip.AddrPort) error {
-	return c.post(ctx, backendPath(service, backend, "weight"), WeightRequest{Reset: true}, nil)
-}
-
-// Overrides returns all that the operator said on backends, sorted by service
-// and backend.
-func (c *Client) Overrides(ctx context.Context) ([]Override, error) {
-	return get[[]Override](ctx, c, "/v1/overrides", nil)
-}
-
 // Reload makes the daemon read its configuration file again and returns once
 // the data plane holds it. A file that is wrong is an [*Error] with status 422
 // (see [IsConfigError]) whose text has a line per mistake; the daemon then
@@ -145,6 +116,8 @@ func (c *Client) Stats(ctx context.Context, f StatsFilter) (Stats, error) {
 	q := query("service", f.Service)
 	if f.NoBackends {
 		q.Set("backends", "false")
+	} else if f.Counting {
+		q.Set("backends", "counting")
 	}
 	return get[Stats](ctx, c, "/v1/stats", q)
 }

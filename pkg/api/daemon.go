@@ -4,7 +4,9 @@ import (
 	"context"
 	"iter"
 	"net/netip"
+	"time"
 
+	"github.com/xlb-io/xlb/pkg/model"
 	"github.com/xlb-io/xlb/pkg/policy"
 )
 
@@ -17,12 +19,26 @@ type Daemon interface {
 	Backends(service string) ([]ServiceBackend, error)
 	// Backend returns all that is known of one.
 	Backend(ctx context.Context, service string, backend netip.AddrPort) (BackendDetail, error)
-	// Drain, Undrain and SetWeight return once the data plane knows. A nil
-	// weight takes back an earlier one.
-	Drain(ctx context.Context, service string, backend netip.AddrPort) error
+
+	// All that an operator says returns once the data plane knows.
+
+	// Drain ends after a time, 0: never, nil: as configured.
+	Drain(ctx context.Context, service string, backend netip.AddrPort, after *time.Duration) error
 	Undrain(ctx context.Context, service string, backend netip.AddrPort) error
+	// SetWeight with nil takes back an earlier one.
 	SetWeight(ctx context.Context, service string, backend netip.AddrPort, weight *uint16) error
+	SetDisabled(ctx context.Context, service string, backend netip.AddrPort, disabled bool) error
+	AddBackend(ctx context.Context, service string, backend model.Backend) error
+	RemoveBackend(ctx context.Context, service string, backend netip.AddrPort) error
+	AddService(ctx context.Context, name string, r ServiceRequest) error
+	RemoveService(ctx context.Context, name string) error
+	// Zones are those of a service, or of all if service is empty.
+	Zones(service string) ([]Zone, error)
+	SetZone(ctx context.Context, zone, service string, disabled bool) error
 	Overrides() []Override
+	// ClearOverrides takes back what was said of a service, or of all if it is empty,
+	// or of one backend if that is valid. It returns what that was.
+	ClearOverrides(ctx context.Context, service string, backend netip.AddrPort) ([]Override, error)
 	Reload(ctx context.Context) error
 	Plan(ctx context.Context, r PlanRequest) (Plan, error)
 	// Policies are those in force, sorted by name.

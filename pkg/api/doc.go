@@ -10,10 +10,20 @@
 //	GET  /v1/services/{service}
 //	GET  /v1/backends                                ?service=
 //	GET  /v1/services/{service}/backends/{address}
-//	POST /v1/services/{service}/backends/{address}/drain
+//	POST /v1/services/{service}/add                  {"text": "frontends: …"}
+//	POST /v1/services/{service}/rm
+//	POST /v1/services/{service}/backends/{address}/add      {"weight": 5, "zone": "…", "tags": ["…"], "priority": 1}
+//	POST /v1/services/{service}/backends/{address}/rm
+//	POST /v1/services/{service}/backends/{address}/drain    {"after_seconds": 300}
 //	POST /v1/services/{service}/backends/{address}/undrain
+//	POST /v1/services/{service}/backends/{address}/disable
+//	POST /v1/services/{service}/backends/{address}/enable
 //	POST /v1/services/{service}/backends/{address}/weight   {"weight": 5} or {"reset": true}
+//	GET  /v1/zones                                   ?service=
+//	POST /v1/zones/disable                           {"zone": "…", "service": "…"}
+//	POST /v1/zones/enable                            {"zone": "…", "service": "…"}
 //	GET  /v1/overrides
+//	POST /v1/overrides/clear                         {"service": "…", "backend": "…"}
 //	POST /v1/reload
 //	POST /v1/plan                                    {"path": "…", "content": "…"}
 //	GET  /v1/flows                                   ?service=&backend=&client=&limit=   JSON lines

@@ -90,6 +90,10 @@ func (s *Server) handler() http.Handler {
 		"GET /v1/services/{service}":                            s.service,
 		"GET /v1/backends":                                      s.backends,
 		"GET /v1/overrides":                                     s.overrides,
+		"POST /v1/overrides/clear":                              s.clearOverrides,
+		"GET /v1/zones":                                         s.zones,
+		"POST /v1/zones/{verb}":                                 s.zoneVerb,
+		"POST /v1/services/{service}/{verb}":                    s.serviceVerb,
 		"GET /v1/stats":                                         s.stats,
 		"POST /v1/reload":                                       s.reload,
 		"POST /v1/plan":                                         s.plan,
@@ -125,7 +129,7 @@ func (s *Server) handler() http.Handler {
 	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, Errorf(http.StatusNotFound,
-			"no such path %s (there are /v1/status, services, backends, overrides, policies, flows, stats, reload and plan)", r.URL.Path))
+			"no such path %s (there are /v1/status, services, backends, zones, overrides, policies, flows, stats, reload and plan)", r.URL.Path))
 	})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !s.begin() {
@@ -230,8 +234,10 @@ func (s *Server) stats(r *http.Request) (any, error) {
 	case "", "true":
 	case "false":
 		f.NoBackends = true
+	case "counting":
+		f.Counting = true
 	default:
-		return nil, Errorf(http.StatusBadRequest, "backends=%s is neither true nor false", q.Get("backends"))
+		return nil, Errorf(http.StatusBadRequest, "backends=%s is none of true, false and counting", q.Get("backends"))
 	}
 	return s.daemon.Stats(r.Context(), f)
 }
@@ -261,7 +267,11 @@ func (s *Server) steer(r *http.Request) (any, error) {
 	}
 	switch verb {
 	case "drain":
-		return struct{}{}, s.daemon.Drain(r.Context(), service, address)
+		after, err := decodeDrain(r)
+		if err != nil {
+			return nil, err
+		}
+		return struct{}{}, s.daemon.Drain(r.Context(), service, address, after)
 	case "undrain":
 		return struct{}{}, s.daemon.Undrain(r.Context(), service, address)
 	case "weight":
@@ -271,7 +281,7 @@ func (s *Server) steer(r *http.Request) (any, error) {
 		}
 		return struct{}{}, s.daemon.SetWeight(r.Context(), service, address, weight)
 	}
-	return nil, Errorf(http.StatusNotFound, "nothing called %q can be done to a backend (drain, undrain, weight)", verb)
+	return s.membership(r, service, address, verb)
 }
 
 // decodeWeight returns nil for a reset.

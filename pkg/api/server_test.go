@@ -20,6 +20,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/xlb-io/xlb/pkg/model"
 	"github.com/xlb-io/xlb/pkg/policy"
 )
 
@@ -53,8 +54,44 @@ func (r *recorder) note(words ...string) error {
 	return r.err
 }
 
-func (r *recorder) Drain(_ context.Context, service string, b netip.AddrPort) error {
-	return r.note("drain", service, b.String())
+func (r *recorder) Drain(_ context.Context, service string, b netip.AddrPort, after *time.Duration) error {
+	text := "as configured"
+	if after != nil {
+		text = after.String()
+	}
+	return r.note("drain", service, b.String(), text)
+}
+
+func (r *recorder) SetDisabled(_ context.Context, service string, b netip.AddrPort, disabled bool) error {
+	return r.note("disabled", service, b.String(), fmt.Sprint(disabled))
+}
+
+func (r *recorder) AddBackend(_ context.Context, service string, b model.Backend) error {
+	return r.note("add", service, fmt.Sprintf("%+v", b))
+}
+
+func (r *recorder) RemoveBackend(_ context.Context, service string, b netip.AddrPort) error {
+	return r.note("rm", service, b.String())
+}
+
+func (r *recorder) AddService(_ context.Context, name string, req ServiceRequest) error {
+	return r.note("add service", name, req.Path, req.Text)
+}
+
+func (r *recorder) RemoveService(_ context.Context, name string) error {
+	return r.note("rm service", name)
+}
+
+func (r *recorder) Zones(service string) ([]Zone, error) {
+	return []Zone{{Zone: "a", Service: service, Share: 0.5}}, r.err
+}
+
+func (r *recorder) SetZone(_ context.Context, zone, service string, disabled bool) error {
+	return r.note("zone", zone, service, fmt.Sprint(disabled))
+}
+
+func (r *recorder) ClearOverrides(_ context.Context, service string, b netip.AddrPort) ([]Override, error) {
+	return []Override{{Service: service}}, r.note("clear", service, fmt.Sprint(b))
 }
 
 func (r *recorder) Undrain(_ context.Context, service string, b netip.AddrPort) error {
@@ -155,7 +192,22 @@ func TestClientReachesDaemon(t *testing.T) {
 		want string
 		do   func() error
 	}{
-		{"drain web [2001:db8::1]:80", func() error { return c.Drain(ctx, "web", v6) }},
+		{"drain web [2001:db8::1]:80 as configured", func() error { return c.Drain(ctx, "web", v6) }},
+		{"drain web [2001:db8::1]:80 1m30s", func() error { return c.DrainFor(ctx, "web", v6, 90*time.Second) }},
+		{"drain web [2001:db8::1]:80 0s", func() error { return c.DrainFor(ctx, "web", v6, 0) }},
+		{"disabled web [2001:db8::1]:80 true", func() error { return c.Disable(ctx, "web", v6) }},
+		{"disabled web [2001:db8::1]:80 false", func() error { return c.Enable(ctx, "web", v6) }},
+		{"add web {Address:[2001:db8::1]:80 Weight:1 Zone: ServerID: Tags: Priority:0 Drain:false Critical:false}", func() error { return c.AddBackend(ctx, "web", v6, BackendRequest{}) }},
+		{"add web {Address:[2001:db8::1]:80 Weight:0 Zone:rack 1 ServerID: Tags:a,b Priority:255 Drain:false Critical:false}", func() error {
+			return c.AddBackend(ctx, "web", v6, BackendRequest{Weight: new(int), Zone: "rack 1", Tags: []string{"b", "a"}, Priority: 255})
+		}},
+		{"rm web [2001:db8::1]:80", func() error { return c.RemoveBackend(ctx, "web", v6) }},
+		{"add service a b f.yaml x: y\n", func() error { return c.AddService(ctx, "a b", ServiceRequest{"f.yaml", "x: y\n"}) }},
+		{"rm service web", func() error { return c.RemoveService(ctx, "web") }},
+		{"zone a/b web true", func() error { return c.DisableZone(ctx, "a/b", "web") }},
+		{"zone a  false", func() error { return c.EnableZone(ctx, "a", "") }},
+		{"clear web [2001:db8::1]:80", func() error { _, err := c.ClearOverrides(ctx, OverrideFilter{"web", v6}); return err }},
+		{"clear  invalid AddrPort", func() error { _, err := c.ClearOverrides(ctx, OverrideFilter{}); return err }},
 		{"undrain web [2001:db8::1]:80", func() error { return c.Undrain(ctx, "web", v6) }},
 		{"weight web [2001:db8::1]:80 0", func() error { return c.SetWeight(ctx, "web", v6, 0) }},
 		{"weight web [2001:db8::1]:80 65535", func() error { return c.SetWeight(ctx, "web", v6, 65535) }},
@@ -169,8 +221,9 @@ func TestClientReachesDaemon(t *testing.T) {
 		}},
 		{"reload", func() error { return c.Reload(ctx) }},
 		{"plan a.yaml x: \"y\"\n", func() error { _, err := c.Plan(ctx, PlanRequest{"a.yaml", "x: \"y\"\n"}); return err }},
-		{`stats {"Service":"web","NoBackends":true}`, func() error { _, err := c.Stats(ctx, StatsFilter{"web", true}); return err }},
-		{`stats {"Service":"","NoBackends":false}`, func() error { _, err := c.Stats(ctx, StatsFilter{}); return err }},
+		{`stats {"Service":"web","NoBackends":true,"Counting":false}`, func() error { _, err := c.Stats(ctx, StatsFilter{Service: "web", NoBackends: true}); return err }},
+		{`stats {"Service":"","NoBackends":false,"Counting":true}`, func() error { _, err := c.Stats(ctx, StatsFilter{Counting: true}); return err }},
+		{`stats {"Service":"","NoBackends":false,"Counting":false}`, func() error { _, err := c.Stats(ctx, StatsFilter{}); return err }},
 		{`flows {"Service":"web","Backend":"10.0.0.1","Client":"192.0.2.0/24","Limit":5}`, func() error {
 			for _, err := range c.Flows(ctx, FlowFilter{"web", "10.0.0.1", "192.0.2.0/24", 5}) {
 				return err
@@ -240,6 +293,16 @@ func TestWrongRequests(t *testing.T) {
 		{"POST", "/v1/services/web/backends/10.0.0.1:80/weight", `{"weight": -1}`, 400, "65535"},
 		{"POST", "/v1/services/web/backends/10.0.0.1:80/weight", `{"weight": 1, "reset": true}`, 400, "either"},
 		{"POST", "/v1/services/web/backends/10.0.0.1:80/weight", `{"wieght": 1}`, 400, "wieght"},
+		{"POST", "/v1/services/web/backends/10.0.0.1:80/drain", `{"after_seconds": -1}`, 400, "after_seconds"},
+		{"POST", "/v1/services/web/backends/10.0.0.1:80/drain", `{"after_seconds": 1e12}`, 400, "after_seconds"},
+		{"POST", "/v1/services/web/backends/10.0.0.1:80/add", `{"weight": 65536}`, 400, "65535"},
+		{"POST", "/v1/services/web/backends/10.0.0.1:80/add", `{"priority": 256}`, 400, "255"},
+		{"POST", "/v1/services/web/backends/10.0.0.1:80/add", `{"tags": ["a,b"]}`, 400, "a,b"},
+		{"POST", "/v1/services/web/backends/10.0.0.1:80/add", `{"zone": "a\u0007"}`, 400, "zone"},
+		{"POST", "/v1/services/web/explode", "", 404, "explode"},
+		{"POST", "/v1/zones/explode", `{"zone": "a"}`, 404, "explode"},
+		{"POST", "/v1/zones/disable", `{}`, 400, "give a zone"},
+		{"POST", "/v1/overrides/clear", `{"backend": "10.0.0.1:80"}`, 400, "service"},
 		{"POST", "/v1/plan", "services: []", 400, "body"},
 		{"POST", "/v1/plan", `{"content":"` + strings.Repeat("x", maxBody) + `"}`, 413, "larger"},
 	} {

@@ -17,8 +17,8 @@ type Status struct {
 	Config string `json:"config"`
 	// Adopted: the maps of an earlier daemon were taken over.
 	Adopted bool `json:"adopted"`
-	// Ready: the maps hold what the configuration says, and every probed
-	// backend has had its first result or the time for it.
+	// Ready: the maps hold what the configuration says, every probed backend has
+	// had its first result or the time for it, and nothing critical is down.
 	Ready bool `json:"ready"`
 	// Reasons are machine-readable words on what is wrong, sorted; empty if
 	// nothing is. These stand in the way of Ready:
@@ -28,6 +28,8 @@ type Status struct {
 	//	maps_unreadable   the maps could not be read
 	//	plan_failed       what is wanted does not fit into the maps
 	//	probes_pending    a backend has had neither a first result nor the time for it
+	//	critical_down:NAME         no backend of the critical service is usable
+	//	critical_down:NAME/BACKEND the critical backend is unhealthy or ejected
 	//
 	// These do not:
 	//
@@ -35,10 +37,12 @@ type Status struct {
 	//	vips_unprotected       the host's firewall rules could not be set
 	//	probes_unrouted        the way of probes via the VIP could not be set up
 	//	service_down:NAME      no backend of the service is usable
+	//	panic:NAME             few backends of the service are usable, and unhealthy ones are used too
 	//	no_source:NAME         nat has no source address of the service's family
 	//	no_tunnel_source:NAME  ipip or gue has no outer source address of a backend's family
 	//	policies_unasked       nobody asks policies about new flows, which follow on_overload
 	//	policy_failing:NAME    a policy failed too often and is not asked for a while
+	//	hook_failing:NAME      a program or web server was not told the last change of a backend
 	//	discovery_failed:NAME  a source of the service's backends fails; its last word holds, or
 	//	                       nothing of it after stale_for
 	Reasons []string `json:"reasons"`
@@ -101,10 +105,26 @@ type Service struct {
 	QUIC *QUIC `json:"quic,omitempty"`
 	// Fail is "open" or "closed".
 	Fail string `json:"fail"`
+	// Critical: without a usable backend the load balancer is not ready.
+	Critical bool `json:"critical,omitempty"`
+	// Role is the role that backends must have to take connections, and
+	// RoleFallback who stands in for them: "none", "any" or another role; empty if
+	// roles do not count. StandsIn: none of the role is usable, and those of the
+	// fallback serve.
+	Role         string `json:"role,omitempty"`
+	RoleFallback string `json:"role_fallback,omitempty"`
+	StandsIn     bool   `json:"stands_in,omitempty"`
 	// ProbeVia is "vip" if probes take the way of the traffic, else empty.
 	ProbeVia string `json:"probe_via,omitempty"`
 	// FailOpen: no backend is usable and all of them are used.
 	FailOpen bool `json:"fail_open"`
+	// Panic: few of the backends that serve are usable, and the others are used too.
+	Panic bool `json:"panic,omitempty"`
+	// ServingTiers take new flows, the lowest first; left out if all backends are of
+	// one tier.
+	ServingTiers []int `json:"serving_tiers,omitempty"`
+	// Added: by the operator, not in the configuration file.
+	Added bool `json:"added,omitempty"`
 	// MarkedSlots is how many slots of its table are marked: changed not long
 	// ago, so that their flows are recorded; 0 to the table's size.
 	MarkedSlots int `json:"marked_slots"`
@@ -177,9 +197,11 @@ const (
 	StateUnhealthy = "unhealthy"
 	// StateUnknown was not probed yet and counts as up.
 	StateUnknown = "unknown"
-	// StateDraining keeps its flows and gets no new ones.
+	// StateDraining keeps its flows and gets no new ones, until the drain's time, if
+	// it has one, is over.
 	StateDraining = "draining"
-	// StateEjected keeps its flows and gets no new ones: a policy said so.
+	// StateEjected keeps its flows and gets no new ones: too many of its connections
+	// failed, or a policy said so.
 	StateEjected = "ejected"
 	// StateDisabled gets no flows at all: the operator said so. Its flows move to
 	// others.
@@ -216,7 +238,7 @@ type Backend struct {
 	ID uint32 `json:"id"`
 	// Tags are its labels.
 	Tags []string `json:"tags,omitempty"`
-	// Tier is its priority; the lowest with a usable backend serves.
+	// Tier is its priority; the lowest with enough usable backends serves.
 	Tier int `json:"tier"`
 	// Role is what its probe says it is, for example "primary".
 	Role string `json:"role,omitempty"`
@@ -225,8 +247,24 @@ type Backend struct {
 	Zone  string     `json:"zone,omitempty"`
 	// Shadow is what policies in shadow mode would say of its weight, in words.
 	Shadow string `json:"shadow,omitempty"`
+	// Critical: without it the load balancer is not ready.
+	Critical bool `json:"critical,omitempty"`
 	// Override: the operator said something on this backend.
 	Override bool `json:"override,omitempty"`
+	// Added: the operator added it.
+	Added bool `json:"added,omitempty"`
+	// DrainsUntil is when the flows that are left move to others; nil if it does not
+	// drain, or for as long as it takes.
+	DrainsUntil *time.Time `json:"drains_until,omitempty"`
+	// Ejections are how often it was ejected because its connections failed, since it
+	// last served for long; EjectedUntil is the end of an ejection that goes on.
+	Ejections    int        `json:"ejections,omitempty"`
+	EjectedUntil *time.Time `json:"ejected_until,omitempty"`
+	// HalfOpen: its ejection is over, and a few connections must succeed before it is
+	// trusted again.
+	HalfOpen bool `json:"half_open,omitempty"`
+	// Outcomes is what became of connections to it, where the service counts that.
+	Outcomes *Outcomes `json:"outcomes,omitempty"`
 }
 
 // ServiceDetail is all that is known of one service.
@@ -234,15 +272,38 @@ type ServiceDetail struct {
 	Service
 	// ID is its number in the maps.
 	ID uint32 `json:"id"`
-	// Probe is "none", "tcp", "http" or "https", and how often it runs.
+	// Placement is which of the backends take part.
+	Placement Placement `json:"placement"`
+	// Probe is its type, for example "tcp", and how often it runs.
 	Probe ServiceProbe `json:"probe"`
 	// TableSize is the number of slots of its table.
 	TableSize int `json:"table_size"`
 	// Timeouts in seconds by name: tcp_syn, tcp_established, tcp_fin,
 	// tcp_closed, udp.
 	Timeouts map[string]float64 `json:"timeouts"`
-	// Traffic since the service got its number.
+	// Traffic and Refused since the service got its number.
 	Traffic Traffic `json:"traffic"`
+	Refused Refused `json:"refused"`
+	// Rules of its sources and new flows; nil if it has none.
+	Rules *Rules `json:"rules,omitempty"`
+}
+
+// Placement is which of a service's backends take part; what is not set is left out.
+type Placement struct {
+	// Subset is in words: "tag ssd, zone eu-1a".
+	Subset string `json:"subset,omitempty"`
+	// TierMinHealthy, ZoneMinHealthy and PanicThreshold are per cent, 1 to 100.
+	TierMinHealthy int `json:"tier_min_healthy,omitempty"`
+	// TierWhenLow is "switch" or "add".
+	TierWhenLow            string  `json:"tier_when_low,omitempty"`
+	TierReturnAfterSeconds float64 `json:"tier_return_after_seconds,omitempty"`
+	// PreferZone is the balancer's own zone, if it is preferred.
+	PreferZone          string  `json:"prefer_zone,omitempty"`
+	EqualZones          bool    `json:"equal_zones,omitempty"`
+	ZoneMinHealthy      int     `json:"zone_min_healthy,omitempty"`
+	PanicThreshold      int     `json:"panic_threshold,omitempty"`
+	SlowStartSeconds    float64 `json:"slow_start_seconds,omitempty"`
+	DrainTimeoutSeconds float64 `json:"drain_timeout_seconds,omitempty"`
 }
 
 // ServiceProbe is the health check of a service's backends.
@@ -268,19 +329,6 @@ type ServiceBackend struct {
 	Backend
 }
 
-// Override is what the operator said about a backend.
-type Override struct {
-	Service string         `json:"service"`
-	Backend netip.AddrPort `json:"backend"`
-	// Drain, when not nil, replaces the backend's drain.
-	Drain *bool `json:"drain,omitempty"`
-	// Weight, when not nil, replaces the backend's weight.
-	Weight *uint16 `json:"weight,omitempty"`
-	// Known: the service has that backend now. An override of one that it has
-	// not is kept and holds again when the backend returns.
-	Known bool `json:"known"`
-}
-
 // PlanRequest asks what a configuration would change. Without Content the
 // daemon reads its own configuration file.
 type PlanRequest struct {
@@ -293,7 +341,7 @@ type PlanRequest struct {
 // Plan is what would change. Nothing was applied.
 type Plan struct {
 	// Changes in the order sources, tunnels, features, services, frontends,
-	// backends, server IDs of QUIC, tables.
+	// backends, server IDs of QUIC, tables, rules.
 	Changes []PlanChange `json:"changes"`
 	// Restart names the settings that differ and take effect only when the
 	// daemon starts. A reload would be refused while this is not empty.
@@ -385,6 +433,8 @@ type StatsFilter struct {
 	Service string
 	// NoBackends leaves out the counters of single backends.
 	NoBackends bool
+	// Counting leaves out those of services that do not count outcomes.
+	Counting bool
 }
 
 // Stats are counters at a moment. They only grow while an id lasts; a rate is
@@ -396,7 +446,11 @@ type Stats struct {
 	// Events have no bytes.
 	Events []Counter `json:"events"`
 	// Upcalls count the packets of new flows that the daemon took, since its start.
-	Upcalls  Upcalls        `json:"upcalls"`
+	Upcalls Upcalls `json:"upcalls"`
+	// Probes are the health checks, and Hooks who is told of changes, sorted by
+	// name; both since the daemon's start.
+	Probes   ProbeStats     `json:"probes"`
+	Hooks    []HookStats    `json:"hooks"`
 	Services []ServiceStats `json:"services"`
 	Backends []BackendStats `json:"backends"`
 }
@@ -424,6 +478,35 @@ type Traffic struct {
 	FlowsCreated uint64 `json:"flows_created"`
 }
 
+// Outcomes is what became of the TCP connections of a service or to a backend.
+type Outcomes struct {
+	// Attempts are connections begun; one that tries several backends is an attempt at
+	// each.
+	Attempts uint64 `json:"attempts"`
+	// Answered are those that got a SYN-ACK or, where replies pass the load balancer
+	// by, in which the client went on.
+	Answered uint64 `json:"answered"`
+	// Unanswered are those whose SYN came again before an answer.
+	Unanswered uint64 `json:"unanswered"`
+	// Refused are RSTs to a SYN, Reset those amid a connection: nat and dnat only.
+	Refused uint64 `json:"refused"`
+	Reset   uint64 `json:"reset"`
+	// Retried are attempts that failed and went on with another backend.
+	Retried uint64 `json:"retried"`
+	// HandshakeSeconds is the smoothed time from SYN to SYN-ACK of a backend of nat or
+	// dnat; 0 if none was measured.
+	HandshakeSeconds float64 `json:"handshake_seconds,omitempty"`
+}
+
+// Counts returns the counters with their names.
+func (o Outcomes) Counts() []Counter {
+	count := func(name string, n uint64) Counter { return Counter{Name: name, Count: Count{Packets: n}} }
+	return []Counter{
+		count("attempt", o.Attempts), count("answered", o.Answered), count("unanswered", o.Unanswered),
+		count("refused", o.Refused), count("reset", o.Reset), count("retried", o.Retried),
+	}
+}
+
 // ServiceStats are the counters of a service.
 type ServiceStats struct {
 	Service string `json:"service"`
@@ -432,9 +515,21 @@ type ServiceStats struct {
 	Flows int `json:"flows"`
 	// MarkedSlots is as in [Service].
 	MarkedSlots int `json:"marked_slots"`
+	// Usable is how many backends can take new flows. Critical and CriticalDown
+	// say whether the service or a backend is marked so, and whether that is down.
+	Usable       int  `json:"usable"`
+	Critical     bool `json:"critical,omitempty"`
+	CriticalDown bool `json:"critical_down,omitempty"`
 	// Sources are as in [Service].
 	Sources []Source `json:"sources,omitempty"`
 	Traffic
+	Refused Refused `json:"refused"`
+	// Outcomes, where the service counts them.
+	Outcomes *Outcomes `json:"outcomes,omitempty"`
+	// Ejected is how many backends are ejected because their connections failed, and
+	// Ejections how often one was, since the daemon's start.
+	Ejected   int    `json:"ejected,omitempty"`
+	Ejections uint64 `json:"ejections,omitempty"`
 }
 
 // BackendStats are the counters of a backend.
@@ -445,14 +540,8 @@ type BackendStats struct {
 	// Flows is the number of live flows, counted at most some seconds ago.
 	Flows int `json:"flows"`
 	Traffic
-}
-
-// WeightRequest is the body of …/weight.
-type WeightRequest struct {
-	// Weight, 0 to 65535, replaces the configured one.
-	Weight *int `json:"weight,omitempty"`
-	// Reset takes back an earlier weight of the operator.
-	Reset bool `json:"reset,omitempty"`
+	// Outcomes, where the service counts them.
+	Outcomes *Outcomes `json:"outcomes,omitempty"`
 }
 
 // errorBody is the body of every answer that is not 2xx.

@@ -18,7 +18,7 @@ const maxTableSize = 1000003
 var (
 	interfaceKind = str("interface name", `^\.{0,2}[^./:\s\x00-\x1f\x7f][^/:\s\x00-\x1f\x7f]*$`, 15, "1 to 15 bytes, no `/`, `:` or space")
 	nameKind      = str("service name", `^[a-z0-9._-]{1,63}$`, 63, "1 to 63 of `a-z`, `0-9`, `-`, `.`, `_`")
-	zoneKind      = str("zone", `^[^\x00-\x1f\x7f]{1,63}$`, 63, "1 to 63 bytes, no control characters")
+	zoneKind      = str("zone", model.ZonePattern, model.MaxLabel, "1 to 63 bytes, no control characters")
 	methodKind    = str("HTTP method", `^[A-Z]{1,16}$`, 16, "upper-case letters")
 	pathKind      = str("HTTP path", `^/[!-~]*$`, 2048, "starts with `/`; up to 2048 bytes of ASCII without spaces; may hold a query")
 	hostKind      = str("host name", `^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$`, 253, "letters, digits, `-`, `.`, `_`; no port")
@@ -93,7 +93,8 @@ var serviceKind = needed(object("service", "Frontends that share backends. Keys 
 }, commonFields(func(s *rawService) *rawCommon { return &s.common })...)...))
 
 func commonFields[T any](inner func(*T) *rawCommon) []field[T] {
-	return within(inner, slices.Concat(basicFields, selectionFields, ruleFields, placementFields, outcomeFields)...)
+	return within(inner, slices.Concat(basicFields, selectionFields, ruleFields, placementFields, within(func(c *rawCommon) *rawRole { return &c.role }, roleFields...), outcomeFields,
+		within(func(c *rawCommon) *rawWatch { return &c.watch }, watchFields...))...)
 }
 
 var basicFields = []field[rawCommon]{
@@ -145,6 +146,8 @@ var backendKind = shorthand(backendAddressKind,
 			defDoc: "the last octets of its address, with zeros before an IPv4 address that is too short", example: "0a00000c"}),
 		of("drain", boolean, func(b *rawBackend) *opt[bool] { return &b.drain }, about{
 			doc: "No new flows; the old ones stay.", def: false, example: "true"}),
+		of("critical", boolean, func(b *rawBackend) *opt[bool] { return &b.critical }, about{
+			doc: "While this backend is unhealthy or ejected xlb is not `ready` (`critical_down:SERVICE/BACKEND` in `xlb status`).", def: false, example: "true"}),
 	),
 	func(a opt[netip.AddrPort]) rawBackend { return rawBackend{address: a} })
 

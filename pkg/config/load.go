@@ -28,6 +28,16 @@ func OnHost(addresses map[netip.Addr]string) Option {
 // The error is [Errors] if the file was read but is wrong; otherwise it wraps
 // what the operating system said.
 func Load(path string, options ...Option) (*model.Config, error) {
+	data, err := Read(path)
+	if err != nil {
+		return nil, err
+	}
+	return Parse(path, data, options...)
+}
+
+// Read returns the text of the configuration file at path for [Parse], at most one
+// byte more than that takes.
+func Read(path string) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("cannot read the configuration: %w", err)
@@ -37,7 +47,7 @@ func Load(path string, options ...Option) (*model.Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot read the configuration: %w", err)
 	}
-	return Parse(path, data, options...)
+	return data, nil
 }
 
 // Parse reads a configuration from data, at most 16 MiB of UTF-8. The name is

@@ -2,8 +2,6 @@ package config
 
 import (
 	"fmt"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/xlb-io/xlb/pkg/model"
@@ -38,7 +36,7 @@ var ejectTime = duration(time.Second, time.Hour, time.Second)
 
 var ejectKind = shorthand(boolean,
 	object("eject", "When a backend whose connections fail is ejected, and how it returns. The short form is `true` for the defaults, or `false`.",
-		of("failures", percent(1, 100), func(e *rawEject) *opt[int] { return &e.failures }, about{
+		of("failures", percentKind, func(e *rawEject) *opt[int] { return &e.failures }, about{
 			doc: "The share of the attempts to connect within `window` that must fail, of at least `min_attempts`.", defDoc: percentDoc(eject.Failures), example: "30%"}),
 		of("min_attempts", integer(1, 1_000_000), func(e *rawEject) *opt[int] { return &e.minAttempts }, about{
 			doc: "Fewer attempts within `window` than these say nothing about shares.", def: eject.MinAttempts, example: "100"}),
@@ -46,17 +44,17 @@ var ejectKind = shorthand(boolean,
 			doc: "How far back is looked.", def: eject.Window, example: "30s"}),
 		of("consecutive", integer(0, 1_000_000), func(e *rawEject) *opt[int] { return &e.consecutive }, about{
 			doc: "Failed attempts without a successful one between them that eject, whatever the share; `0`: they do not.", def: eject.Consecutive, example: "10"}),
-		of("resets", percent(1, 100), func(e *rawEject) *opt[int] { return &e.resets }, about{
+		of("resets", percentKind, func(e *rawEject) *opt[int] { return &e.resets }, about{
 			doc: "The share of the connections answered within `window`, of at least `min_attempts`, that the backend must reset while neither side has closed. `nat` and `dnat` only: others see no replies.", defDoc: "resets do not eject", example: "50%"}),
 		of("time", ejectTime, func(e *rawEject) *opt[time.Duration] { return &e.time }, about{
 			doc: "How long the first ejection lasts. Each further one lasts twice as long as the one before.", def: eject.Time, example: "10s"}),
 		of("max_time", duration(time.Second, 24*time.Hour, time.Second), func(e *rawEject) *opt[time.Duration] { return &e.maxTime }, about{
 			doc: "The longest ejection. What has served for this long without another begins anew with `time`.", def: eject.MaxTime, example: "1h"}),
-		of("max_ejected", percent(1, 100), func(e *rawEject) *opt[int] { return &e.maxEjected }, about{
+		of("max_ejected", percentKind, func(e *rawEject) *opt[int] { return &e.maxEjected }, about{
 			doc: "How many of the backends that could serve may be ejected at a time, rounded down. With the default one of two, and never the only one.", defDoc: percentDoc(eject.MaxEjected), example: "30%"}),
 		of("trials", integer(1, 1_000_000), func(e *rawEject) *opt[int] { return &e.trials }, about{
 			doc: "After its time a backend is half open: so many connections must succeed before it is trusted again, and the first failure ejects it.", def: eject.Trials, example: "20"}),
-		of("trial_weight", percent(1, 100), func(e *rawEject) *opt[int] { return &e.trialWeight }, about{
+		of("trial_weight", percentKind, func(e *rawEject) *opt[int] { return &e.trialWeight }, about{
 			doc: "The part of its weight that a half-open backend has.", defDoc: percentDoc(eject.TrialWeight), example: "1%"}),
 	),
 	func(on opt[bool]) rawEject { return rawEject{on: on} })
@@ -68,22 +66,6 @@ var outcomeFields = []field[rawCommon]{
 		doc: "Take a backend whose connections fail out of the table for a while, though its probe succeeds: `true`, or a mapping. TCP only; see docs/outcomes.md.", defDoc: "`false`", example: "{failures: 30%, time: 10s}"}),
 	of("syn_retry", integer(0, model.MaxRetries), func(c *rawCommon) *opt[int] { return &c.outcomes.retries }, about{
 		doc: "How many other backends a connection may try, one after the other, when its SYN is refused or not answered. The client sends the SYN again after 1 s, then 2 s, then 4 s. `nat` and `dnat` only.", def: 0, example: "1"}),
-}
-
-// percent is a whole share, written with a percent sign.
-func percent(minimum, maximum int) kind[int] {
-	limits := fmt.Sprintf("%d%% to %d%%", minimum, maximum)
-	return textOf("percentage", limits, `^[0-9]{1,3}%$`, func(s string) (int, *problem) {
-		digits, ok := strings.CutSuffix(s, "%")
-		n, err := strconv.Atoi(digits)
-		switch {
-		case !ok || err != nil || !decimal.MatchString(digits):
-			return 0, &problem{quote(s) + " is not a percentage", "for example 50%"}
-		case n < minimum || n > maximum:
-			return 0, &problem{s + " is out of range", limits}
-		}
-		return n, nil
-	})
 }
 
 func percentDoc(n int) string { return fmt.Sprintf("`%d%%`", n) }

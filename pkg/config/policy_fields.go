@@ -17,8 +17,7 @@ var (
 	wordKind       = str("name", `^[A-Za-z0-9._-]{1,63}$`, 63, "1 to 63 letters, digits, `-`, `.`, `_`")
 	fileNameKind   = str("file name", `^[^\x00-\x1f\x7f]+$`, 4096, "relative to the configuration file's directory, unless it begins with `/`")
 	sha256Kind     = str("SHA-256", `^[0-9a-f]{64}$`, 64, "64 hexadecimal digits")
-	// Commas separate tags where a policy sees them.
-	tagKind = str("tag", `^[^,\s\x00-\x1f\x7f]{1,63}$`, 63, "1 to 63 bytes, no comma, space or control character")
+	tagKind        = str("tag", model.TagPattern, model.MaxLabel, "1 to 63 bytes, no comma, space or control character")
 )
 
 var policyFileKind = needed(object("policy", "A WebAssembly module that decides on new flows, weights or health; see docs/policy-abi.md.",

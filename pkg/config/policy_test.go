@@ -42,7 +42,7 @@ func TestPolicyErrors(t *testing.T) {
 			"x.yaml:5:100: probe: path has no effect with type policy (use type: http, https or http2, or remove path)"},
 		{"policy of another type", policyFile(canary, "probe: {type: http, policy: canary}"),
 			"x.yaml:5:82: probe: policy has no effect with type http (use type: policy or remove policy)"},
-		{"tag", policyFile(canary, "policies: canary, defaults: 1"), `x.yaml:5:80: unknown key "defaults" in service (known: frontends, backends, discover, forward, track, fail, policies, on_overload, probe, timeouts, schedule, hash, affinity, ops, quic, allow, deny, steer, rate, rate_per_source, max_connections, subset, tiers, zones, panic_threshold, slow_start, drain_timeout, outcomes, eject, syn_retry)`},
+		{"tag", policyFile(canary, "policies: canary, defaults: 1"), `x.yaml:5:80: unknown key "defaults" in service (known: frontends, backends, discover, forward, track, fail, policies, on_overload, probe, timeouts, schedule, hash, affinity, ops, quic, allow, deny, steer, rate, rate_per_source, max_connections, subset, tiers, zones, panic_threshold, slow_start, drain_timeout, role, role_fallback, role_exclusive, outcomes, eject, syn_retry, on_change, critical)`},
 	} {
 		t.Run(c.name, func(t *testing.T) { equal(t, c.want, refused(t, c.text)) })
 	}

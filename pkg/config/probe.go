@@ -20,6 +20,7 @@ func (r *reader) checkDefaults(d *rawCommon) {
 		}
 	}
 	r.checkProbeTimes(p, &rawProbe{})
+	r.checkHooks(d.watch.onChange)
 	r.checkEjectTimes(&d.outcomes.eject.v, &rawEject{})
 }
 

@@ -106,7 +106,11 @@ func (r *reader) checkPairs(at place, c *rawCheck, kind model.ProbeType) {
 // checkNeeds reports what a type of probe lacks.
 func (r *reader) checkNeeds(at place, c *rawCheck, kind model.ProbeType) {
 	need, ok := needs[kind]
-	if !ok || slices.ContainsFunc(c.given(), func(k keyAt) bool { return k.name == need.key }) {
+	given := slices.ContainsFunc(c.given(), func(k keyAt) bool { return k.name == need.key })
+	if kind == model.ProbeExec && c.command.ok { // a list may be empty, and so may a word
+		given = len(c.command.v) > 0 && (!c.command.v[0].ok || c.command.v[0].v != "")
+	}
+	if !ok || given {
 		return
 	}
 	r.fail(at, fmt.Sprintf("probe: type %s needs %s", kind, need.key), need.example)

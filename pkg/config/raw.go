@@ -52,6 +52,8 @@ type (
 		selection  rawSelection
 		rules      rawRules
 		placement  rawPlacement
+		role       rawRole
+		watch      rawWatch
 		outcomes   rawOutcomes
 	}
 	rawBackend struct {
@@ -62,6 +64,7 @@ type (
 		tags     opt[[]opt[string]]
 		priority opt[uint16]
 		drain    opt[bool]
+		critical opt[bool]
 		serverID opt[string]
 	}
 	rawProbe struct {

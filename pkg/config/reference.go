@@ -42,6 +42,10 @@ const referenceRules = `
   backend of a ` + "`dnat`" + ` service is no frontend of any.
 - A backend is not an address of the balancer itself: what is sent there never leaves it. ` + "`xlb run`" + ` and a reload refuse
   it; ` + "`xlb check`" + `, which may run elsewhere, does not look.
+- A backend that a source of ` + "`discover`" + ` finds is held to the same rules. One that breaks them is left out with a warning;
+  the others are used. A key that has no effect on the source's type is an error.
+- ` + "`track: never`" + ` is refused with ` + "`max_connections`" + `, and for UDP with ` + "`rate`" + ` and ` + "`rate_per_source`" + `. What else these and lists mean
+  is told in [rules.md](rules.md).
 - ` + "`track: never`" + ` and a probe's ` + "`via: vip`" + ` are refused with ` + "`nat`" + ` and ` + "`dnat`" + `.
 - ` + "`nat_ports`" + `, ` + "`flow_table_size`" + ` and ` + "`table_size`" + ` cost kernel memory when raised; the ` + "`max_*`" + ` keys cap the maps. What exceeds
   one is an error that names it.

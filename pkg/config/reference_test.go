@@ -16,23 +16,24 @@ func TestDeclarations(t *testing.T) {
 	ruleFiles(t)
 	const known = "policies:\n  cidr-filter: {path: x}\n  canary: {path: x}\n  line-probe: {path: x}\n"
 	frames := map[string]string{
-		"file":     "%s\n",
-		"defaults": "defaults:\n  %s\n",
-		"probe":    "defaults:\n  probe:\n    %s\n",
-		"tiers":    "defaults:\n  tiers:\n    %s\n",
-		"zones":    "defaults:\n  zones:\n    %s\n",
-		"timeouts": "defaults:\n  timeouts:\n    %s\n",
-		"affinity": "defaults:\n  affinity:\n    %s\n",
-		"quic":     "defaults:\n  quic:\n    %s\n",
-		"probes":   "probes:\n  %s\n",
-		"eject":    "defaults:\n  eject:\n    %s\n",
-		"policy":   "policies:\n  p:\n    %s\n",
-		"subset":   "policies:\n  p:\n    path: x\n    subsets:\n      s:\n        %s\n",
-		"policies": "services:\n  s:\n    frontends: tcp://192.0.2.1:80\n    backends: []\n    policies:\n    - %s\n",
-		"service":  "services:\n  s:\n    %s\n",
-		"discover": "services:\n  s:\n    frontends: tcp://192.0.2.1:80\n    discover:\n    - %s\n",
-		"tls":      "services:\n  s:\n    frontends: tcp://192.0.2.1:80\n    discover:\n    - {type: consul, service: web, address: \"https://192.0.2.9:8501\", tls: {%s}}\n",
-		"backend":  "services:\n  s:\n    frontends: tcp://192.0.2.1:80\n    backends:\n    - %s\n",
+		"file":      "%s\n",
+		"defaults":  "defaults:\n  %s\n",
+		"probe":     "defaults:\n  probe:\n    %s\n",
+		"tiers":     "defaults:\n  tiers:\n    %s\n",
+		"zones":     "defaults:\n  zones:\n    %s\n",
+		"timeouts":  "defaults:\n  timeouts:\n    %s\n",
+		"affinity":  "defaults:\n  affinity:\n    %s\n",
+		"quic":      "defaults:\n  quic:\n    %s\n",
+		"probes":    "probes:\n  %s\n",
+		"on_change": "defaults:\n  on_change:\n  - %s\n",
+		"eject":     "defaults:\n  eject:\n    %s\n",
+		"policy":    "policies:\n  p:\n    %s\n",
+		"subset":    "policies:\n  p:\n    path: x\n    subsets:\n      s:\n        %s\n",
+		"policies":  "services:\n  s:\n    frontends: tcp://192.0.2.1:80\n    backends: []\n    policies:\n    - %s\n",
+		"service":   "services:\n  s:\n    %s\n",
+		"discover":  "services:\n  s:\n    frontends: tcp://192.0.2.1:80\n    discover:\n    - %s\n",
+		"tls":       "services:\n  s:\n    frontends: tcp://192.0.2.1:80\n    discover:\n    - {type: consul, service: web, address: \"https://192.0.2.9:8501\", tls: {%s}}\n",
+		"backend":   "services:\n  s:\n    frontends: tcp://192.0.2.1:80\n    backends:\n    - %s\n",
 
 		"steer":           "services:\n  s:\n    frontends: tcp://192.0.2.1:80\n    backends: []\n    steer:\n    - %s\n",
 		"rate":            "defaults:\n  rate:\n    %s\n",
@@ -77,6 +78,20 @@ func TestDeclarations(t *testing.T) {
 					other := map[string]string{"certificate": ", key: x", "key": ", certificate: x"}[f.key]
 					text = fmt.Sprintf(frames["tls"], f.key+": "+example+other)
 				}
+				if strings.HasPrefix(f.key, "role") && g.name != "file" {
+					text = known + text + map[string]string{"service": "    probe: {type: policy, policy: canary}\n"}[g.name]
+					if f.key != "role" {
+						text += map[string]string{"service": "    role: primary\n"}[g.name]
+					}
+				}
+				switch f.key {
+				case "headers", "retries":
+					text += "    webhook: http://a/\n"
+				case "states", "timeout":
+					if g.name == "on_change" {
+						text += "    command: /a\n"
+					}
+				}
 				if f.key == "on_overload" {
 					text += map[string]string{"service": "    policies: canary\n"}[g.name]
 				}
@@ -119,7 +134,7 @@ func sourceCompanions(key string) string {
 			}
 		}
 		if other, ok := map[string]string{
-			"username": "password: x", "password": "username: x", "tls": `address: "https://192.0.2.9:8501"`, "keep_running": "zone: x",
+			"username": "password: x", "password": "username: x", "password_file": "username: x", "tls": `address: "https://192.0.2.9:8501"`, "keep_running": "zone: x",
 		}[key]; ok {
 			text += "      " + other + "\n"
 		}

@@ -42,13 +42,17 @@ func (w *world) service(name string, at place, raw *rawService) model.Service {
 	s.Track = raw.common.track.or(w.defaults.track).orValue(model.TrackAuto)
 	w.checkTrack(at, &s, raw)
 	w.servicePolicies(&s, raw)
+	w.checkHooks(raw.common.watch.onChange)
 	certain := w.serviceFrontends(&s, raw)
 	w.serviceBackends(&s, raw, certain)
 	w.serviceSources(&s, raw, certain)
-	s.Selection, s.Rules = w.serviceSelection(at, &s, raw), w.serviceRules(at, &s, raw)
+	s.Selection = w.serviceSelection(at, &s, raw)
+	s.Rules = w.serviceRules(at, &s, raw)
 	s.Placement, s.Outcomes = w.servicePlacement(at, &s, raw), w.serviceOutcomes(at, &s, raw)
 	if len(s.Frontends) > 0 {
 		s.Probe = w.serviceProbe(at, &s, &raw.common.probe, &w.defaults.probe)
+		s.Role = w.serviceRole(at, &s, raw)
+		w.serviceWatch(&s, raw)
 		if s.Forward == model.NAT {
 			w.checkSource(at, &s)
 		}
@@ -148,7 +152,7 @@ func (w *world) serviceBackends(s *model.Service, raw *rawService, certain bool)
 			w.dnat = append(w.dnat, dnatBackend{model.Frontend{VIP: address.Addr(), Port: address.Port(), Protocol: s.Frontends[0].Protocol}, b.address.at})
 		}
 		s.Backends = append(s.Backends, model.Backend{
-			Address: address, Weight: b.weight.orValue(1), ServerID: strings.ToLower(b.serverID.v), Zone: b.zone.v, Tags: tagsOf(b.tags.v), Priority: uint8(b.priority.v), Drain: b.drain.v,
+			Address: address, Weight: b.weight.orValue(1), ServerID: strings.ToLower(b.serverID.v), Zone: b.zone.v, Tags: tagsOf(b.tags.v), Priority: uint8(b.priority.v), Drain: b.drain.v, Critical: b.critical.v,
 		})
 	}
 }

@@ -14,7 +14,7 @@ func TestServiceErrors(t *testing.T) {
 	for _, c := range []struct{ name, text, want string }{
 		{"a list", "- web\n", "x.yaml:3:1: services: must be a mapping of service name to values, not a list"},
 		{"null service", "  web:\n", "x.yaml:3:3: web: has no value (give one or remove the key)"},
-		{"text service", "  web: tcp://192.0.2.1:80\n", `x.yaml:3:8: web: must be a mapping of keys to values, not "tcp://192.0.2.1:80" (keys: frontends, backends, discover, forward, track, fail, policies, on_overload, probe, timeouts, schedule, hash, affinity, ops, quic, allow, deny, steer, rate, rate_per_source, max_connections, subset, tiers, zones, panic_threshold, slow_start, drain_timeout, outcomes, eject, syn_retry)`},
+		{"text service", "  web: tcp://192.0.2.1:80\n", `x.yaml:3:8: web: must be a mapping of keys to values, not "tcp://192.0.2.1:80" (keys: frontends, backends, discover, forward, track, fail, policies, on_overload, probe, timeouts, schedule, hash, affinity, ops, quic, allow, deny, steer, rate, rate_per_source, max_connections, subset, tiers, zones, panic_threshold, slow_start, drain_timeout, role, role_fallback, role_exclusive, outcomes, eject, syn_retry, on_change, critical)`},
 		{"empty service", "  web: {}\n", lines(
 			"x.yaml:3:8: backends is missing in service (for example backends: [10.0.0.11:8080, 10.0.0.12:8080])",
 			`x.yaml:3:8: frontends is missing in service (for example frontends: [tcp://203.0.113.10:80, "tcp://[2001:db8::10]:80"])`)},

@@ -28,7 +28,7 @@ var sourceTypes = map[model.SourceType]sourceType{
 		needs: []keyExample{{"name", "web.example.com"}}, fill: (*world).dnsSource,
 	},
 	model.SourceSRV: {
-		keys:  []string{"name", "families", "servers", "timeout", "min_ttl", "max_ttl"},
+		keys:  []string{"name", "families", "servers", "timeout", "min_ttl", "max_ttl", "weight", "priority"},
 		needs: []keyExample{{"name", "_mqtt._tcp.example.com"}}, fill: (*world).srvSource,
 	},
 	model.SourceConsul: {
@@ -40,7 +40,7 @@ var sourceTypes = map[model.SourceType]sourceType{
 		needs: []keyExample{{"path", "/etc/xlb/backends/web.yaml"}}, fill: (*world).fileSource,
 	},
 	model.SourceEtcd: {
-		keys:  []string{"endpoints", "prefix", "username", "password", "tls", "port", "weight", "priority"},
+		keys:  []string{"endpoints", "prefix", "username", "password", "password_file", "tls", "port", "weight", "priority"},
 		needs: []keyExample{{"endpoints", "http://192.0.2.7:2379"}, {"prefix", "/services/web/"}}, fill: (*world).etcdSource,
 	},
 	model.SourceExec: {
@@ -145,7 +145,7 @@ func (s *rawSource) typeKeys() []keyAt {
 		mark("address", s.address), mark("service", s.service), mark("with_tags", s.withTags), mark("datacenter", s.datacenter),
 		mark("namespace", s.namespace), mark("partition", s.partition), mark("token", s.token), mark("token_file", s.tokenFile),
 		mark("zone_meta", s.zoneMeta), mark("wait", s.wait), mark("tls", s.tls),
-		mark("path", s.path), mark("endpoints", s.endpoints), mark("prefix", s.prefix), mark("username", s.username), mark("password", s.password),
+		mark("path", s.path), mark("endpoints", s.endpoints), mark("prefix", s.prefix), mark("username", s.username), mark("password", s.password), mark("password_file", s.passwordFile),
 		mark("command", s.command), mark("interval", s.interval), mark("keep_running", s.keepRunning),
 	)
 }
@@ -222,11 +222,15 @@ func (w *world) etcdSource(_ *model.Service, raw *rawSource, to *model.Source) {
 	if secure && slices.ContainsFunc(endpoints, func(e string) bool { return strings.HasPrefix(e, "http:") }) {
 		w.fail(raw.endpoints.at, "endpoints: some with https and some without", "write all of them in the same way")
 	}
-	if raw.password.given != raw.username.given {
+	if raw.password.given && raw.passwordFile.given {
+		w.fail(raw.passwordFile.key, "discover: both password and password_file", "remove one")
+	}
+	if (raw.password.given || raw.passwordFile.given) != raw.username.given {
 		w.fail(raw.kind.at, "discover: username and password go together", "give both or none")
 	}
 	to.Etcd = model.EtcdSource{
-		Endpoints: endpoints, Prefix: raw.prefix.v, Username: raw.username.v, Password: raw.password.v, TLS: w.tlsFiles(raw, secure),
+		Endpoints: endpoints, Prefix: raw.prefix.v, Username: raw.username.v, Password: raw.password.v,
+		PasswordFile: w.fromHere(raw.passwordFile.v), TLS: w.tlsFiles(raw, secure),
 	}
 }
 

@@ -41,6 +41,7 @@ type (
 		prefix           opt[string]
 		username         opt[string]
 		password         opt[string]
+		passwordFile     opt[string]
 		command          opt[[]opt[string]]
 		interval         opt[time.Duration]
 		keepRunning      opt[bool]
@@ -84,13 +85,13 @@ var sourceKind = needed(object("discover", "A place where backends come from. `t
 	of("port", portKind, func(s *rawSource) *opt[uint16] { return &s.port }, about{
 		doc: "The port of backends of which the source does not say one. Not with `srv`.", defDoc: "the port that all frontends share", example: "8080"}),
 	of("weight", integer[uint16](0, 65535), func(s *rawSource) *opt[uint16] { return &s.weight }, about{
-		doc: "The weight of backends of which the source does not say one. Not with `srv` and `consul`, which always do.", def: 1, example: "3"}),
+		doc: "The weight of backends of which the source does not say one; with `srv` where all of a priority have weight 0. Not with `consul`, which always says one.", def: 1, example: "3"}),
 	of("zone", zoneKind.kind, func(s *rawSource) *opt[string] { return &s.zone }, about{
 		doc: "The zone of backends of which the source does not say one.", example: "rack-2"}),
 	of("tags", listOf(tagKind.kind), func(s *rawSource) *opt[[]opt[string]] { return &s.tags }, about{
 		doc: "Tags of all backends of the source, beside those that it says.", example: "[discovered]"}),
 	of("priority", integer[uint16](0, 255), func(s *rawSource) *opt[uint16] { return &s.priority }, about{
-		doc: "The tier of backends of which the source does not say one. Not with `srv`.", def: 0, example: "1"}),
+		doc: "The tier of backends of which the source does not say one. With `srv` the tier of the first priority; the others follow.", def: 0, example: "1"}),
 	of("stale_for", duration(0, 720*time.Hour, time.Second), func(s *rawSource) *opt[time.Duration] { return &s.staleFor }, about{
 		doc: "How long the last backends stay in use while the source fails; `0s`: for ever.", def: time.Duration(0), example: "1h"}),
 	of("on_empty", enum(model.EmptyKeep, model.EmptyAccept), func(s *rawSource) *opt[model.OnEmpty] { return &s.onEmpty }, about{
@@ -126,7 +127,7 @@ var sourceKind = needed(object("discover", "A place where backends come from. `t
 	of("token_file", fileNameKind.kind, func(s *rawSource) *opt[string] { return &s.tokenFile }, about{
 		doc: "`consul`: a file that holds the token; it is read again for each question. Not beside `token`.", example: "/run/secrets/consul-token"}),
 	of("zone_meta", plainKind.kind, func(s *rawSource) *opt[string] { return &s.zoneMeta }, about{
-		doc: "`consul`: the key of an instance's service metadata that holds its zone.", example: "rack"}),
+		doc: "`consul`: the key of an instance's metadata, or else its node's, that holds its zone.", example: "rack"}),
 	of("wait", duration(time.Second, 10*time.Minute, time.Second), func(s *rawSource) *opt[time.Duration] { return &s.wait }, about{
 		doc: "`consul`: how long a blocking query waits for a change.", def: consulWait, example: "1m"}),
 	of("tls", tlsKind, func(s *rawSource) *opt[rawTLS] { return &s.tls }, about{
@@ -141,6 +142,8 @@ var sourceKind = needed(object("discover", "A place where backends come from. `t
 		doc: "`etcd`: the user, if authentication is on.", example: "xlb"}),
 	of("password", plainKind.kind, func(s *rawSource) *opt[string] { return &s.password }, about{
 		doc: "`etcd`: the user's password.", example: "secret"}),
+	of("password_file", fileNameKind.kind, func(s *rawSource) *opt[string] { return &s.passwordFile }, about{
+		doc: "`etcd`: a file whose first line is the password; it is read at each login. Not beside `password`.", example: "/run/secrets/etcd-password"}),
 	of("command", listOf(argumentKind.kind), func(s *rawSource) *opt[[]opt[string]] { return &s.command }, about{
 		doc: "`exec`, and required there: the program, a path with a `/`, relative to the configuration file's directory unless it begins with one, and its arguments. There is no shell.", example: "[/usr/local/bin/web-backends, --site, north]"}),
 	of("interval", duration(100*time.Millisecond, 24*time.Hour, time.Millisecond), func(s *rawSource) *opt[time.Duration] { return &s.interval }, about{

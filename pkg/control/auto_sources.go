@@ -27,7 +27,7 @@ func (c *controller) sourcesFor(cfg *model.Config, discovered map[string][]model
 // first backend of the services that need the setting.
 func (c *controller) hostSources(setting string, need func(model.Forward) bool, cfg *model.Config, discovered map[string][]model.Backend, known map[bool]netip.Addr) map[bool]netip.Addr {
 	found := map[bool]netip.Addr{}
-	in := Input{Discovered: discovered}
+	in := Input{Services: cfg.Services, Discovered: discovered, Added: c.operator.said().Backends}
 	tried := map[bool]bool{}
 	for _, s := range cfg.Services {
 		if !need(s.Forward) {

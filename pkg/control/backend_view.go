@@ -36,9 +36,12 @@ func (c *controller) Backend(ctx context.Context, service string, backend netip.
 	if b.Answer.Weight != nil {
 		out.WeightFrom = "policy"
 	}
-	if o, said := c.overrides.all()[key]; said {
-		out.Said = &api.Override{Service: o.Service, Backend: o.Backend, Drain: o.Drain, Weight: o.Weight, Known: true}
-		if o.Weight != nil {
+	for _, o := range c.Overrides() {
+		if o.Service != service || o.Backend != backend {
+			continue
+		}
+		out.Said = &o
+		if o.Weight != nil || o.Added && o.Problem == "" && b.Answer.Weight == nil {
 			out.WeightFrom = "operator"
 		}
 	}

@@ -12,32 +12,30 @@ import (
 	"github.com/xlb-io/xlb/pkg/probe"
 )
 
-// backendsOf returns what discovery found, or the static backends.
-func (in *Input) backendsOf(s model.Service) []model.Backend {
-	if found, ok := in.Discovered[s.Name]; ok {
-		return found
-	}
-	return s.Backends
-}
+// backendsOf returns the backends of a service: the static ones, those that
+// discovery found, and those that the operator added.
+func (in *Input) backendsOf(s model.Service) []model.Backend { return in.withAdded(s, in.foundOf(s)) }
 
 // addService adds a service, its backends and the wish for its table.
 func (r *round) addService(s model.Service, id uint32, runs map[bool]sourceRun) error {
 	run := sourcesOf(s, runs)
 	entry := maps.Service{
 		Forward: s.Forward, Track: r.trackOf(s), Selection: selectionOf(s.Selection), FirstSource: uint16(run.first), Sources: uint16(run.n), Timeouts: s.Timeouts,
+		Outcomes: countsOutcomes(s), Retries: s.Outcomes.Retries,
 	}
 	if r.Deciding[s.Name] {
 		entry.Policy = s.OnOverload
 		entry.Upcalls, entry.UpcallsPerSource = uint32(r.Settings.PolicyRate), uint32(r.Settings.PolicyRatePerSource)
 	}
-	entry.Outcomes = entry.Outcomes || measuresLatency(s.Selection, s.Forward, s.Frontends)
+	entry.Ruled, entry.Limits = s.Rules.Lists(), limitsOf(s.Rules)
 	r.plan.Contents.Services[id] = entry
 	state := ServiceState{
-		Name: s.Name, ID: id, Frontends: s.Frontends, Forward: s.Forward, Track: entry.Track, Fail: s.Fail, Via: s.Probe.Via,
+		Name: s.Name, ID: id, Frontends: s.Frontends, Forward: s.Forward, Track: entry.Track, Fail: s.Fail, Via: s.Probe.Via, Critical: s.Critical,
 		Selection: s.Selection,
-		Decides:   r.Deciding[s.Name],
-		NoSource:  s.Forward == model.NAT && run.n == 0,
-		tracking:  trackingOf(r.plan.Contents.Services[id]), lasts: longestTimeout(s),
+		Decides:   r.Deciding[s.Name], Added: s.Added, Limits: entry.Limits,
+		Counts: entry.Outcomes, ejects: s.Outcomes.Eject.On,
+		NoSource: s.Forward == model.NAT && run.n == 0,
+		tracking: trackingOf(r.plan.Contents.Services[id]), lasts: longestTimeout(s),
 	}
 	if state.NoSource {
 		state.warnings = append(state.warnings, fmt.Sprintf("service %q has no source address for nat and drops new flows (set sources)", s.Name))
@@ -60,6 +58,7 @@ func (r *round) addService(s model.Service, id uint32, runs map[bool]sourceRun) 
 		one.ID = number
 		state.Backends = append(state.Backends, one)
 	}
+	r.noteAdded(s, &state)
 	r.elect(s, &state)
 	for _, b := range state.Backends {
 		entry := maps.Backend{Address: b.Address, Service: id, Serves: b.Serves}
@@ -69,8 +68,16 @@ func (r *round) addService(s model.Service, id uint32, runs map[bool]sourceRun) 
 		r.plan.Contents.Backends[b.ID] = entry
 	}
 	r.nameQUICServers(&state, backends)
+	if err := r.addSubsets(s, &state); err != nil {
+		return err
+	}
+	if err := r.addRules(s, &state); err != nil {
+		return err
+	}
 	r.plan.Warnings = append(r.plan.Warnings, state.warnings...)
-	r.jobs = append(r.jobs, tableJob{service: len(r.plan.Services), id: id})
+	for i, table := range state.tables() {
+		r.jobs = append(r.jobs, tableJob{service: len(r.plan.Services), subset: i - 1, id: table})
+	}
 	r.plan.Services = append(r.plan.Services, state)
 	return nil
 }
@@ -86,13 +93,23 @@ func (in *Input) trackOf(s model.Service) model.Track {
 
 // trackOf is the same without policies.
 func trackOf(s model.Service) model.Track {
-	if s.Forward.RewritesPorts() || s.Selection.RecordsAll() {
+	if s.Forward.RewritesPorts() || countsOutcomes(s) || s.Selection.RecordsAll() {
 		return model.TrackAlways
 	}
 	if s.Selection.OnePacket {
 		return model.TrackNever
 	}
-	return cmp.Or(s.Track, model.TrackAuto)
+	track := cmp.Or(s.Track, model.TrackAuto)
+	if track == model.TrackAuto && recordsAll(s) {
+		return model.TrackAlways
+	}
+	return track
+}
+
+// countsOutcomes says whether the data plane counts what becomes of connections: it
+// is asked to, or a schedule goes by how soon backends answer.
+func countsOutcomes(s model.Service) bool {
+	return s.Outcomes.Count || measuresLatency(s.Selection, s.Forward, s.Frontends)
 }
 
 // backendState is a backend by itself: what probes and operator say of it.
@@ -100,7 +117,7 @@ func (r *round) backendState(s model.Service, b model.Backend) BackendState {
 	key := probe.Key{Service: s.Name, Backend: b.Address}
 	override, overridden := r.Overrides[key]
 	answer := r.Answers[s.Name][b.Address]
-	out := BackendState{Address: b.Address, Weight: b.Weight, Configured: b.Weight, Zone: b.Zone, Tags: b.Tags, Tier: b.Priority, Override: overridden, drain: b.Drain}
+	out := BackendState{Address: b.Address, Weight: b.Weight, Configured: b.Weight, Critical: b.Critical, Zone: b.Zone, Tags: b.Tags, Tier: b.Priority, Override: overridden, drain: b.Drain}
 	answer.weigh(&out)
 	drain, drainReason := b.Drain, "drained by the configuration"
 	if override.Drain != nil {
@@ -113,7 +130,7 @@ func (r *round) backendState(s model.Service, b model.Backend) BackendState {
 	out.leaves = drain || zoneDisabled
 	health := r.Health[key]
 	out.State, out.Since, out.Reason, out.Serves = api.StateUnknown, health.Since, health.Reason, true
-	out.Role = health.Role
+	out.Role, out.roleSince = health.Role, health.RoleSince
 	iface, local := r.Local[b.Address.Addr()]
 	switch {
 	case local:
@@ -131,6 +148,9 @@ func (r *round) backendState(s model.Service, b model.Backend) BackendState {
 		out.State, out.Reason = api.StateEjected, answer.Reason
 	case health.State == model.Healthy || s.Probe.Type == model.ProbeNone || s.Probe.Type == "":
 		out.State = api.StateHealthy
+	}
+	if s.Outcomes.Eject.On {
+		r.Breakers[s.Name][b.Address].contend(s.Outcomes.Eject, &out)
 	}
 	if out.Weight == 0 && out.Reason == "" {
 		out.Reason = "weight 0: no new flows"
@@ -177,6 +197,7 @@ func (r *round) retire(candidates map[uint32]maps.Backend, superseded map[uint32
 	for id, backends := range left {
 		sortStates(backends)
 		old := r.Present.Services[id]
+		old.Ruled, old.Limits = false, maps.Limits{} // nothing new comes to it
 		r.plan.Contents.Services[id] = old
 		r.plan.Retired = append(r.plan.Retired, ServiceState{ID: id, Forward: old.Forward, Backends: backends})
 	}

@@ -18,7 +18,8 @@ const keptChanges = 32
 type change struct {
 	api.Change
 	service *ServiceState // as it is now
-	backend BackendState  // likewise; the zero value of what is gone
+	backend BackendState  // likewise
+	before  string        // its state; empty if it is new
 }
 
 // changesBetween are the changes of a service's backends from one plan to the next,
@@ -43,7 +44,11 @@ func changesBetween(before, now *ServiceState, at time.Time) (out []change) {
 		}
 		for _, c := range changesOf(was, b) {
 			c.At = at
-			out = append(out, change{Change: c, service: now, backend: *b})
+			one := change{Change: c, service: now, backend: *b}
+			if was != nil {
+				one.before = was.State
+			}
+			out = append(out, one)
 		}
 	}
 	return out
@@ -52,10 +57,18 @@ func changesBetween(before, now *ServiceState, at time.Time) (out []change) {
 // changesOf are the changes of one backend, which was not there if was is nil.
 func changesOf(was, b *BackendState) (out []api.Change) {
 	if was == nil {
-		return []api.Change{{Kind: api.ChangeConfiguration, To: b.State, Reason: cmp.Or(b.Reason, "added")}}
+		kind := api.ChangeConfiguration
+		if b.Added {
+			kind = api.ChangeOperator
+		}
+		return []api.Change{{Kind: kind, To: b.State, Reason: cmp.Or(b.Reason, "added")}}
 	}
 	if was.State != b.State {
-		out = append(out, api.Change{Kind: kindOfChange(was, b), From: was.State, To: b.State, Reason: b.Reason})
+		one := api.Change{Kind: kindOfChange(was, b), From: was.State, To: b.State, Reason: b.Reason}
+		if b.State == api.StateHealthy {
+			one.Reason = "" // why a healthy one gets no flows is no reason for its being so
+		}
+		out = append(out, one)
 	}
 	if was.Role != b.Role {
 		out = append(out, api.Change{Kind: api.ChangeRole, From: was.Role, To: b.Role})
@@ -68,20 +81,20 @@ func changesOf(was, b *BackendState) (out []api.Change) {
 
 // kindOfChange says whose doing a change of state is.
 func kindOfChange(was, b *BackendState) string {
-	is := func(states ...string) bool {
-		return slices.Contains(states, was.State) || slices.Contains(states, b.State)
+	for _, c := range []struct{ state, kind string }{
+		{api.StateUnhealthy, api.ChangeHealth}, {api.StateDisabled, api.ChangeOperator}, {api.StateEjected, api.ChangeEjection},
+		{api.StateRetired, api.ChangeConfiguration},
+	} {
+		if was.State == c.state || b.State == c.state {
+			return c.kind
+		}
 	}
-	switch {
-	case is(api.StateUnhealthy):
-		return api.ChangeHealth
-	case is(api.StateEjected):
-		return api.ChangeEjection
-	case is(api.StateRetired):
-		return api.ChangeConfiguration
-	case is(api.StateDraining) && (was.Override || b.Override):
-		return api.ChangeOperator
-	case is(api.StateDraining):
-		return api.ChangeConfiguration
+	for _, one := range []*BackendState{b, was} {
+		if one.State == api.StateDraining && one.drain && !one.Override {
+			return api.ChangeConfiguration
+		} else if one.State == api.StateDraining { // it, or its zone
+			return api.ChangeOperator
+		}
 	}
 	return api.ChangeHealth
 }
@@ -151,6 +164,7 @@ func (c *controller) noteChanges(before, plan *Plan, services []int) {
 	}
 	if len(all) > 0 {
 		c.pasts.add(all)
+		c.tellHooks(all)
 	}
 	if len(services) == len(plan.Services) {
 		c.pasts.keep(plan)

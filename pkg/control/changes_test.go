@@ -33,7 +33,11 @@ func TestChangesBetween(t *testing.T) {
 		{[]BackendState{state(set(api.StateEjected))}, healthy, "ejection ejected healthy "},
 		{[]BackendState{healthy}, state(set(api.StateRetired)), "configuration healthy retired "},
 		{[]BackendState{healthy}, state(func(b *BackendState) { b.State, b.Override = api.StateDraining, true }), "operator healthy draining "},
-		{[]BackendState{healthy}, state(set(api.StateDraining)), "configuration healthy draining "},
+		{[]BackendState{healthy}, state(func(b *BackendState) { b.State, b.drain = api.StateDraining, true }), "configuration healthy draining "},
+		{[]BackendState{state(func(b *BackendState) { b.State, b.drain = api.StateDraining, true })}, healthy, "configuration draining healthy "},
+		{[]BackendState{healthy}, state(set(api.StateDraining)), "operator healthy draining "}, // its zone
+		{[]BackendState{healthy}, state(set(api.StateDisabled)), "operator healthy disabled "},
+		{nil, state(func(b *BackendState) { b.Added = true }), "operator  healthy added"},
 		{[]BackendState{state(func(b *BackendState) { b.State, b.Override = api.StateDraining, true })}, healthy, "operator draining healthy "},
 		{[]BackendState{healthy}, state(func(b *BackendState) { b.Role = "replica" }), "role  replica "},
 		{[]BackendState{state(func(b *BackendState) { b.Role = "replica" })}, state(func(b *BackendState) { b.Role, b.State = "primary", api.StateUnhealthy }),
@@ -80,7 +84,7 @@ func TestPastsAreBounded(t *testing.T) {
 
 // TestBackendIsShown: all that is known of one backend, from the daemon.
 func TestBackendIsShown(t *testing.T) {
-	d := start(t, newMemory(), strings.Replace(web, "probe: none", "probe: {type: tcp, interval: 1h, timeout: 1s, interval_failing: 30m, backoff_max: 2h}", 1))
+	d := start(t, newMemory(), strings.Replace(web, "probe: none", "probe: "+strings.TrimSuffix(unprobed, "}")+", timeout: 1s, interval_failing: 30m, backoff_max: 2h}", 1))
 	at := ap("10.0.0.1:80")
 	say := func(h model.BackendHealth) {
 		d.post(func() { d.probed(probe.Result{Target: probe.Target{Service: "web", Backend: at}, Health: h}) })
@@ -108,7 +112,7 @@ func TestBackendIsShown(t *testing.T) {
 		t.Errorf("said %+v, traffic %+v", b.Said, b.Traffic)
 	}
 	p := b.Probe
-	if p.Type != "tcp" || p.To != "10.0.0.1:80" || p.JitterPercent != 10 || p.FailingSeconds != 1800 || p.BackoffSeconds != 7200 || p.Sharers != 1 || p.Next == nil {
+	if p.Type != "exec" || p.To != "10.0.0.1:80" || p.JitterPercent != 10 || p.FailingSeconds != 1800 || p.BackoffSeconds != 7200 || p.Sharers != 1 || p.Next == nil {
 		t.Errorf("probe %+v", p)
 	}
 	var got []string

@@ -14,6 +14,7 @@ import (
 	"github.com/xlb-io/xlb/pkg/discovery"
 	"github.com/xlb-io/xlb/pkg/maps"
 	"github.com/xlb-io/xlb/pkg/model"
+	"github.com/xlb-io/xlb/pkg/notify"
 	"github.com/xlb-io/xlb/pkg/policy"
 	"github.com/xlb-io/xlb/pkg/probe"
 )
@@ -32,7 +33,11 @@ type dataPlane interface {
 	Reasons() ([]maps.NamedCount, error)
 	Events() ([]maps.NamedCount, error)
 	ServiceTraffic(id uint32) (maps.Traffic, error)
+	ServiceLoad(id uint32) maps.Load
+	Refused(id uint32) (maps.Refused, error)
 	BackendTraffic(id uint32) (maps.Traffic, error)
+	ServiceOutcomes(id uint32) (maps.Outcomes, error)
+	BackendOutcomes(id uint32) (maps.Outcomes, error)
 	decider
 }
 
@@ -49,6 +54,8 @@ type host interface {
 type timing struct {
 	// sweep is the time between two countings of flows.
 	sweep time.Duration
+	// outcomes is the time between two looks at what became of connections.
+	outcomes time.Duration
 	// grace is how long after a backend left the table a sweep may begin that
 	// decides on it: packets that had read the old table are done by then.
 	grace time.Duration
@@ -65,7 +72,7 @@ type timing struct {
 }
 
 var usual = timing{
-	sweep: 5 * time.Second, grace: time.Second, drift: time.Minute, discovery: 2 * time.Second,
+	sweep: 5 * time.Second, outcomes: time.Second, grace: time.Second, drift: time.Minute, discovery: 2 * time.Second,
 	minRetry: 100 * time.Millisecond, maxRetry: 10 * time.Second, debounce: 150 * time.Millisecond,
 }
 
@@ -73,10 +80,12 @@ var usual = timing{
 type parts struct {
 	data       dataPlane
 	host       host
-	overrides  *overrideStore
+	operator   *operatorStore
 	log        *slog.Logger
 	version    string
 	configPath string
+	// text is that of the configuration in force. A reload changes it.
+	text []byte
 	// loaded is fingerprintOf the file that the first configuration is from.
 	loaded     string
 	interfaces []api.Interface
@@ -112,15 +121,19 @@ type controller struct {
 	reloading    sync.Mutex // one reload at a time
 	upcallCounts upcallCounts
 	pasts        pasts
+	hooks        *notify.Notifier
 
 	inboxMu sync.Mutex
 	inbox   []func()
 	wake    chan struct{} // holds one: inbox is not empty
 	stopped chan struct{} // closed when run is over
-	helpers sync.WaitGroup
+	// networksUsed holds one: the files that rules name may be others.
+	networksUsed chan struct{}
+	helpers      sync.WaitGroup
 
 	// State.
 	cfg         *model.Config
+	unreadable  map[string]unreadable // of cfg.Networks
 	lastReload  api.Reload
 	planner     *Planner
 	plan        *Plan // nil until one was written
@@ -146,6 +159,9 @@ type controller struct {
 	answers     map[string]answers            // service → all of them together
 	names       map[uint32]string
 	counts      map[uint32]int
+	breakers    map[string]breakers // service → what is known of the connections to its backends
+	ejections   map[string]uint64   // service → how often a backend was ejected
+	judging     bool
 	sweeping    bool
 	drifting    bool
 	retired     map[uint32]time.Time     // backend in no table → since when
@@ -171,7 +187,8 @@ func newController(p parts, cfg *model.Config) *controller {
 	}
 	c := &controller{
 		parts: p, since: p.now(), cfg: cfg,
-		wake: make(chan struct{}, 1), stopped: make(chan struct{}),
+		wake: make(chan struct{}, 1), stopped: make(chan struct{}), networksUsed: make(chan struct{}, 1),
+		unreadable: map[string]unreadable{},
 		lastReload: api.Reload{At: time.Now(), OK: true},
 		planner:    NewPlanner(), stale: true,
 		discovered: map[string][]model.Backend{},
@@ -179,6 +196,7 @@ func newController(p parts, cfg *model.Config) *controller {
 		names: map[uint32]string{}, retired: map[uint32]time.Time{}, undrawn: map[netip.Addr]time.Time{},
 		idle: map[uint32]bool{}, idleSource: map[netip.Addr]bool{}, problems: map[string]error{},
 		towards:  map[netip.Addr]netip.Addr{},
+		breakers: map[string]breakers{}, ejections: map[string]uint64{},
 		weighing: map[string]bool{}, said: map[string]map[string]answers{}, answers: map[string]answers{},
 	}
 	c.inForce.Store(&policySet{})
@@ -186,6 +204,8 @@ func newController(p parts, cfg *model.Config) *controller {
 		c.adoptPolicies(p.first)
 	}
 	c.discovery = discovery.NewManager(discovery.Options{New: p.source, Cache: p.discoveryCache, Log: p.log})
+	c.hooks = notify.New(notify.Options{Log: p.log})
+	c.hooks.Apply(cfg.Services)
 	c.prober = probe.NewRunner(probe.Options{Probing: cfg.Settings.Probing, Log: p.log, Policy: c.askProbe, OnChange: func(r probe.Result) {
 		c.post(func() { c.probed(r) })
 	}})
@@ -197,6 +217,7 @@ func newController(p parts, cfg *model.Config) *controller {
 func (c *controller) run(ctx context.Context) {
 	defer func() {
 		c.prober.Close()
+		c.hooks.Close()
 		c.discovery.Close()
 		c.endDecisions()
 		close(c.stopped)
@@ -209,6 +230,8 @@ func (c *controller) run(ctx context.Context) {
 
 	sweep := time.NewTicker(c.timing.sweep)
 	defer sweep.Stop()
+	outcomes := time.NewTicker(c.timing.outcomes)
+	defer outcomes.Stop()
 	drift := time.NewTimer(c.timing.drift)
 	defer drift.Stop()
 	due := time.NewTimer(0)
@@ -229,6 +252,8 @@ func (c *controller) run(ctx context.Context) {
 			c.startSweep()
 			c.weighAll()
 			c.retryProblems()
+		case <-outcomes.C:
+			c.watchOutcomes()
 		case <-drift.C:
 			c.startDriftCheck(drift)
 		case <-due.C:

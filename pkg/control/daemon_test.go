@@ -44,11 +44,15 @@ func startIn(t *testing.T, dir string, data *memory, services string, tweaks ...
 	d := &daemon{data: data, host: &machine{changed: make(chan struct{}, 1)}, dir: dir, path: filepath.Join(dir, "xlb.yaml")}
 	d.write(t, services)
 	loaded := fingerprintOf(d.path)
-	cfg, err := config.Load(d.path)
+	operator, err := openOperator(filepath.Join(dir, "state"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	overrides, err := openOverrides(filepath.Join(dir, "state"))
+	text, err := config.Read(d.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg, err := (&configSource{path: d.path, text: text, services: operator.said().Services}).parse()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,7 +61,7 @@ func startIn(t *testing.T, dir string, data *memory, services string, tweaks ...
 		t.Fatal(err)
 	}
 	p := parts{
-		data: data, host: d.host, overrides: overrides, log: quiet(), version: "1.2.3", configPath: d.path, loaded: loaded, timing: quick,
+		data: data, host: d.host, operator: operator, log: quiet(), version: "1.2.3", configPath: d.path, text: text, loaded: loaded, timing: quick,
 		interfaces: []api.Interface{{Name: "eth0", Mode: "native", Why: "asked for", Hook: "xdp link"}},
 	}
 	for _, tweak := range tweaks {

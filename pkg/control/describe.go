@@ -15,6 +15,8 @@ import (
 type Words struct {
 	// Services are names by number.
 	Services map[uint32]string
+	// Subsets are those that have a table, by its number.
+	Subsets map[uint32]maps.Subset
 	// Before and After are the states of backends by number, as in
 	// [api.Backend], before and after the changes.
 	Before, After map[uint32]string
@@ -22,7 +24,7 @@ type Words struct {
 
 // Words are what the plan knows to describe a change that leads to it.
 func (p *Plan) Words() Words {
-	w := Words{Services: map[uint32]string{}, After: p.states()}
+	w := Words{Services: map[uint32]string{}, Subsets: p.Contents.Subsets, After: p.states()}
 	for _, s := range p.Services {
 		w.Services[s.ID] = s.Name
 	}
@@ -43,7 +45,7 @@ func (p *Plan) states() map[uint32]string {
 }
 
 // Describe puts changes into words: sources, tunnels, features, services,
-// frontends, backends, server IDs of QUIC and tables, in this order, each sorted by its key in the
+// frontends, backends, server IDs of QUIC, tables and rules, in this order, each sorted by its key in the
 // maps. What a source or a dnat backend means to the frontends is left out where
 // the source or the backend itself is told.
 func Describe(c maps.Changes, w Words) []api.PlanChange {
@@ -97,10 +99,16 @@ func Describe(c maps.Changes, w Words) []api.PlanChange {
 		one.Service, one.Key = w.service(q.Key.Service), q.Key.ID
 		out = append(out, one)
 	}
+	subsets := subsetsOf(c, w)
 	for _, t := range c.Tables {
 		one := describe(t, "table", t.Key, tableText)
-		one.Service, one.Key = w.service(t.Key), w.service(t.Key)
+		one.Service, one.Key = w.table(t.Key, subsets)
 		one.Moved, one.Slots = movedSlots(t)
+		out = append(out, one)
+	}
+	for _, r := range c.Rules {
+		one := describe(r, "rules", r.Key, rulesText)
+		one.Service, one.Key = w.service(r.Key), w.service(r.Key)
 		out = append(out, one)
 	}
 	return out
@@ -224,6 +232,12 @@ func serviceText(s maps.Service) string {
 	}
 	if s.Policy != 0 {
 		text += fmt.Sprintf(", policies asked about %d new flows a second and %d of a source, on overload %s", s.Upcalls, s.UpcallsPerSource, s.Policy)
+	}
+	if s.Ruled {
+		text += ", sources by rules"
+	}
+	if limits := limitsText(s.Limits); limits != "" {
+		text += ", " + limits
 	}
 	t := s.Timeouts
 	return text + fmt.Sprintf(", timeouts syn %s, established %s, fin %s, closed %s, udp %s",

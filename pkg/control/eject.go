@@ -166,9 +166,8 @@ func (b breaker) settled(replies bool) count {
 			until = s
 		}
 	}
-	out.attempts = until.Attempts - first.Attempts
+	out.attempts = max(until.Attempts-first.Attempts, out.unanswered)
 	out.answered = min(out.answered, out.attempts)
-	out.unanswered = min(out.unanswered, out.attempts)
 	return out
 }
 

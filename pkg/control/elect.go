@@ -70,7 +70,9 @@ func (r *round) elect(s model.Service, state *ServiceState) {
 func (e *election) run() {
 	e.endDrains()
 	e.chooseSubset()
+	e.chooseRole()
 	e.countUsable()
+	e.noteContenders()
 	e.chooseTiers()
 	e.panic()
 	e.failOpen()
@@ -118,6 +120,14 @@ func (e *election) countUsable() {
 		if e.contenders[i].usable() {
 			e.state.Usable++
 		}
+	}
+}
+
+// noteContenders keeps for the breakers which backends could serve.
+func (e *election) noteContenders() {
+	for i := range e.contenders {
+		c := &e.contenders[i]
+		c.contends = c.contends && !c.barred
 	}
 }
 

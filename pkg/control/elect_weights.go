@@ -14,7 +14,7 @@ const slowSteps = 10
 const shareUnit = 10000
 
 // weigh sets the weights with which the used backends enter the table: their own,
-// but for slow start and for shares of zones.
+// but for slow start, for shares of zones and for those that are half open.
 func (e *election) weigh() {
 	steps, slow := e.slowStart()
 	for i := range e.contenders {
@@ -26,7 +26,8 @@ func (e *election) weigh() {
 		return // nobody knows who is well
 	}
 	shares, zoned := e.zoneShares()
-	if !slow && !zoned {
+	tried := e.any(func(c *contender) bool { return c.used && c.HalfOpen })
+	if !slow && !zoned && !tried {
 		return
 	}
 	exact := make([]*big.Int, len(e.contenders))
@@ -45,6 +46,9 @@ func (e *election) weigh() {
 				c.explain("slow start: %d%% of its weight", 100*steps[i]/slowSteps)
 			}
 		}
+		if tried {
+			w.Mul(w, big.NewInt(e.trialShare(c)))
+		}
 		exact[i] = w
 	}
 	for i, w := range wholeWeights(exact) {
@@ -54,6 +58,15 @@ func (e *election) weigh() {
 		}
 		c.used, c.Effective = w > 0, w
 	}
+}
+
+// trialShare is the part of its weight that a backend has beside one that is half
+// open, in per cent.
+func (e *election) trialShare(c *contender) int64 {
+	if c.HalfOpen {
+		return int64(e.service.Outcomes.Eject.TrialWeight)
+	}
+	return 100
 }
 
 // slowStart returns how many steps each backend has made, and whether anybody's

@@ -21,6 +21,7 @@ type memory struct {
 	contents maps.Contents
 	sizes    maps.Sizes
 	flows    []maps.Flow
+	outcomes map[uint32]maps.Outcomes // by backend
 	loads    map[uint32]maps.Load
 	applies  int
 	failing  error // of Apply, after half of the work
@@ -59,6 +60,8 @@ func (m *memory) Apply(c maps.Changes) error {
 	}
 	put(m.contents.Services, c.Services)
 	put(m.contents.Tables, c.Tables)
+	put(m.contents.Subsets, c.Subsets)
+	put(m.contents.Rules, c.Rules)
 	put(m.contents.VIPs, c.VIPs)
 	return nil
 }
@@ -135,11 +138,27 @@ func (m *memory) ServiceTraffic(id uint32) (maps.Traffic, error) {
 	return maps.Traffic{Request: maps.Count{Packets: uint64(id)}, Flows: 1}, nil
 }
 
+func (m *memory) ServiceLoad(id uint32) maps.Load { return maps.Load{Connections: int(id)} }
+
+func (m *memory) Refused(id uint32) (maps.Refused, error) {
+	return maps.Refused{Denied: uint64(id)}, nil
+}
+
 func (m *memory) BackendTraffic(id uint32) (maps.Traffic, error) {
 	if int(id) >= m.sizes.Backends {
 		return maps.Traffic{}, errors.New("no such number")
 	}
 	return maps.Traffic{Reply: maps.Count{Packets: uint64(id)}}, nil
+}
+
+func (m *memory) ServiceOutcomes(id uint32) (maps.Outcomes, error) {
+	return maps.Outcomes{Attempts: uint64(id)}, nil
+}
+
+func (m *memory) BackendOutcomes(id uint32) (maps.Outcomes, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.outcomes[id], nil
 }
 
 func (m *memory) Decide(*maps.Upcall, maps.Decision) error { return m.failing }
@@ -199,7 +218,7 @@ func (h *machine) SourceFor(to netip.Addr) (netip.Addr, error) {
 
 // Short times for tests; the sweep's grace stays above the clock's noise.
 var quick = timing{
-	sweep: 20 * time.Millisecond, grace: time.Millisecond, drift: 20 * time.Millisecond, discovery: time.Second,
+	sweep: 20 * time.Millisecond, outcomes: 5 * time.Millisecond, grace: time.Millisecond, drift: 20 * time.Millisecond, discovery: time.Second,
 	minRetry: time.Millisecond, maxRetry: 10 * time.Millisecond, debounce: 10 * time.Millisecond,
 }
 

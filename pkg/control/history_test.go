@@ -81,6 +81,9 @@ type history struct {
 	cfg     *model.Config
 	// address is that of the n-th backend, from 1, of a service.
 	address func(service, n int) netip.AddrPort
+	// steers: services steer some of the clients, now these and now those, to
+	// the backends of a zone.
+	steers bool
 }
 
 // begin gives the history its first configuration, made of cfg, and daemon.
@@ -93,9 +96,8 @@ func (h *history) begin() *history {
 // start starts a daemon, in place of the one before.
 func (h *history) start() {
 	h.stop()
-	overrides := &overrideStore{}
 	h.controller = newController(parts{
-		data: h.network, host: &machine{}, overrides: overrides, log: quiet(), timing: usual, now: h.network.clock,
+		data: h.network, host: &machine{}, operator: &operatorStore{}, log: quiet(), timing: usual, now: h.network.clock,
 	}, h.cfg)
 }
 
@@ -112,10 +114,12 @@ func (h *history) change() {
 	cfg.Services = slices.Clone(cfg.Services)
 	at := h.IntN(len(cfg.Services))
 	s := &cfg.Services[at]
-	switch h.IntN(8) {
-	case 0:
+	switch n := h.IntN(8); {
+	case h.steers && h.IntN(3) == 0:
+		s.Rules = h.steering()
+	case n == 0:
 		s.Track = []model.Track{model.TrackAuto, model.TrackAuto, model.TrackAlways, model.TrackAlways, model.TrackNever}[h.IntN(5)]
-	case 1:
+	case n == 1:
 		s.Fail = []model.FailMode{model.FailOpen, model.FailClosed}[h.IntN(2)]
 	default:
 		s.Backends = nil
@@ -123,6 +127,7 @@ func (h *history) change() {
 			if h.IntN(4) > 0 {
 				s.Backends = append(s.Backends, model.Backend{
 					Address: h.address(at, b+1), Weight: uint16(h.IntN(4)), Drain: h.IntN(8) == 0,
+					Zone: []string{"a", "b"}[b%2],
 				})
 			}
 		}
@@ -132,6 +137,25 @@ func (h *history) change() {
 		h.adopt(&cfg)
 	}
 }
+
+// steering is rules that send some of the clients to a zone, or none.
+func (h *history) steering() (r model.Rules) {
+	zones := []model.Subset{{Zone: "a"}, {Zone: "b"}, {Zone: "nobody's"}}
+	for range h.IntN(3) {
+		prefix := netip.PrefixFrom(steered4, 28+h.IntN(5)).Masked()
+		if h.IntN(2) == 0 {
+			prefix = netip.PrefixFrom(steered6, 124+h.IntN(5)).Masked()
+		}
+		r.Steer = append(r.Steer, model.Steer{From: []model.Origin{{Prefix: prefix}}, To: zones[h.IntN(len(zones))]})
+	}
+	if h.IntN(3) == 0 {
+		r.Default = zones[h.IntN(len(zones))]
+	}
+	return r
+}
+
+// The first of sixteen clients of each family.
+var steered4, steered6 = addr("198.51.100.0"), addr("2001:db8:c::")
 
 // flap changes what the probes say.
 func (h *history) flap() {

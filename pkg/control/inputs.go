@@ -16,10 +16,12 @@ func (c *controller) adopt(cfg *model.Config) {
 		}
 	}
 	c.cfg, c.discovered = cfg, kept
+	c.adoptNetworks()
 	c.auto = autoSources{}
 	clear(c.towards)
 	c.retarget, c.dirty = true, true
 	c.prober.SetProbing(cfg.Settings.Probing)
+	c.hooks.Apply(cfg.Services)
 	c.discovery.Apply(cfg.Services)
 	c.takeDiscovered()
 }
@@ -40,10 +42,15 @@ func (c *controller) probed(r probe.Result) {
 	c.weighSoon(key.Service)
 }
 
+// places is as much of an input as tells the backends of services.
+func (c *controller) places() Input {
+	return Input{Services: c.cfg.Services, Discovered: c.discovered, Added: c.operator.said().Backends}
+}
+
 // aimProbes makes the prober probe the backends there are.
 func (c *controller) aimProbes() {
 	c.retarget = false
-	in := Input{Discovered: c.discovered}
+	in := c.places()
 	targets := map[probe.Key]bool{}
 	pending := map[probe.Key]time.Time{}
 	var list []probe.Target
@@ -81,21 +88,21 @@ func (c *controller) aimProbes() {
 	c.prober.Apply(list)
 }
 
-// seed takes over what an earlier daemon knew: a backend that did not serve
-// stays down until its first probe says otherwise.
+// seed takes over what an earlier daemon knew: a backend that did not serve, or was
+// not of the role that was wanted, stays out until its first probe says otherwise.
 func (c *controller) seed() {
 	in := c.input(c.cfg, c.discovered, autoSources{})
-	for key := range in.notServing() {
-		c.health[key] = model.BackendHealth{State: model.Unhealthy, Reason: "was down when the daemon started; not probed yet", Since: c.since}
+	for key, h := range in.atStart(c.since) {
+		c.health[key] = h
 	}
 }
 
-// notServing returns the probed backends that the maps hold as not serving.
-func (in Input) notServing() map[probe.Key]bool {
+// atStart is what the maps say of probed backends.
+func (in Input) atStart(now time.Time) map[probe.Key]model.BackendHealth {
 	r := &round{Input: in, used: map[uint32]bool{}}
 	r.services = in.Services
 	r.indexPresent()
-	out := map[probe.Key]bool{}
+	out := map[probe.Key]model.BackendHealth{}
 	numbers, _, err := r.number()
 	if err != nil {
 		return out // the plan will fail for the same reason
@@ -104,10 +111,20 @@ func (in Input) notServing() map[probe.Key]bool {
 		if s.Probe.Type == model.ProbeNone || s.Probe.Type == "" {
 			continue
 		}
+		holds := map[uint32]bool{}
+		if s.Role.Role != "" {
+			holds = in.inTable(numbers[s.Name])
+		}
+		if s.Role.Exclusive == s.Role.Role && len(holds) > 1 {
+			clear(holds) // the daemon before knew nothing of roles
+		}
 		for _, b := range in.backendsOf(s) {
 			id, ok := r.present[numbers[s.Name]][b.Address]
-			if ok && !in.Present.Backends[id].Serves {
-				out[probe.Key{Service: s.Name, Backend: b.Address}] = true
+			if !ok {
+				continue
+			}
+			if h, known := healthAtStart(s, in.Present.Backends[id].Serves, holds[id], now); known {
+				out[probe.Key{Service: s.Name, Backend: b.Address}] = h
 			}
 		}
 	}

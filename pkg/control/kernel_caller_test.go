@@ -79,10 +79,14 @@ func (w *kernelWire) newCaller() *caller {
 	s := w.services[c.service]
 	f := s.Frontends[w.IntN(len(s.Frontends))]
 	c.vip, c.protocol = netip.AddrPortFrom(f.VIP, f.Port), f.Protocol
-	c.from = netip.AddrPortFrom(addr("198.51.100.7"), 1024+w.ports)
+	from := steered4
 	if f.VIP.Is6() {
-		c.from = netip.AddrPortFrom(addr("2001:db8:c::7"), 1024+w.ports)
+		from = steered6
 	}
+	for range w.IntN(16) {
+		from = from.Next()
+	}
+	c.from = netip.AddrPortFrom(from, 1024+w.ports)
 	return c
 }
 
@@ -153,9 +157,15 @@ func (w *kernelWire) send(c *caller, flags testlab.TCPFlags) (to netip.AddrPort)
 // takesFlows says whether a backend has a slot.
 func (w *kernelWire) takesFlows(service int, backend netip.AddrPort) bool {
 	for _, c := range []maps.Contents{w.before, w.after} {
-		for _, id := range c.Tables[w.number(service, c)].Present {
-			if c.Backends[id].Address == backend { // none is the address of number 0
-				return true
+		number := w.number(service, c)
+		for table, t := range c.Tables {
+			if table != number && c.Subsets[table].Service != number {
+				continue
+			}
+			for _, id := range t.Present {
+				if c.Backends[id].Address == backend { // none is the address of number 0
+					return true
+				}
 			}
 		}
 	}

@@ -61,7 +61,7 @@ func newKernelHistory(t *testing.T, seed uint64, p *kernelPlane) (*history, *ker
 		six := cfg.Services[service].Frontends[0].VIP.Is6()
 		return backendAddress(service, n, six != (mixed[service]>>(n-1)&1 == 1))
 	}
-	h := &history{Rand: r, t: t, seed: seed, network: w, cfg: cfg, address: address}
+	h := &history{Rand: r, t: t, seed: seed, network: w, cfg: cfg, address: address, steers: r.IntN(2) == 0}
 	w.down = func(service int, backend netip.AddrPort) bool {
 		return h.health[probe.Key{Service: cfg.Services[service].Name, Backend: backend}].State == model.Unhealthy
 	}

@@ -102,46 +102,46 @@ func TestOverrideOfNothing(t *testing.T) {
 			t.Errorf("unknown %s: %v", name, err)
 		}
 	}
-	if len(d.overrides.all()) != 0 {
-		t.Errorf("kept %v", d.overrides.all())
+	if len(d.operator.said().Overrides) != 0 {
+		t.Errorf("kept %v", d.operator.said().Overrides)
 	}
 }
 
 func TestOverrideFile(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "overrides.json")
-	s, err := openOverrides(dir)
+	s, err := openOperator(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
 	yes := true
 	key := probe.Key{Service: "web", Backend: ap("[2001:db8::1]:80")}
-	if err := s.set(key, func(o *model.Override) { o.Drain = &yes }); err != nil {
+	if err := s.override(key, func(o *model.Override) { o.Drain = &yes }); err != nil {
 		t.Fatal(err)
 	}
-	again, err := openOverrides(dir)
+	again, err := openOperator(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if d := cmp.Diff(s.all(), again.all(), append(compare, cmp.Comparer(func(a, b probe.Key) bool { return a == b }))...); d != "" {
+	if d := cmp.Diff(s.said().Overrides, again.said().Overrides, append(compare, cmp.Comparer(func(a, b probe.Key) bool { return a == b }))...); d != "" {
 		t.Errorf("read back (-written +read):\n%s", d)
 	}
 	if left, _ := filepath.Glob(filepath.Join(dir, ".overrides-*")); len(left) != 0 {
 		t.Errorf("left behind: %v", left)
 	}
-	for name, text := range map[string]string{"cut off": `{"version": 1, "over`, "from the future": `{"version": 2}`} {
+	for name, text := range map[string]string{"cut off": `{"version": 1, "over`, "from the future": `{"version": 3}`} {
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := openOverrides(dir); err == nil || !strings.Contains(err.Error(), path) {
+		if _, err := openOperator(dir); err == nil || !strings.Contains(err.Error(), path) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 	// What cannot be kept is not done. (A file where the directory should be
 	// stops root, too.)
 	s.path = filepath.Join(path, "overrides.json")
-	if err := s.set(key, func(o *model.Override) { o.Drain = nil }); err == nil || len(s.all()) != 1 {
-		t.Errorf("without a place to write: %v, %v", err, s.all())
+	if err := s.override(key, func(o *model.Override) { o.Drain = nil }); err == nil || len(s.said().Overrides) != 1 {
+		t.Errorf("without a place to write: %v, %v", err, s.said().Overrides)
 	}
 }
 

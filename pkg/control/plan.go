@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/xlb-io/xlb/pkg/api"
 	"github.com/xlb-io/xlb/pkg/maps"
 	"github.com/xlb-io/xlb/pkg/model"
 	"github.com/xlb-io/xlb/pkg/probe"
@@ -19,8 +20,10 @@ type Input struct {
 	// Discovered are the backends of services by name; a service that is not
 	// here has its static ones.
 	Discovered map[string][]model.Backend
-	Health     map[probe.Key]model.BackendHealth
-	Overrides  map[probe.Key]model.Override
+	// Added are those that the operator added, by the service's name.
+	Added     map[string][]model.Backend
+	Health    map[probe.Key]model.BackendHealth
+	Overrides map[probe.Key]model.Override
 	// Deciding are the services whose policies are asked about new flows.
 	Deciding map[string]bool
 	// Answers are what policies said last about the weights of backends.
@@ -45,15 +48,19 @@ type Input struct {
 	Sizes maps.Sizes
 	// Now is the time on a clock that only goes forward.
 	Now time.Duration
-	// Transitions are, by service number, the times of the slots that are
+	// Transitions are, by table number, the times of the slots that are
 	// marked in Present; where there are none, they count from Now.
 	Transitions map[uint32]transition
 	// Time is Now by the calendar, in which operators set deadlines.
 	Time time.Time
 	// Standings are, by service name, what the last plan noted for its elections.
 	Standings map[string]standing
+	// Breakers are, by service name, what is known of the connections to its backends.
+	Breakers map[string]breakers
 	// DisabledZones take no new flows: the operator said so.
 	DisabledZones map[model.DisabledZone]bool
+	// Networks are the files that rules name, by name.
+	Networks map[string]*model.Networks
 	// Survey is the last survey of the flow table; nil if there was none.
 	Survey *survey
 }
@@ -92,19 +99,34 @@ type ServiceState struct {
 	Via model.ProbeVia
 	// Usable is the number of backends that can take new flows.
 	Usable int
+	// Role is which backends take part by their role, and StandIns says that none
+	// of it is usable and those of the fallback serve.
+	Role     model.RoleChoice
+	StandIns bool
+	// Critical: without a usable backend the load balancer is not ready.
+	Critical bool
 	// FailOpen: none is usable, and all are used.
 	FailOpen bool
+	// Added: by the operator, not in the configuration file.
+	Added bool
 	// Panic: few of those that serve are usable, and the others are used too.
 	Panic bool
 	// Serving are the tiers that take new flows, the lowest first.
 	Serving []uint8
+	// Counts: what becomes of its connections is counted.
+	Counts bool
 	// NoSource: the service needs a source address and has none.
 	NoSource bool
 	// Tunnels are the outer headers of its packets, and NoTunnel says that one
 	// is missing that its backends need.
 	Tunnels  []maps.Tunnel
 	NoTunnel bool
-	// Marked is how many slots of its table are marked.
+	// Rules are its lists, and Subsets where they steer to.
+	Rules   RulesState
+	Subsets []SubsetState
+	// Limits are those of its new flows.
+	Limits maps.Limits
+	// Marked is how many slots of its tables are marked.
 	Marked int
 	// Settles is the time of Input.Now's clock after which no flow needs its
 	// previous backend any more; 0 before the plan was written or if none does.
@@ -114,9 +136,21 @@ type ServiceState struct {
 
 	tracking tracking
 	lasts    time.Duration // the longest timeout of its flows
+	ejects   bool          // backends whose connections fail
 	next     time.Duration // when time alone changes its election; 0: never
 	left     int           // backends without a place
 	warnings []string      // on its backends and sources
+}
+
+// tiers are those of its backends, the lowest first.
+func (s *ServiceState) tiers() (all []uint8) {
+	for _, b := range s.Backends {
+		if b.State != api.StateRetired && !slices.Contains(all, b.Tier) {
+			all = append(all, b.Tier)
+		}
+	}
+	slices.Sort(all)
+	return all
 }
 
 // BackendState is a backend in a plan.
@@ -138,13 +172,15 @@ type BackendState struct {
 	// table, 0 if not in it, and Slots its part of the table.
 	Weight, Effective uint16
 	Slots             int
-	Override, Serves  bool
+	// Configured is the weight that the configuration or a source gives.
+	Configured       uint16
+	Override, Serves bool
+	// Critical: without it the load balancer is not ready.
+	Critical bool
 	// ServerID is what connection IDs of QUIC call it; empty if nothing.
 	ServerID string
 	// Added: the operator did, not the configuration or a source.
 	Added bool
-	// Configured is the weight that the configuration or a source gives.
-	Configured uint16
 	// Answer is what policies said of it.
 	Answer Answer
 	// Local: it is an address of this host, and never used.
@@ -153,8 +189,19 @@ type BackendState struct {
 	// it does not drain, or for as long as it takes.
 	Drained time.Duration
 
-	drain  bool // by its configuration or source
-	leaves bool // it is to have no new flows, whatever its health
+	// Ejections are how often it was ejected because its connections failed, since
+	// it last served for long. EjectedUntil is when this one ends; HalfOpen: it has,
+	// and the backend is tried.
+	Ejections    int
+	EjectedUntil time.Time
+	HalfOpen     bool
+
+	roleSince time.Time
+	outOfRole bool // the service does not take it for its role
+
+	contends bool // but for its connections it could take new flows
+	drain    bool // by its configuration or source
+	leaves   bool // it is to have no new flows, whatever its health
 }
 
 // Planner makes plans. It remembers the lookup tables it has computed, which
@@ -162,16 +209,22 @@ type BackendState struct {
 // goroutine at a time.
 type Planner struct {
 	tables map[uint32]builtTable
+	rules  map[uint32]builtRules
 }
 
 // NewPlanner returns a planner that remembers nothing.
-func NewPlanner() *Planner { return &Planner{tables: map[uint32]builtTable{}} }
+func NewPlanner() *Planner {
+	return &Planner{tables: map[uint32]builtTable{}, rules: map[uint32]builtRules{}}
+}
 
 // Clone returns a planner that knows the same tables.
 func (p *Planner) Clone() *Planner {
 	c := NewPlanner()
 	for id, t := range p.tables {
 		c.tables[id] = t
+	}
+	for id, b := range p.rules {
+		c.rules[id] = b
 	}
 	return c
 }
@@ -182,11 +235,15 @@ type round struct {
 	services []model.Service // sorted by name
 	plan     Plan
 	jobs     []tableJob
-	used     map[uint32]bool // backend numbers of Present and of the plan
-	next     uint32          // no lower backend number is free
-	spare    spare
-	partial  bool // an update: used lacks what Present has
-	present  map[uint32]map[netip.AddrPort]uint32
+	rules    map[uint32]builtRules // of the planner
+	compiled map[string]*compiledRules
+	// usedTables are the numbers of the plan's subsets.
+	usedTables map[uint32]bool
+	used       map[uint32]bool // backend numbers of Present and of the plan
+	next       uint32          // no lower backend number is free
+	spare      spare
+	partial    bool // an update: used lacks what Present has
+	present    map[uint32]map[netip.AddrPort]uint32
 	// named are, by backend number, what Present calls servers of QUIC, of the
 	// services that are planned.
 	named map[uint32]maps.QUICServer
@@ -197,11 +254,13 @@ type round struct {
 // is never given out. It fails if something does not fit into the maps, and
 // then names the setting to raise.
 func (p *Planner) Plan(in Input) (*Plan, error) {
-	r := &round{Input: in, used: make(map[uint32]bool, len(in.Present.Backends)), next: 1}
+	r := &round{Input: in, used: make(map[uint32]bool, len(in.Present.Backends)), next: 1, rules: p.rules, usedTables: map[uint32]bool{}, compiled: map[string]*compiledRules{}}
 	r.plan.Contents = maps.Contents{
 		VIPs:     make(map[maps.VIPKey]maps.VIP, len(in.Present.VIPs)),
 		Services: make(map[uint32]maps.Service, len(in.Present.Services)),
 		Tables:   make(map[uint32]maps.Table, len(in.Present.Tables)),
+		Subsets:  map[uint32]maps.Subset{},
+		Rules:    map[uint32]maps.Rules{},
 		Backends: make(map[uint32]maps.Backend, len(in.Present.Backends)),
 		Sources:  make(map[uint32]netip.Addr, len(in.Present.Sources)),
 		Tunnels:  map[uint32]maps.Tunnel{},
@@ -238,6 +297,7 @@ func (p *Planner) Plan(in Input) (*Plan, error) {
 		return nil, err
 	}
 	r.warnOfLocalVIPs()
+	p.keepRules(r)
 	slices.Sort(r.plan.Warnings)
 	return &r.plan, nil
 }

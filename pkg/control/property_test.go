@@ -65,6 +65,30 @@ func checkPlan(t *testing.T, in Input, p *Plan) {
 	checkForwarding(t, p)
 	for _, s := range p.Services {
 		checkTable(t, in, s, c)
+		checkRules(t, in, s, c)
+		checkRoles(t, s)
+	}
+}
+
+// checkRoles checks that nobody gets a connection who is known to be something else
+// than the service wants, and that of a role of which there is one only one does.
+func checkRoles(t *testing.T, s ServiceState) {
+	t.Helper()
+	if s.Role.Role == "" {
+		return
+	}
+	have := 0
+	for _, b := range s.Backends {
+		stranger := b.Role != "" && b.Role != s.Role.Role && !s.Role.StandsIn(b.Role) && b.State != "retired"
+		if stranger && (b.Effective > 0 || b.Serves) || b.Effective > 0 && b.Role == "" && s.Role.Fallback != model.FallbackAny {
+			t.Errorf("service %s wants %+v: backend %+v", s.Name, s.Role, b)
+		}
+		if b.Effective > 0 && b.Role == s.Role.Exclusive && b.Role != "" {
+			have++
+		}
+	}
+	if have > 1 {
+		t.Errorf("service %s has %d backends of a role of which there is one", s.Name, have)
 	}
 }
 
@@ -153,16 +177,26 @@ func (w *world) change() {
 				})
 			}
 		}
-		s.Placement = w.placement()
+		s.Placement, s.Role, s.Rules = w.placement(), w.role(), w.rules()
+		if w.IntN(2) == 0 {
+			s.Outcomes = model.Outcomes{Count: true, Eject: ejecting}
+		}
 		w.Shuffle(len(s.Backends), func(i, j int) { s.Backends[i], s.Backends[j] = s.Backends[j], s.Backends[i] })
 		w.in.Services = append(w.in.Services, s)
+	}
+	w.in.Added = map[string][]model.Backend{}
+	if len(w.in.Services) > 0 && w.IntN(3) == 0 {
+		s := w.in.Services[0]
+		w.in.Added[s.Name] = []model.Backend{
+			{Address: ap("10.0.0.3:80"), Weight: 2}, {Address: ap("10.0.0.77:80"), Weight: 1}, {Address: ap("[2001:db8::7]:80"), Weight: 1},
+		}
 	}
 	w.in.Health = map[probe.Key]model.BackendHealth{}
 	w.in.Overrides = map[probe.Key]model.Override{}
 	for _, s := range w.in.Services {
 		for _, b := range s.Backends {
 			key := probe.Key{Service: s.Name, Backend: b.Address}
-			w.in.Health[key] = model.BackendHealth{State: model.Health(w.IntN(3))}
+			w.in.Health[key] = w.health()
 			if w.IntN(10) == 0 {
 				weight := uint16(w.IntN(5))
 				w.in.Overrides[key] = model.Override{Weight: &weight}
@@ -208,6 +242,29 @@ func (w *world) placement() (p model.Placement) {
 		p.DrainTimeout = time.Duration(1+w.IntN(2)) * flowTimeout
 	}
 	return p
+}
+
+// role is none for two services of three.
+func (w *world) role() model.RoleChoice {
+	if w.IntN(3) > 0 {
+		return model.RoleChoice{}
+	}
+	c := model.RoleChoice{
+		Role: "primary", Fallback: model.RoleFallback(w.IntN(3)), FallbackRole: "replica", Exclusive: []string{"", "primary"}[w.IntN(2)],
+	}
+	if w.IntN(2) == 0 {
+		c.Role, c.FallbackRole = c.FallbackRole, c.Role
+	}
+	return c
+}
+
+// health is any that probes could tell.
+func (w *world) health() model.BackendHealth {
+	h := model.BackendHealth{State: model.Health(w.IntN(3)), Role: []string{"", "primary", "replica", "witness"}[w.IntN(4)]}
+	if w.IntN(2) == 0 {
+		h.RoleSince = time.Unix(int64(w.IntN(3)), 0)
+	}
+	return h
 }
 
 // steering is something that the operator said.

@@ -99,12 +99,15 @@ func (c *controller) round() (reason string, err error) {
 
 // input is the input of a plan for cfg.
 func (c *controller) input(cfg *model.Config, discovered map[string][]model.Backend, auto autoSources) Input {
+	said := c.operator.said()
 	in := Input{
-		Settings: cfg.Settings, Services: cfg.Services, Discovered: discovered,
-		Health: c.health, Overrides: c.overrides.all(),
+		Settings: cfg.Settings, Services: cfg.Services, Discovered: discovered, Added: said.Backends,
+		Health: c.health, Overrides: said.Overrides, DisabledZones: said.Zones,
 		Local: c.host.LocalAddresses(), Present: c.current, Idle: c.idle, IdleSources: c.idleSource, Sizes: c.data.Sizes(),
 		Deciding: c.deciding, Answers: c.answers,
 		Now: c.clock(), Time: c.now(), Transitions: c.transitions, Survey: c.surveyed, Standings: c.standings(),
+		Networks: cfg.Networks,
+		Breakers: c.breakers,
 	}
 	for _, a := range auto.nat {
 		in.AutoSources = append(in.AutoSources, a)
@@ -126,9 +129,11 @@ func (c *controller) written(u *update, partly bool) {
 	c.logOutages(plan)
 	for _, i := range u.services {
 		s := &plan.Services[i]
-		if t := plan.transitions[s.ID]; len(t) > 0 {
-			t.stamp(c.clock())
-			s.Settles = t.settles(plan.Contents.Tables[s.ID], s.lasts)
+		for _, id := range s.tables() {
+			if t := plan.transitions[id]; len(t) > 0 {
+				t.stamp(c.clock())
+				s.Settles = max(s.Settles, t.settles(plan.Contents.Tables[id], s.lasts))
+			}
 		}
 	}
 	before := c.plan

@@ -27,10 +27,11 @@ func (c *controller) Reload(ctx context.Context) error {
 // reload is Reload; the policies named anew are loaded even if nothing of them
 // changed.
 func (c *controller) reload(ctx context.Context, anew map[string]bool) error {
-	cfg, err := config.Load(c.configPath, config.OnHost(c.host.LocalAddresses()))
+	var cfg *model.Config
 	var policies *policyChange
+	text, err := config.Read(c.configPath)
 	if err == nil {
-		policies, err = c.try(ctx, cfg, anew)
+		cfg, policies, err = c.try(ctx, text, anew)
 	}
 	if err != nil {
 		if ctx.Err() != nil {
@@ -46,6 +47,7 @@ func (c *controller) reload(ctx context.Context, anew map[string]bool) error {
 		}
 		return refused
 	}
+	c.text = text
 	err = c.submit(ctx, func() error {
 		c.lastReload = api.Reload{At: time.Now(), OK: true}
 		c.adopt(cfg)
@@ -63,20 +65,21 @@ func (c *controller) reload(ctx context.Context, anew map[string]bool) error {
 }
 
 // try refuses a configuration that cannot become the running one.
-// It returns the way to its policies.
-func (c *controller) try(ctx context.Context, cfg *model.Config, anew map[string]bool) (*policyChange, error) {
-	policies, err := loadPolicies(ctx, c.runtime, cfg, c.policies(), anew)
+// It returns what it says and the way to its policies.
+func (c *controller) try(ctx context.Context, text []byte, anew map[string]bool) (*model.Config, *policyChange, error) {
+	said := c.operator.said()
+	cfg, policies, err := c.configSource(c.configPath, text, said).load(ctx, c.runtime, c.policies(), anew)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", c.configPath, err)
+		return nil, nil, err
 	}
-	t, err := c.rehearse(ctx, cfg, policies.next)
+	t, err := c.rehearse(ctx, cfg, policies.next, said)
 	if err == nil && len(t.restart) > 0 {
 		err = fmt.Errorf("%s: %s can be changed only by a restart of the daemon (traffic goes on meanwhile)", c.configPath, strings.Join(t.restart, ", "))
 	}
 	if err != nil {
-		return nil, errors.Join(err, policies.abandon(ctx))
+		return nil, nil, errors.Join(err, policies.abandon(ctx))
 	}
-	return policies, nil
+	return cfg, policies, nil
 }
 
 // Plan implements [api.Daemon].
@@ -85,20 +88,20 @@ func (c *controller) Plan(ctx context.Context, req api.PlanRequest) (api.Plan, e
 	if name == "" {
 		name = c.configPath
 	}
-	here := config.OnHost(c.host.LocalAddresses())
-	cfg, err := config.Parse(name, []byte(req.Content), here)
+	text := []byte(req.Content)
 	if req.Content == "" {
+		var err error
 		name = c.configPath
-		cfg, err = config.Load(name, here)
+		if text, err = config.Read(name); err != nil {
+			return api.Plan{}, unprocessable(err)
+		}
 	}
+	said := c.operator.said()
+	cfg, policies, err := c.configSource(name, text, said).load(ctx, c.runtime, c.policies(), nil)
 	if err != nil {
 		return api.Plan{}, unprocessable(err)
 	}
-	policies, err := loadPolicies(ctx, c.runtime, cfg, c.policies(), nil)
-	if err != nil {
-		return api.Plan{}, unprocessable(fmt.Errorf("%s: %w", name, err))
-	}
-	r, err := c.rehearse(ctx, cfg, policies.next)
+	r, err := c.rehearse(ctx, cfg, policies.next, said)
 	if err = errors.Join(err, policies.abandon(ctx)); err != nil {
 		return api.Plan{}, unprocessable(err)
 	}
@@ -156,9 +159,9 @@ func (r *rehearsal) words() Words {
 	return w
 }
 
-// rehearse plans for cfg without writing anything. The work is done beside the
-// reconciler.
-func (c *controller) rehearse(ctx context.Context, cfg *model.Config, policies policySet) (*rehearsal, error) {
+// rehearse plans for cfg and what the operator says, without writing anything. The
+// work is done beside the reconciler.
+func (c *controller) rehearse(ctx context.Context, cfg *model.Config, policies policySet, said Operator) (*rehearsal, error) {
 	var in Input
 	var planner *Planner
 	out := &rehearsal{}
@@ -166,7 +169,9 @@ func (c *controller) rehearse(ctx context.Context, cfg *model.Config, policies p
 		planner = c.planner.Clone()
 		discovered := c.discovery.Preview(cfg.Services)
 		in = c.input(cfg, discovered, c.sourcesFor(cfg, discovered, autoSources{}))
+		in.Added, in.Overrides, in.DisabledZones = said.Backends, said.Overrides, said.Zones
 		in.Deciding, in.Answers = policies.deciding(cfg.Services), gomaps.Clone(c.answers)
+		in.Breakers = gomaps.Clone(c.breakers)
 		in.Health, in.Present = gomaps.Clone(c.health), c.current.Clone()
 		in.Idle, in.IdleSources = gomaps.Clone(c.idle), gomaps.Clone(c.idleSource)
 		out.now, out.names = c.plan, c.names

@@ -68,11 +68,11 @@ func Run(ctx context.Context, o Options) (err error) {
 	if err != nil {
 		return err
 	}
-	cfg, err := config.Load(o.ConfigPath, config.OnHost(local))
+	text, err := config.Read(o.ConfigPath)
 	if err != nil {
 		return err
 	}
-	overrides, err := openOverrides(o.StateDir)
+	operator, err := openOperator(o.StateDir)
 	if err != nil {
 		return err
 	}
@@ -81,9 +81,10 @@ func Run(ctx context.Context, o Options) (err error) {
 		return fmt.Errorf("prepare to run policies: %w", err)
 	}
 	defer func() { err = errors.Join(err, runtime.Close(context.WithoutCancel(ctx))) }()
-	policies, err := loadPolicies(ctx, runtime, cfg, nil, nil)
+	from := configSource{path: o.ConfigPath, text: text, options: []config.Option{config.OnHost(local)}, services: operator.said().Services}
+	cfg, policies, err := from.load(ctx, runtime, nil, nil)
 	if err != nil {
-		return &PolicyError{fmt.Errorf("%s: %w", o.ConfigPath, err)}
+		return err
 	}
 	// First, so that a daemon that is refused here has not put its program in
 	// front of another's.
@@ -99,7 +100,7 @@ func Run(ctx context.Context, o Options) (err error) {
 	defer func() { err = errors.Join(err, plane.Close()) }()
 
 	c := newController(parts{
-		data: plane.Maps(), host: plane, overrides: overrides, log: o.Log, version: o.Version, configPath: o.ConfigPath,
+		data: plane.Maps(), host: plane, operator: operator, log: o.Log, version: o.Version, configPath: o.ConfigPath, text: text,
 		runtime: runtime, first: policies, discoveryCache: discoveryCache(o.StateDir),
 		newReader:   func() (upcallReader, error) { return plane.Maps().Upcalls() },
 		newInjector: func() (injector, error) { return plane.Injector() },
@@ -117,6 +118,7 @@ func (c *controller) serve(ctx context.Context, listener *api.Listener, hangup <
 	defer stop()
 	group.Go(func() { c.run(ctx) })
 	group.Go(func() { c.watchFile(ctx) })
+	group.Go(func() { c.watchNetworks(ctx) })
 	group.Go(func() {
 		for {
 			select {

@@ -31,7 +31,7 @@ func thousand(b *testing.B) *controller {
 		}
 		cfg.Services = append(cfg.Services, s)
 	}
-	c := newController(parts{data: data, host: &machine{}, overrides: &overrideStore{}, log: quiet(), timing: usual}, cfg)
+	c := newController(parts{data: data, host: &machine{}, operator: &operatorStore{}, log: quiet(), timing: usual}, cfg)
 	b.Cleanup(func() {
 		c.prober.Close()
 		c.discovery.Close()

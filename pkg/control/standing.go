@@ -22,13 +22,18 @@ type standing struct {
 	good map[uint8]time.Duration
 	// draining is since when each backend drains that the operator does not drain.
 	draining map[netip.AddrPort]time.Duration
+	// incumbent is the backend that was believed to have a role of which there is
+	// one; the zero value if none was.
+	incumbent netip.AddrPort
 }
 
 // always is a time before all others, far enough from the limits to be reckoned
 // with.
 const always = time.Duration(math.MinInt64 / 2)
 
-func (s *standing) empty() bool { return s.up == nil && s.good == nil && s.draining == nil }
+func (s *standing) empty() bool {
+	return s.up == nil && s.good == nil && s.draining == nil && !s.incumbent.IsValid()
+}
 
 // endDrains moves the flows of backends whose drain is over.
 func (e *election) endDrains() {

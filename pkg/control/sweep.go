@@ -93,6 +93,9 @@ func (c *controller) swept(s sweep) {
 func (p *Plan) settledTables() map[uint32]maps.Table {
 	out := map[uint32]maps.Table{}
 	for id := range p.transitions {
+		if _, subset := p.Contents.Subsets[id]; subset {
+			continue // all flows are recorded there: none need be looked for
+		}
 		t := p.Contents.Tables[id]
 		for _, m := range t.Marked {
 			if m.Previous == t.Present[m.Slot] {
@@ -110,8 +113,10 @@ func (c *controller) touchTransitions() {
 	in := Input{Now: c.clock(), Present: c.plan.Contents, Survey: c.surveyed}
 	for i := range c.plan.Services {
 		s := &c.plan.Services[i]
-		if times := c.plan.transitions[s.ID]; len(times) > 0 && in.merging(s).due(in.Present.Tables[s.ID], times) {
-			c.touch(s.Name)
+		for _, id := range s.tables() {
+			if times := c.plan.transitions[id]; len(times) > 0 && in.merging(s).due(in.Present.Tables[id], times) {
+				c.touch(s.Name)
+			}
 		}
 	}
 }

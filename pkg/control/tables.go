@@ -15,10 +15,11 @@ import (
 // take the whole machine from the packets.
 const tableWorkers = 2
 
-// tableJob asks for the table of plan.Services[service].
+// tableJob asks for a table of plan.Services[service]: its own or, if subset is not
+// -1, that of the subset with this index. id is the table's number.
 type tableJob struct {
-	service int
-	id      uint32
+	service, subset int
+	id              uint32
 }
 
 // tableEntry is what a table depends on, per backend.
@@ -45,11 +46,9 @@ func (p *Planner) buildTables(r *round) error {
 	group.SetLimit(tableWorkers)
 	for i, job := range r.jobs {
 		s := &r.plan.Services[job.service]
-		entries := make([]tableEntry, 0, len(s.Backends))
-		for _, b := range s.Backends {
-			if b.Effective > 0 {
-				entries = append(entries, tableEntry{b.Address, b.ID, b.Effective})
-			}
+		entries := entriesOf(s.Backends)
+		if job.subset >= 0 && !s.Subsets[job.subset].FallsBack {
+			entries = s.Subsets[job.subset].entries
 		}
 		known := p.tables[job.id]
 		turns := s.Selection.Schedule == model.RoundRobin
@@ -75,13 +74,14 @@ func (p *Planner) buildTables(r *round) error {
 	}
 	for i, job := range r.jobs {
 		t, s := built[i], &r.plan.Services[job.service]
-		table, times := r.merging(s).merge(r.Present.Tables[job.id], r.Transitions[job.id], t.present)
+		before, since := r.tableBefore(job)
+		table, times := r.merging(s).merge(before, since, t.present)
 		t.present = table.Present
 		tables[job.id] = t
 		r.plan.Contents.Tables[job.id] = table
 		if len(times) > 0 {
 			r.plan.transitions[job.id] = times
-			s.Marked = len(times)
+			s.Marked += len(times)
 		}
 		for _, m := range table.Marked {
 			if m.Previous != 0 {
@@ -89,11 +89,25 @@ func (p *Planner) buildTables(r *round) error {
 			}
 		}
 		for k := range s.Backends {
+			if job.subset >= 0 {
+				break
+			}
 			s.Backends[k].Slots = t.slots[s.Backends[k].ID]
 		}
 	}
 	p.tables = tables
 	return nil
+}
+
+// entriesOf are the backends that are in the table.
+func entriesOf(backends []BackendState) []tableEntry {
+	entries := make([]tableEntry, 0, len(backends))
+	for _, b := range backends {
+		if b.Effective > 0 {
+			entries = append(entries, tableEntry{b.Address, b.ID, b.Effective})
+		}
+	}
+	return entries
 }
 
 // merging is the step from the present table of a service to the plan's.

@@ -29,7 +29,9 @@ type update struct {
 func (p *Planner) Update(last *Plan, in Input, names map[string]bool) (*update, bool, error) {
 	r := &round{
 		Input: in, used: map[uint32]bool{}, next: 1, partial: true,
-		present: make(map[uint32]map[netip.AddrPort]uint32, len(names)), named: map[uint32]maps.QUICServer{},
+		rules: p.rules, usedTables: map[uint32]bool{}, compiled: map[string]*compiledRules{},
+		present: make(map[uint32]map[netip.AddrPort]uint32, len(names)),
+		named:   map[uint32]maps.QUICServer{},
 	}
 	r.plan = Plan{
 		Contents:    maps.Contents{}.Clone(),
@@ -59,7 +61,16 @@ func (p *Planner) Update(last *Plan, in Input, names map[string]bool) (*update, 
 			}
 		}
 		r.present[old.ID] = of
-		have.Services[old.ID], have.Tables[old.ID] = in.Present.Services[old.ID], in.Present.Tables[old.ID]
+		have.Services[old.ID] = in.Present.Services[old.ID]
+		for _, id := range old.tables() {
+			have.Tables[id] = in.Present.Tables[id]
+		}
+		for _, one := range old.Subsets {
+			have.Subsets[one.Table] = in.Present.Subsets[one.Table]
+		}
+		if rules, ok := in.Present.Rules[old.ID]; ok {
+			have.Rules[old.ID] = rules
+		}
 		if err := r.addService(s, old.ID, sourcesAgain(s, in.Present.Services[old.ID])); err != nil {
 			return nil, false, err
 		}
@@ -86,10 +97,12 @@ func (p *Planner) Update(last *Plan, in Input, names map[string]bool) (*update, 
 		s.Tunnels, s.NoTunnel = old.Tunnels, old.NoTunnel
 		plan.Services[at] = s
 		gone, come = append(gone, old.warnings...), append(come, s.warnings...)
-		for _, m := range last.Contents.Tables[s.ID].Marked {
-			delete(plan.inherited, m.Previous)
+		for _, id := range old.tables() {
+			for _, m := range last.Contents.Tables[id].Marked {
+				delete(plan.inherited, m.Previous)
+			}
+			delete(plan.transitions, id)
 		}
-		delete(plan.transitions, s.ID)
 		delete(plan.standings, s.Name)
 	}
 	gomaps.Copy(plan.transitions, r.plan.transitions)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	gomaps "maps"
 	"math/rand/v2"
+	"net/netip"
 	"reflect"
 	"testing"
 	"time"
@@ -31,9 +32,11 @@ func (w *world) nudge(p *Plan) map[string]bool {
 		touched[s.Name] = true
 		for _, b := range s.Backends {
 			key := probe.Key{Service: s.Name, Backend: b.Address}
-			switch w.IntN(6) {
+			switch w.IntN(8) {
 			case 0:
-				w.in.Health[key] = model.BackendHealth{State: model.Health(w.IntN(3)), Since: time.Unix(int64(w.IntN(9)), 0)}
+				h := w.health()
+				h.Since = time.Unix(int64(w.IntN(9)), 0)
+				w.in.Health[key] = h
 			case 1:
 				drain := w.IntN(2) == 0
 				w.in.Overrides[key] = model.Override{Drain: &drain}
@@ -44,7 +47,12 @@ func (w *world) nudge(p *Plan) map[string]bool {
 				if b.State == "retired" {
 					w.in.Idle[b.ID] = true
 				}
+			case 3:
+				w.breaks(s.Name, b.Address)
 			}
+		}
+		if w.IntN(4) == 0 {
+			w.rewrite(w.in.Services, s.Name, touched)
 		}
 		if w.IntN(3) == 0 {
 			var found []model.Backend
@@ -71,11 +79,27 @@ func (w *world) nudge(p *Plan) map[string]bool {
 		if s.next != 0 && s.next <= w.in.Now {
 			touched[s.Name] = true
 		}
-		if times := p.transitions[s.ID]; len(times) > 0 && w.in.merging(s).due(w.in.Present.Tables[s.ID], times) {
-			touched[s.Name] = true
+		for _, id := range s.tables() {
+			if times := p.transitions[id]; len(times) > 0 && w.in.merging(s).due(w.in.Present.Tables[id], times) {
+				touched[s.Name] = true
+			}
 		}
 	}
 	return touched
+}
+
+// breaks changes what is known of the connections to a backend.
+func (w *world) breaks(service string, backend netip.AddrPort) {
+	of := gomaps.Clone(w.in.Breakers[service])
+	if of == nil {
+		of = breakers{}
+	}
+	of[backend] = breaker{phase: phase(w.IntN(3)), ejections: w.IntN(3), why: []string{"", "x"}[w.IntN(2)], until: time.Unix(int64(w.IntN(9)), 0)}
+	w.in.Breakers = gomaps.Clone(w.in.Breakers)
+	if w.in.Breakers == nil {
+		w.in.Breakers = map[string]breakers{}
+	}
+	w.in.Breakers[service] = of
 }
 
 // TestUpdateIsPlan: what an update says is what a plan says, and it is only
@@ -126,7 +150,7 @@ func TestUpdateIsPlan(t *testing.T) {
 			got.Contents = want.Contents
 			if !reflect.DeepEqual(normal(want), normal(&got)) {
 				t.Fatalf("seed %d, step %d: plans (-plan +update):\n%s", seed, step,
-					cmp.Diff(normal(want), normal(&got), append(compare, cmp.AllowUnexported(Plan{}, ServiceState{}, BackendState{}, markTime{}, standing{}))...))
+					cmp.Diff(normal(want), normal(&got), append(compare, cmp.AllowUnexported(Plan{}, ServiceState{}, BackendState{}, markTime{}, standing{}, SubsetState{}, tableEntry{}))...))
 			}
 			last = u.plan
 			w.written(last)

@@ -26,8 +26,12 @@ func (c *controller) Service(name string) (api.ServiceDetail, error) {
 	if err != nil {
 		return api.ServiceDetail{}, err
 	}
+	refused, err := c.data.Refused(state.ID)
+	if err != nil {
+		return api.ServiceDetail{}, err
+	}
 	out := api.ServiceDetail{
-		Service: s.service(state), ID: state.ID, TableSize: c.data.Sizes().Table, Traffic: trafficOf(traffic),
+		Service: s.service(state), ID: state.ID, TableSize: c.data.Sizes().Table, Traffic: trafficOf(traffic), Refused: refusedOf(refused),
 		Probe: api.ServiceProbe{Type: string(model.ProbeNone)},
 	}
 	for i := range out.Backends {
@@ -38,12 +42,32 @@ func (c *controller) Service(name string) (api.ServiceDetail, error) {
 	if cfg == nil {
 		return out, nil // configured differently since; the plan follows
 	}
+	out.Rules = c.rulesOf(s, *cfg, state)
 	out.Probe = probeOf(cfg.Probe)
+	out.Placement = placementOf(s.cfg.Settings, cfg.Placement)
 	out.Timeouts = map[string]float64{
 		"tcp_syn": cfg.Timeouts.TCPSyn.Seconds(), "tcp_established": cfg.Timeouts.TCPEstablished.Seconds(),
 		"tcp_fin": cfg.Timeouts.TCPFin.Seconds(), "tcp_closed": cfg.Timeouts.TCPClosed.Seconds(), "udp": cfg.Timeouts.UDP.Seconds(),
 	}
 	return out, nil
+}
+
+func placementOf(set model.Settings, p model.Placement) api.Placement {
+	out := api.Placement{
+		TierMinHealthy: p.Tiers.MinHealthy, TierReturnAfterSeconds: p.Tiers.ReturnAfter.Seconds(),
+		EqualZones: p.Zones.EqualShare, ZoneMinHealthy: p.Zones.MinHealthy, PanicThreshold: p.PanicThreshold,
+		SlowStartSeconds: p.SlowStart.Seconds(), DrainTimeoutSeconds: p.DrainTimeout.Seconds(),
+	}
+	if p.Subset != (model.Subset{}) {
+		out.Subset = p.Subset.String()
+	}
+	if p.Tiers.MinHealthy > 0 || p.PanicThreshold > 0 {
+		out.TierWhenLow = p.Tiers.WhenLow.String()
+	}
+	if p.Zones.PreferOwn {
+		out.PreferZone = set.Zone
+	}
+	return out
 }
 
 // Backends implements [api.Daemon].
@@ -60,6 +84,10 @@ func (c *controller) Backends(service string) ([]api.ServiceBackend, error) {
 			continue
 		}
 		for _, b := range s.backends(one) {
+			var err error
+			if b.Outcomes, err = c.backendOutcomes(one, b.ID); err != nil {
+				return nil, err
+			}
 			out = append(out, api.ServiceBackend{Service: one.Name, Backend: b})
 		}
 	}
@@ -72,7 +100,7 @@ func (c *controller) Backends(service string) ([]api.ServiceBackend, error) {
 // Stats implements [api.Daemon].
 func (c *controller) Stats(ctx context.Context, f api.StatsFilter) (api.Stats, error) {
 	s := c.published.Load()
-	out := api.Stats{At: time.Now(), Upcalls: c.upcallCounts.shown(), Services: []api.ServiceStats{}, Backends: []api.BackendStats{}}
+	out := api.Stats{At: time.Now(), Upcalls: c.upcallCounts.shown(), Probes: c.probeStats(), Hooks: c.hookStats(), Services: []api.ServiceStats{}, Backends: []api.BackendStats{}}
 	if f.Service != "" {
 		if _, err := s.find(f.Service); err != nil {
 			return out, err
@@ -99,10 +127,21 @@ func (c *controller) Stats(ctx context.Context, f api.StatsFilter) (api.Stats, e
 		if err != nil {
 			return out, err
 		}
-		flows := 0
+		refused, err := c.data.Refused(one.ID)
+		if err != nil {
+			return out, err
+		}
+		total := api.ServiceStats{Service: one.Name, ID: one.ID, MarkedSlots: one.Marked, Sources: s.sources(one.Name), Traffic: trafficOf(traffic), Refused: refusedOf(refused), Ejections: s.ejections[one.Name],
+			Usable: one.Usable, Critical: one.isCritical(), CriticalDown: len(one.criticalDown()) > 0}
+		if total.Outcomes, err = c.serviceOutcomes(one); err != nil {
+			return out, err
+		}
 		for _, b := range one.Backends {
-			flows += s.counts[b.ID]
-			if f.NoBackends {
+			total.Flows += s.counts[b.ID]
+			if !b.EjectedUntil.IsZero() {
+				total.Ejected++
+			}
+			if f.NoBackends || f.Counting && !one.Counts {
 				continue
 			}
 			if ctx.Err() != nil {
@@ -112,11 +151,15 @@ func (c *controller) Stats(ctx context.Context, f api.StatsFilter) (api.Stats, e
 			if err != nil {
 				return out, err
 			}
+			outcomes, err := c.backendOutcomes(one, b.ID)
+			if err != nil {
+				return out, err
+			}
 			out.Backends = append(out.Backends, api.BackendStats{
-				Service: one.Name, Address: b.Address, ID: b.ID, Flows: s.counts[b.ID], Traffic: trafficOf(traffic),
+				Service: one.Name, Address: b.Address, ID: b.ID, Flows: s.counts[b.ID], Traffic: trafficOf(traffic), Outcomes: outcomes,
 			})
 		}
-		out.Services = append(out.Services, api.ServiceStats{Service: one.Name, ID: one.ID, Flows: flows, MarkedSlots: one.Marked, Sources: s.sources(one.Name), Traffic: trafficOf(traffic)})
+		out.Services = append(out.Services, total)
 	}
 	return out, nil
 }

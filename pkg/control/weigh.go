@@ -101,7 +101,7 @@ func stateForPolicy(b BackendState) policy.BackendState {
 	switch b.State {
 	case api.StateHealthy:
 		return policy.StateUp
-	case api.StateUnhealthy, api.StateDisabled:
+	case api.StateUnhealthy, api.StateDisabled, api.StateEjected: // by no policy: what they say is not asked for here
 		return policy.StateDown
 	case api.StateDraining:
 		return policy.StateDraining

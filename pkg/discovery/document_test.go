@@ -2,6 +2,7 @@ package discovery
 
 import (
 	"net/netip"
+	"os"
 	"strings"
 	"testing"
 
@@ -166,4 +167,20 @@ func FuzzDocument(f *testing.F) {
 		}
 		_, _ = parseBackend(data, base)
 	})
+}
+
+// TestDiscoveryPage reads the documents that docs/discovery.md shows.
+func TestDiscoveryPage(t *testing.T) {
+	page, err := os.ReadFile("../../docs/discovery.md")
+	must(t, err)
+	_, section, _ := strings.Cut(string(page), "\n## file\n")
+	section, _, _ = strings.Cut(section, "\n## ")
+	for kind, want := range map[string]int{"yaml": 4, "json": 2} {
+		blocks := strings.Split(section, "```"+kind+"\n")
+		text, _, _ := strings.Cut(blocks[len(blocks)-1], "```")
+		got, warnings, err := parseDocument("page", []byte(text), kind == "yaml", base)
+		if err != nil || len(warnings) > 0 || len(got) != want {
+			t.Errorf("%d backends, warnings %q, %v in\n%s", len(got), warnings, err, text)
+		}
+	}
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"strings"
 	"sync"
 	"time"
@@ -75,14 +76,31 @@ func (c *etcdClient) authenticate(ctx context.Context) error {
 		return nil
 	}
 	c.token = ""
+	password, err := c.password()
+	if err != nil {
+		return err
+	}
 	var answer struct {
 		Token string `json:"token"`
 	}
-	if err := c.once(ctx, "auth/authenticate", map[string]string{"name": c.query.Username, "password": c.query.Password}, &answer); err != nil {
+	if err := c.once(ctx, "auth/authenticate", map[string]string{"name": c.query.Username, "password": password}, &answer); err != nil {
 		return fmt.Errorf("user %s: %w", c.query.Username, err)
 	}
 	c.token = answer.Token
 	return nil
+}
+
+// password is read for each login: it may have been changed.
+func (c *etcdClient) password() (string, error) {
+	if c.query.PasswordFile == "" {
+		return c.query.Password, nil
+	}
+	content, err := os.ReadFile(c.query.PasswordFile)
+	if err != nil {
+		return "", fmt.Errorf("password: %w", err)
+	}
+	line, _, _ := strings.Cut(string(content), "\n")
+	return strings.TrimSuffix(line, "\r"), nil
 }
 
 // read returns all keys, and the revision of which they are.

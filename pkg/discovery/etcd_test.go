@@ -313,7 +313,9 @@ func TestEtcdUser(t *testing.T) {
 	follow(t, New(source)).fails("permission denied")
 	source.Etcd.Username = "xlb"
 	follow(t, New(source)).fails("user xlb: etcdserver: authentication failed, invalid user ID or password")
-	source.Etcd.Password = "xlb secret"
+	source.Etcd.Password, source.Etcd.PasswordFile = "", filepath.Join(t.TempDir(), "password")
+	follow(t, New(source)).fails("password: open ")
+	write(t, source.Etcd.PasswordFile, "xlb secret\n")
 	s := newEtcd(source).(*etcdSource)
 	s.check = 3500 * time.Millisecond // the token has run out then
 	f := follow(t, s)

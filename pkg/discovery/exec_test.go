@@ -5,10 +5,14 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -218,4 +222,33 @@ func TestExecDiesWithDaemon(t *testing.T) {
 		t.Error(err)
 	}
 	gone(t, "600."+strconv.Itoa(os.Getpid()))
+}
+
+// TestExecPage runs the script that docs/discovery.md shows.
+func TestExecPage(t *testing.T) {
+	for _, tool := range []string{"curl", "jq"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			t.Skip(err)
+		}
+	}
+	page, err := os.ReadFile("../../docs/discovery.md")
+	must(t, err)
+	_, text, found := strings.Cut(string(page), "```sh\n#!/bin/sh\n")
+	if !found {
+		t.Fatal("the page shows no script")
+	}
+	text, _, _ = strings.Cut(text, "```")
+	var answers atomic.Bool
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if answers.Load() {
+			fmt.Fprint(w, `{"hosts": [{"ip": "10.0.0.1", "cores": 8, "rack": "r1", "enabled": true}, {"ip": "10.0.0.2", "enabled": false}]}`)
+			return
+		}
+		http.Error(w, "", http.StatusServiceUnavailable)
+	}))
+	defer server.Close()
+	l := newLive(t, execOf(100*time.Millisecond, 10*time.Second, shell(t, strings.ReplaceAll(text, "http://inventory.example.com", server.URL))))
+	l.until("", "exit status 22: curl: (22) The requested URL returned error: 503")
+	answers.Store(true)
+	l.until("10.0.0.1:8080=8", "")
 }

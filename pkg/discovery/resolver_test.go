@@ -19,11 +19,7 @@ import (
 // serveDNS serves what handle says, on UDP and TCP, and returns the address.
 func serveDNS(t *testing.T, handle dns.HandlerFunc) string {
 	t.Helper()
-	packets, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	listener, err := net.Listen("tcp", packets.LocalAddr().String())
+	listener, packets, err := listenBoth(freePorts(t, 1)[0])
 	if err != nil {
 		t.Fatal(err)
 	}

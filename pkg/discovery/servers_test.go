@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"os"
@@ -138,28 +139,40 @@ func eventually(t *testing.T, try func() error) {
 	}
 }
 
-// freePorts returns ports of loopback that are free for TCP and UDP.
+// freePorts returns ports of loopback that are free for TCP and UDP. They are
+// below those that the kernel gives to clients, so none takes one meanwhile.
 func freePorts(t *testing.T, n int) []int {
 	t.Helper()
 	var ports []int
-	for tries := 0; len(ports) < n; tries++ {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
+	for range 1000 {
+		if len(ports) == n {
+			return ports
 		}
-		defer l.Close() // after all are found: none twice
-		port := l.Addr().(*net.TCPAddr).Port
-		u, err := net.ListenPacket("udp", fmt.Sprintf("127.0.0.1:%d", port))
+		port := 15000 + rand.N(15000)
+		l, u, err := listenBoth(port)
 		if err != nil {
-			if tries > 100 {
-				t.Fatal(err)
-			}
 			continue
 		}
+		defer l.Close() // after all are found: none twice
 		defer u.Close()
 		ports = append(ports, port)
 	}
-	return ports
+	t.Fatal("there are no free ports")
+	return nil
+}
+
+// listenBoth listens on a port of loopback with TCP and UDP.
+func listenBoth(port int) (net.Listener, net.PacketConn, error) {
+	address := fmt.Sprintf("127.0.0.1:%d", port)
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, nil, err
+	}
+	u, err := net.ListenPacket("udp", address)
+	if err != nil {
+		l.Close()
+	}
+	return l, u, err
 }
 
 // dialable says when something listens.

@@ -13,6 +13,7 @@ import (
 )
 
 func (s *Set) readRules(c *Contents) error {
+	seen := map[ebpf.MapID]Rules{}
 	for id := range s.maps[rulesName].MaxEntries() {
 		var trie *ebpf.Map
 		err := s.maps[rulesName].Lookup(id, &trie)
@@ -22,13 +23,28 @@ func (s *Set) readRules(c *Contents) error {
 		if err != nil {
 			return fmt.Errorf("read map %s, entry %d: %w", rulesName, id, err)
 		}
-		rules, err := readTrie(trie)
+		rules, err := readTrieOnce(trie, seen)
 		if err = errors.Join(err, trie.Close()); err != nil {
 			return fmt.Errorf("read the rules of service %d: %w", id, err)
 		}
 		c.Rules[id] = rules
 	}
 	return nil
+}
+
+// readTrieOnce reads what several services share once.
+func readTrieOnce(m *ebpf.Map, seen map[ebpf.MapID]Rules) (Rules, error) {
+	info, err := m.Info()
+	if err != nil {
+		return nil, err
+	}
+	id, _ := info.ID()
+	if r, ok := seen[id]; ok {
+		return r, nil
+	}
+	r, err := readTrie(m)
+	seen[id] = r
+	return r, err
 }
 
 // Entries that one system call reads or writes.
@@ -59,12 +75,14 @@ func readTrie(m *ebpf.Map) (Rules, error) {
 	}
 }
 
-// putRules makes and swaps in the rules that changed.
+// putRules makes and swaps in the rules that changed. Services whose rules are the
+// same memory share a trie.
 func (s *Set) putRules(changes []Change[uint32, Rules]) (err error) {
 	var ids []uint32
 	var inner []*ebpf.Map
+	made := map[*Rule]*ebpf.Map{}
 	defer func() {
-		for _, m := range inner {
+		for _, m := range made {
 			err = errors.Join(err, m.Close())
 		}
 	}()
@@ -72,9 +90,16 @@ func (s *Set) putRules(changes []Change[uint32, Rules]) (err error) {
 		if c.New == nil {
 			continue
 		}
-		m, err := s.makeTrie(c.Key, *c.New)
-		if err != nil {
-			return err
+		first := &Rule{} // of no rules: nobody's
+		if len(*c.New) > 0 {
+			first = &(*c.New)[0]
+		}
+		m := made[first]
+		if m == nil {
+			if m, err = s.makeTrie(c.Key, *c.New); err != nil {
+				return err
+			}
+			made[first] = m
 		}
 		ids, inner = append(ids, c.Key), append(inner, m)
 	}

@@ -55,6 +55,44 @@ func TestManyRules(t *testing.T) {
 	}
 }
 
+// Services with the same rules share a trie: a hundred of them with a list of twenty
+// thousand are written in the time of a few, and read back as one memory.
+func TestSharedRules(t *testing.T) {
+	const n = 100
+	s := newSet(t, maps.Sizes{Services: n + 1, Backends: 33, Frontends: 16, Sources: 4, Table: 251, Flows: 1024})
+	want := maps.Contents{}.Clone()
+	shared := randomRules(20_000)
+	for id := range uint32(n) {
+		want.Rules[id+1] = shared
+	}
+	want.Rules[7] = randomRules(3)
+	if err := s.Apply(maps.Diff(maps.Contents{}, want)); err != nil {
+		t.Fatal(err)
+	}
+	got, err := s.Read()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := maps.Diff(want, got).Len(); n != 0 {
+		t.Errorf("%d entries differ", n)
+	}
+	if &got.Rules[1][0] != &got.Rules[100][0] || &got.Rules[1][0] == &got.Rules[7][0] {
+		t.Error("rules are not shared as they were")
+	}
+	// What one gets for itself is not the others'.
+	next := want.Clone()
+	next.Rules[1] = randomRules(5)
+	if err := s.Apply(maps.Diff(want, next)); err != nil {
+		t.Fatal(err)
+	}
+	if got, err = s.Read(); err != nil {
+		t.Fatal(err)
+	}
+	if n := maps.Diff(next, got).Len(); n != 0 {
+		t.Errorf("%d entries differ after one changed", n)
+	}
+}
+
 // BenchmarkRules writes and reads the rules of one service.
 func BenchmarkRules(b *testing.B) {
 	for _, n := range []int{1000, 100_000, 1_000_000} {

@@ -57,7 +57,7 @@ func (s Sizes) apply(spec *ebpf.CollectionSpec) error {
 		vips4Name: vipBucketCount(s.Frontends), vips6Name: vipBucketCount(s.Frontends),
 		servicesName: s.Services, tablesName: s.Services + s.Subsets(), subsetsName: s.Subsets(),
 		rulesName: s.Services, serviceRatesName: s.Services, serviceRefusedName: s.Services,
-		serviceTrafficName: s.Services, serviceUpcallsName: s.Services, serviceLoadsName: s.Services, serviceOutcomeName: s.Services,
+		serviceTrafficName: s.Services, serviceUpcallsName: s.Services, serviceLoadsName: s.Services + s.Subsets(), serviceOutcomeName: s.Services,
 		backendsName: s.Backends, backendTrafficName: s.Backends, backendLoadsName: s.Backends, backendOutcomeName: s.Backends,
 		quicServersName: s.Backends, affinitiesName: max(s.Affinities, 1),
 		sourcesName: s.Sources,

@@ -102,7 +102,12 @@ type Service struct {
 	Selection Selection
 	Rules     Rules
 	Placement Placement
-	Outcomes  Outcomes
+	Role      RoleChoice
+	// OnChange is who is told what becomes of backends.
+	OnChange []Hook
+	// Critical: without a usable backend of it the load balancer is not ready.
+	Critical bool
+	Outcomes Outcomes
 	// Added: by the operator, not in the configuration file.
 	Added bool
 }
@@ -137,6 +142,8 @@ type Backend struct {
 	Priority uint8
 	// Drain: no new flows, old ones stay.
 	Drain bool
+	// Critical: without it the load balancer is not ready.
+	Critical bool
 }
 
 // Timeouts are the idle times after which a flow is forgotten, 1 s to 7 days

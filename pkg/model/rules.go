@@ -1,6 +1,9 @@
 package model
 
-import "net/netip"
+import (
+	"net/netip"
+	"time"
+)
 
 // Rules say which packets of a service are taken, which backends they may have,
 // and how many new flows there may be.
@@ -53,6 +56,18 @@ type Networks struct {
 	Prefixes []netip.Prefix
 	// Places are the networks of a database.
 	Places map[Place][]netip.Prefix
+	// Modified and Size are the file's, from before it was read.
+	Modified time.Time
+	Size     int64
+}
+
+// Len is the number of prefixes.
+func (n *Networks) Len() int {
+	sum := len(n.Prefixes)
+	for _, list := range n.Places {
+		sum += len(list)
+	}
+	return sum
 }
 
 // Place is what a GeoIP database says of a network; what it does not say is empty.

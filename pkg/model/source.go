@@ -134,10 +134,12 @@ type FileSource struct{ Path string }
 // EtcdSource reads the keys that begin with Prefix.
 type EtcdSource struct {
 	// Endpoints are http://host:port or https://host:port.
-	Endpoints          []string
-	Prefix             string
-	Username, Password string
-	TLS                TLSFiles
+	Endpoints []string
+	Prefix    string
+	// Username is empty without authentication; of Password and PasswordFile, of
+	// which the first line counts, one is set otherwise.
+	Username, Password, PasswordFile string
+	TLS                              TLSFiles
 }
 
 // ExecSource runs a program.

@@ -50,19 +50,19 @@ func newChecker(t Target, dial DialFunc, ask PolicyFunc) checker {
 	case model.ProbeGRPC:
 		return newGRPCCheck(conn, p)
 	case model.ProbeDNS:
-		return newDNSCheck(conn, p.DNS)
+		return guarded{newDNSCheck(conn, p.DNS)}
 	case model.ProbeUDP:
 		return newUDPCheck(conn, t)
 	case model.ProbeICMP:
 		return icmpCheck{conn}
 	case model.ProbeMQTT:
-		return mqttCheck{conn, p.MQTTVersion, p.Login, talked}
+		return guarded{mqttCheck{conn, p.MQTTVersion, p.Login, talked}}
 	case model.ProbeRedis:
 		return redisCheck{conn, p.Login, talked}
 	case model.ProbePostgres:
-		return newPostgresCheck(conn, p, talked)
+		return guarded{newPostgresCheck(conn, p, talked)}
 	case model.ProbeMySQL:
-		return mysqlCheck{conn, p.Login, talked}
+		return guarded{mysqlCheck{conn, p.Login, talked}}
 	case model.ProbeSMTP:
 		return smtpCheck{conn, talked}
 	case model.ProbeExec:
@@ -95,3 +95,16 @@ func address(t Target) netip.AddrPort {
 type failing struct{ err error }
 
 func (f failing) check(context.Context) (string, error) { return "", f.err }
+
+// guarded is a check whose library may trip over what a backend says, which must
+// not end the daemon.
+type guarded struct{ checker }
+
+func (g guarded) check(ctx context.Context) (role string, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			role, err = "", errors.New(shorten(fmt.Sprintf("the check tripped over what the backend said: %v", p)))
+		}
+	}()
+	return g.checker.check(ctx)
+}

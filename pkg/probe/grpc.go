@@ -54,7 +54,8 @@ func (g grpcCheck) check(ctx context.Context) (role string, err error) {
 		}
 		creds = encrypted{creds}
 	}
-	dial := once(conn)
+	heard := &framed{Conn: conn}
+	dial := once(heard)
 	client, err := grpc.NewClient("passthrough:///backend",
 		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return dial(ctx, "", "") }),
 		grpc.WithTransportCredentials(creds), grpc.WithAuthority(g.host), grpc.WithUserAgent("xlb-probe"),
@@ -65,7 +66,7 @@ func (g grpcCheck) check(ctx context.Context) (role string, err error) {
 	defer client.Close()
 	answer, err := health.NewHealthClient(client).Check(ctx, &health.HealthCheckRequest{Service: g.service})
 	if err != nil {
-		return "", g.refusal(ctx, err)
+		return "", g.refusal(ctx, heard, err)
 	}
 	if answer.Status != health.HealthCheckResponse_SERVING {
 		return "", fmt.Errorf("grpc: the health service says %s", answer.Status)
@@ -73,7 +74,7 @@ func (g grpcCheck) check(ctx context.Context) (role string, err error) {
 	return "", nil
 }
 
-func (g grpcCheck) refusal(ctx context.Context, err error) error {
+func (g grpcCheck) refusal(ctx context.Context, heard *framed, err error) error {
 	if ctx.Err() != nil {
 		return g.reason(ctx, phaseHeader, ctx.Err())
 	}
@@ -85,6 +86,10 @@ func (g grpcCheck) refusal(ctx context.Context, err error) error {
 		return fmt.Errorf("grpc: the health service does not know service %q", g.service)
 	case codes.Unimplemented:
 		return errors.New("grpc: the server has no health service (grpc.health.v1)")
+	case codes.Unavailable:
+		if cause := heard.cause(nil); cause != nil {
+			return g.ended(ctx, cause)
+		}
 	}
 	return errors.New(shorten(fmt.Sprintf("grpc: %s: %s", s.Code(), s.Message())))
 }

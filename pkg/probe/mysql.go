@@ -1,6 +1,8 @@
 package probe
 
 import (
+	"bufio"
+	"bytes"
 	"context"
 	"database/sql/driver"
 	"errors"
@@ -43,11 +45,15 @@ func (c mysqlCheck) check(ctx context.Context) (role string, err error) {
 		return "", err
 	}
 	defer done()
+	conn, err := c.greeted(ctx, raw)
+	if err != nil {
+		return "", err
+	}
 	config.User, config.DBName = c.login.User, c.login.Database
 	if config.User == "" {
 		config.User = unknownUser
 	}
-	config.Net, config.Addr, config.DialFunc = "tcp", c.addr.String(), once(bounded{raw, new(int)})
+	config.Net, config.Addr, config.DialFunc = "tcp", c.addr.String(), once(bounded{conn, new(int)})
 	config.Logger = log.New(io.Discard, "", 0) // what it logs, it returns too
 	connector, err := mysql.NewConnector(config)
 	if err != nil {
@@ -63,6 +69,46 @@ func (c mysqlCheck) check(ctx context.Context) (role string, err error) {
 	}
 	return c.role(ctx, server)
 }
+
+var errNotMySQL = errors.New("mysql: the answer is not MySQL's protocol")
+
+// greeted is conn, once the first packet on it is a greeting, or an error: the
+// library takes its parts to be where they belong.
+func (c mysqlCheck) greeted(ctx context.Context, conn net.Conn) (net.Conn, error) {
+	r := bufio.NewReaderSize(conn, 4+maxGreeting)
+	head, err := r.Peek(5)
+	if err != nil {
+		return nil, c.reason(ctx, phaseGreet, err)
+	}
+	length := int(head[0]) | int(head[1])<<8 | int(head[2])<<16
+	const refusal, version10 = 0xff, 10
+	if length > maxGreeting || head[3] != 0 || head[4] != refusal && head[4] != version10 {
+		return nil, errNotMySQL
+	}
+	packet, err := r.Peek(4 + length)
+	if err != nil {
+		return nil, c.reason(ctx, phaseGreet, err)
+	}
+	// Behind the version, which a zero ends: connection id, 8 bytes of salt, filler,
+	// capabilities, charset, status, more capabilities, length of the salt, 10 zeros.
+	const rest = 4 + 8 + 1 + 2 + 1 + 2 + 2 + 1 + 10
+	end := bytes.IndexByte(packet[5:], 0)
+	if head[4] == version10 && (end < 0 || len(packet) < 5+end+1+rest) || head[4] == refusal && length < 4 {
+		return nil, errNotMySQL
+	}
+	return buffered{conn, r}, nil
+}
+
+// maxGreeting is more than any server says of itself.
+const maxGreeting = 1024
+
+// buffered is a connection of which some was read ahead.
+type buffered struct {
+	net.Conn
+	r *bufio.Reader
+}
+
+func (b buffered) Read(p []byte) (int, error) { return b.r.Read(p) }
 
 func (c mysqlCheck) role(ctx context.Context, server driver.Conn) (role string, err error) {
 	rows, err := server.(driver.QueryerContext).QueryContext(ctx, "SELECT @@global.read_only + 0", nil)
@@ -99,7 +145,7 @@ func (c mysqlCheck) refusal(ctx context.Context, p phase, err error) error {
 	case errors.Is(err, mysql.ErrNoTLS):
 		return errors.New("mysql: the server does not offer TLS")
 	case errors.Is(err, mysql.ErrMalformPkt), errors.Is(err, mysql.ErrPktSync), errors.Is(err, mysql.ErrOldProtocol), errors.Is(err, errTooLong):
-		return errors.New("mysql: the answer is not MySQL's protocol")
+		return errNotMySQL
 	case errors.Is(err, mysql.ErrInvalidConn), errors.Is(err, driver.ErrBadConn):
 		// The library says no more than that the connection is gone.
 		return c.reason(ctx, p, io.EOF)

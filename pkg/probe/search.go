@@ -51,13 +51,16 @@ func search(r io.Reader, found func(seen []byte, fresh int) bool) (bool, error) 
 // fill puts the backend into a text: {service}, {backend} (address and port),
 // {address} and {port} are its own, wherever the probe goes.
 func fill(text string, t Target) string {
-	if !strings.Contains(text, "{") {
+	if !individual(text) {
 		return text
 	}
 	return strings.NewReplacer(
 		"{service}", t.Service, "{backend}", t.Backend.String(), "{address}", plain(t.Backend.Addr()), "{port}", strconv.Itoa(int(t.Backend.Port())),
 	).Replace(text)
 }
+
+// individual tells whether fill may change a text.
+func individual(text string) bool { return strings.Contains(text, "{") }
 
 // plain is an address without its zone, which means nothing elsewhere.
 func plain(a netip.Addr) string { return a.WithZone("").String() }

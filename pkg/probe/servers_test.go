@@ -238,7 +238,7 @@ func TestMySQL(t *testing.T) {
 		t.Fatal(err)
 	}
 	joe.Probe.Timeout = 200 * time.Millisecond
-	wants(t, n, joe, "", "timeout after 200ms while logging in")
+	wants(t, n, joe, "", "timeout after 200ms while waiting for the greeting")
 	if err := s.Kill(); err != nil {
 		t.Fatal(err)
 	}

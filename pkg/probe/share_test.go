@@ -1,6 +1,7 @@
 package probe
 
 import (
+	"net/netip"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -38,7 +39,7 @@ func TestRunnerShares(t *testing.T) {
 		r.Apply([]Target{one, two, three, other, elsewhere})
 		synctest.Wait()
 		rec.want(t, "the third", "three "+a+" healthy")
-		time.Sleep(500 * time.Millisecond)
+		time.Sleep(250 * time.Millisecond) // before the third check of the three
 		if got := slices.Sorted(slices.Values(rec.take())); !slices.Equal(got, []string{"elsewhere " + a + " healthy", "other " + a + " healthy"}) {
 			t.Errorf("those that ask otherwise: %q", got)
 		}
@@ -87,4 +88,42 @@ func TestRunnerSharersChangeTheirProbe(t *testing.T) {
 		time.Sleep(time.Second)
 		rec.want(t, "the first result decides for both", "one "+a+" healthy", "two "+a+" healthy")
 	})
+}
+
+// What is told which backend it asks for is no other's.
+func TestWayOfIndividuals(t *testing.T) {
+	one, two := target("one", a), target("one", b)
+	for _, c := range []struct {
+		name   string
+		change func(*model.Probe)
+		shared bool
+	}{
+		{"one address", func(*model.Probe) {}, true},
+		{"a path", func(p *model.Probe) { p.HTTP.Path = "/up" }, true},
+		{"a path with the backend's address", func(p *model.Probe) { p.HTTP.Path = "/up/{address}" }, false},
+		{"a text with the backend's port", func(p *model.Probe) { p.Talk.Send = "{port}" }, false},
+		{"a program", func(p *model.Probe) { p.Type = model.ProbeExec }, false},
+	} {
+		x, y := one, two
+		for _, tg := range []*Target{&x, &y} {
+			tg.Probe.Address = netip.MustParseAddr("10.0.0.9")
+			c.change(&tg.Probe)
+		}
+		if got := wayOf(x) == wayOf(y); got != c.shared {
+			t.Errorf("%s: shared %v", c.name, got)
+		}
+	}
+}
+
+// TestExecIsNotShared: a program is told whom it checks.
+func TestExecIsNotShared(t *testing.T) {
+	one, two := target("one", a), target("two", a)
+	one.Probe.Type, one.Probe.Command = model.ProbeExec, []string{"/bin/true"}
+	two.Probe = one.Probe
+	r := NewRunner(Options{Log: quiet})
+	defer r.Close()
+	r.Apply([]Target{one, two})
+	if s := r.Stats(); s.Checks != 2 {
+		t.Errorf("%d checks of two services", s.Checks)
+	}
 }

@@ -29,7 +29,13 @@ func (t Target) Key() Key { return Key{t.Service, t.Backend} }
 
 // wayOf is where the checks of t go. What a check is told beyond that keeps it from
 // being shared.
-func wayOf(t Target) way { return way{to: address(t), Via: t.Via} }
+func wayOf(t Target) way {
+	w := way{to: address(t), Via: t.Via}
+	if t.Probe.Type == model.ProbeExec || individual(t.Probe.HTTP.Path) || individual(t.Probe.Talk.Send) { // is told service and backend
+		w.of = t.Key()
+	}
+	return w
+}
 
 // shortest keeps a target that was never given an interval from being probed
 // without a pause.

@@ -80,6 +80,43 @@ func TestViaSocket(t *testing.T) {
 	}
 }
 
+// A datagram goes the same way.
+func TestViaDatagram(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("marks need root")
+	}
+	peer, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer peer.Close()
+	v := Via{VIP: netip.MustParseAddrPort(peer.LocalAddr().String()), Source: netip.MustParseAddr("127.0.0.5"), Mark: 0x786abcde}
+	conn, err := v.dial(t.Context(), "udp", v.VIP.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	raw, err := conn.(*net.UDPConn).SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := raw.Control(func(fd uintptr) {
+		if mark, err := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_MARK); mark != 0x786abcde || err != nil {
+			t.Errorf("mark %#x, %v", mark, err)
+		}
+	}); err != nil {
+		t.Error(err)
+	}
+	if _, err := conn.Write([]byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	peer.SetReadDeadline(time.Now().Add(5 * time.Second))
+	_, from, err := peer.ReadFrom(make([]byte, 8))
+	if err != nil || from.(*net.UDPAddr).IP.String() != "127.0.0.5" {
+		t.Errorf("from %v, %v", from, err)
+	}
+}
+
 // A source address that this host has no longer is this host's failure.
 func TestViaForeignSource(t *testing.T) {
 	if os.Getuid() != 0 {

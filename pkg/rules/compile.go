@@ -18,15 +18,15 @@ type Rule struct {
 
 // Compile turns the rules of a service into prefixes of which the longest that
 // holds a source decides: sorted by family, address and length, none that says
-// what the next longer one of those that hold it says. Both families have one for
-// all of their addresses. It fails if files lacks one that the rules name, or if
+// what the next shorter one says, and halves of the same verdict joined. Both families
+// have one for all of their addresses. It fails if files lacks one that the rules name, or if
 // there are more than [MaxPrefixes].
 func Compile(r model.Rules, files map[string]*model.Networks) ([]Rule, error) {
 	entries, err := collect(r, files)
 	if err != nil {
 		return nil, err
 	}
-	slices.SortFunc(entries, func(a, b entry) int { return a.prefix.Compare(b.prefix) })
+	slices.SortFunc(entries, func(a, b entry) int { return comparePrefixes(a.prefix, b.prefix) })
 	var out []Rule
 	var outer []covering // the prefixes that hold the present one, longest last
 	for i := 0; i < len(entries); {
@@ -45,14 +45,14 @@ func Compile(r model.Rules, files map[string]*model.Networks) ([]Rule, error) {
 		before := now.rule
 		now.rule = now.decide(r)
 		if len(outer) == 0 || now.rule != before {
-			if len(out) == MaxPrefixes {
-				return nil, fmt.Errorf("the rules come to more than %d prefixes", MaxPrefixes)
-			}
 			one := now.rule
 			one.Prefix = p
 			out = append(out, one)
 		}
 		outer = append(outer, now)
+	}
+	if out = merge(out); len(out) > MaxPrefixes {
+		return nil, fmt.Errorf("the rules come to %d prefixes, there is room for %d", len(out), MaxPrefixes)
 	}
 	return out, nil
 }
@@ -103,7 +103,7 @@ func collect(r model.Rules, files map[string]*model.Networks) (out []entry, err 
 			return nil, fmt.Errorf("%s is not read", s.GeoIP)
 		}
 		for place, prefixes := range n.Places {
-			if slices.Contains(s.Countries, place.Country) || slices.Contains(s.Continents, place.Continent) {
+			if isIn(s, place) {
 				add(list(i), prefixes)
 			}
 		}

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/xlb-io/xlb/pkg/model"
@@ -199,6 +200,44 @@ func TestCompileMissesFile(t *testing.T) {
 	} {
 		if _, err := Compile(r, nil); err == nil {
 			t.Errorf("%+v compiles without its file", r)
+		}
+	}
+}
+
+// TestDocumented is the table of docs/rules.md.
+func TestDocumented(t *testing.T) {
+	list := func(text string) (out []model.Origin) {
+		for _, p := range strings.Fields(text) {
+			prefix, err := ParsePrefix(p)
+			if err != nil {
+				t.Fatal(err)
+			}
+			out = append(out, model.Origin{Prefix: prefix})
+		}
+		return out
+	}
+	const yes, denied, no = model.Taken, model.Denied, model.NotAllowed
+	for _, c := range []struct {
+		allow, deny string
+		want        [3]model.Verdict
+	}{
+		{"", "10.1.2.0/24", [3]model.Verdict{denied, yes, yes}},
+		{"10.0.0.0/8", "", [3]model.Verdict{yes, yes, no}},
+		{"10.0.0.0/8", "10.1.2.0/24", [3]model.Verdict{denied, yes, no}},
+		{"10.0.0.0/8 10.1.2.3", "10.1.0.0/16", [3]model.Verdict{yes, denied, no}},
+		{"10.1.2.0/24", "10.1.2.0/24", [3]model.Verdict{denied, no, no}},
+	} {
+		compiled, err := Compile(model.Rules{Allow: list(c.allow), Deny: list(c.deny)}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, a := range []string{"10.1.2.3", "10.1.9.9", "192.0.2.1"} {
+			if got := lookup(compiled, netip.MustParseAddr(a)).Verdict; got != c.want[i] {
+				t.Errorf("allow %q, deny %q: %s is %s, want %s", c.allow, c.deny, a, got, c.want[i])
+			}
+		}
+		if got := lookup(compiled, netip.MustParseAddr("2001:db8::1")).Verdict; (got == no) != (c.allow != "") {
+			t.Errorf("allow %q, deny %q: IPv6 is %s", c.allow, c.deny, got)
 		}
 	}
 }

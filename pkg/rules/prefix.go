@@ -23,12 +23,12 @@ func ParsePrefix(text string) (netip.Prefix, error) {
 		p, err = netip.ParsePrefix(text)
 	} else {
 		var a netip.Addr
-		if a, err = netip.ParseAddr(text); err == nil {
+		if a, err = netip.ParseAddr(text); err == nil && a.Zone() == "" {
 			p = netip.PrefixFrom(a, a.BitLen())
 		}
 	}
 	switch {
-	case err != nil || p.Addr().Zone() != "":
+	case err != nil || !p.IsValid():
 		return netip.Prefix{}, fmt.Errorf("%q is no address and no prefix (for example 192.0.2.0/24 or 2001:db8::/32)", shorten(text))
 	case p.Addr().Is4In6():
 		return netip.Prefix{}, fmt.Errorf("%s is IPv4 in an IPv6 address, which no packet has (write it as IPv4)", p)

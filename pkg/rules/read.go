@@ -28,46 +28,50 @@ func IsDatabase(path string) bool { return filepath.Ext(path) == ".mmdb" }
 
 // Read reads a file of prefixes or a database, as its name says.
 func Read(path string) (*model.Networks, error) {
-	data, err := readFile(path)
+	data, info, err := readFile(path)
 	if err != nil {
 		return nil, err
 	}
+	out := &model.Networks{Modified: info.ModTime(), Size: info.Size()}
 	if IsDatabase(path) {
-		places, err := readPlaces(data)
-		if err != nil {
+		if out.Places, err = readPlaces(data); err != nil {
 			return nil, fmt.Errorf("%s: %w", path, err)
 		}
-		return &model.Networks{Places: places}, nil
+		return out, nil
 	}
-	prefixes, line, err := readPrefixes(data)
-	if err != nil {
+	var line int
+	if out.Prefixes, line, err = readPrefixes(data); err != nil {
 		return nil, fmt.Errorf("%s:%d: %w", path, line, err)
 	}
-	return &model.Networks{Prefixes: prefixes}, nil
+	return out, nil
 }
 
 // readFile reads regular files alone: a pipe would keep whoever reads it waiting.
-func readFile(path string) ([]byte, error) {
+// What it says of the file is from before.
+func readFile(path string) ([]byte, os.FileInfo, error) {
 	info, err := os.Stat(path)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is no regular file", path)
+		return nil, nil, fmt.Errorf("%s is no regular file", path)
 	}
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer f.Close()
+	if info, err = f.Stat(); err != nil {
+		return nil, nil, err
+	}
 	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if len(data) > maxFile {
-		return nil, fmt.Errorf("%s is larger than %d MiB", path, maxFile>>20)
+		return nil, nil, fmt.Errorf("%s is larger than %d MiB", path, maxFile>>20)
 	}
-	return data, nil
+	return data, info, nil
 }
 
 // readPrefixes reads a prefix or address a line; "#" and ";" begin comments. It
@@ -96,6 +100,6 @@ func readPrefixes(data []byte) (list []netip.Prefix, line int, err error) {
 	if err := lines.Err(); err != nil {
 		return nil, line + 1, err
 	}
-	slices.SortFunc(list, netip.Prefix.Compare)
+	slices.SortFunc(list, comparePrefixes)
 	return slices.Compact(list), 0, nil
 }

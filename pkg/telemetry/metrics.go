@@ -41,7 +41,24 @@ var (
 	flowsCreated  = describe("service_flows_created_total", "New flows of a service.", "service")
 	marked        = describe("service_marked_slots", "Slots of a service's table whose flows are recorded since a change.", "service")
 	traffic       = describe("service_packets_total", "Packets of a service by direction: request, reply, dropped.", "service", "direction")
+	usable        = describe("service_usable_backends", "Backends of a service that can take new flows.", "service")
+	criticalDown  = describe("service_critical_down", "1 while a service that is marked critical has no usable backend, or a critical backend of it is down.", "service")
 	trafficOctets = describe("service_bytes_total", "Bytes of a service by direction: request, reply, dropped.", "service", "direction")
+	refused       = describe("service_refused_total", "Packets that a service's rules refused, by cause.", "service", "cause")
+
+	connections   = describe("service_connections_total", "TCP connections of a service that counts them, by what became of them: attempt, answered, unanswered, refused, reset, retried.", "service", "outcome")
+	ejected       = describe("service_ejected_backends", "Backends that are ejected because their connections failed.", "service")
+	ejections     = describe("service_ejections_total", "How often a backend was ejected because its connections failed.", "service")
+	attempts      = describe("backend_connections_total", "The same of one backend.", "service", "backend", "outcome")
+	handshake     = describe("backend_handshake_seconds", "Smoothed time from SYN to SYN-ACK.", "service", "backend")
+	probes        = describe("probes_total", "Health checks by how they ended: passed, failed, or skipped for this host's own reasons.", "outcome")
+	probeChecks   = describe("probe_checks", "Health checks that are repeated; backends for which the same is asked share one.")
+	probesRunning = describe("probes_running", "Health checks that run at this moment.")
+	probeLate     = describe("probe_late_seconds", "By how much health checks start later than due.")
+
+	hookChanges = describe("hook_changes_total", "Changes of backends that a program or web server was to be told: told, failed or dropped.", "hook", "outcome")
+	hookRetries = describe("hook_retries_total", "Requests to a web server that were sent again.", "hook")
+	hookWaiting = describe("hook_waiting", "Changes of backends that wait to be told.", "hook")
 
 	sourceBackends = describe("source_backends", "Backends in the answer in use of a source of discovery.", "service", "source", "type")
 	sourceState    = describe("source_state", "1 for the state that a source of discovery is in: waiting, ok, failing or stale.", "service", "source", "type", "state")
@@ -61,7 +78,9 @@ var (
 // Describe implements [prometheus.Collector].
 func (c *collector) Describe(to chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		packets, octets, events, upcalls, flows, flowsCreated, marked, traffic, trafficOctets,
+		packets, octets, events, upcalls, flows, flowsCreated, marked, traffic, trafficOctets, usable, criticalDown, refused,
+		probes, probeChecks, probesRunning, probeLate, hookChanges, hookRetries, hookWaiting,
+		connections, ejected, ejections, attempts, handshake,
 		sourceBackends, sourceState, sourceAnswered,
 		policyCalls, policyErrors, policySkipped, policyEjected, policyP50, policyP99, policyVerdicts, policyOwn, policyMemory,
 	} {
@@ -71,7 +90,7 @@ func (c *collector) Describe(to chan<- *prometheus.Desc) {
 
 // Collect implements [prometheus.Collector].
 func (c *collector) Collect(to chan<- prometheus.Metric) {
-	s, err := c.Stats(context.Background(), api.StatsFilter{NoBackends: true})
+	s, err := c.Stats(context.Background(), api.StatsFilter{Counting: true})
 	if err != nil {
 		to <- prometheus.NewInvalidMetric(packets, err)
 		return
@@ -92,6 +111,15 @@ func (c *collector) Collect(to chan<- prometheus.Metric) {
 			collectSources(to, one)
 		}
 	}
+	for _, one := range s.Backends {
+		if one.Service != "" && one.Outcomes != nil {
+			collectBackend(to, one)
+		}
+	}
+	collectProbes(to, s.Probes)
+	for _, h := range s.Hooks {
+		collectHook(to, h)
+	}
 	for _, p := range c.Policies() {
 		collectPolicy(to, p)
 	}
@@ -100,11 +128,58 @@ func (c *collector) Collect(to chan<- prometheus.Metric) {
 func collectService(to chan<- prometheus.Metric, s api.ServiceStats) {
 	gauge(to, flows, float64(s.Flows), s.Service)
 	gauge(to, marked, float64(s.MarkedSlots), s.Service)
+	gauge(to, usable, float64(s.Usable), s.Service)
+	if s.Critical {
+		gauge(to, criticalDown, boolean(s.CriticalDown), s.Service)
+	}
 	count(to, flowsCreated, s.FlowsCreated, s.Service)
 	for direction, n := range map[string]api.Count{"request": s.Request, "reply": s.Reply, "dropped": s.Dropped} {
 		count(to, traffic, n.Packets, s.Service, direction)
 		count(to, trafficOctets, n.Bytes, s.Service, direction)
 	}
+	for _, n := range s.Refused.Causes() {
+		count(to, refused, n.Packets, s.Service, n.Cause)
+	}
+	if s.Outcomes == nil {
+		return
+	}
+	for _, n := range s.Outcomes.Counts() {
+		count(to, connections, n.Packets, s.Service, n.Name)
+	}
+	gauge(to, ejected, float64(s.Ejected), s.Service)
+	count(to, ejections, s.Ejections, s.Service)
+}
+
+func collectBackend(to chan<- prometheus.Metric, b api.BackendStats) {
+	for _, n := range b.Outcomes.Counts() {
+		count(to, attempts, n.Packets, b.Service, b.Address.String(), n.Name)
+	}
+	if b.Outcomes.HandshakeSeconds > 0 {
+		gauge(to, handshake, b.Outcomes.HandshakeSeconds, b.Service, b.Address.String())
+	}
+}
+
+func collectProbes(to chan<- prometheus.Metric, p api.ProbeStats) {
+	for outcome, n := range map[string]uint64{"passed": p.Passed, "failed": p.Failed, "skipped": p.Skipped} {
+		count(to, probes, n, outcome)
+	}
+	gauge(to, probeChecks, float64(p.Checks))
+	gauge(to, probesRunning, float64(p.Running))
+	upTo, all := map[float64]uint64{}, uint64(0)
+	for _, l := range p.Late {
+		if all += l.Checks; l.UpToSeconds > 0 {
+			upTo[l.UpToSeconds] = all
+		}
+	}
+	to <- prometheus.MustNewConstHistogram(probeLate, all, p.LateSeconds, upTo)
+}
+
+func collectHook(to chan<- prometheus.Metric, h api.HookStats) {
+	for outcome, n := range map[string]uint64{"told": h.Told, "failed": h.Failed, "dropped": h.Dropped} {
+		count(to, hookChanges, n, h.Hook, outcome)
+	}
+	count(to, hookRetries, h.Retried, h.Hook)
+	gauge(to, hookWaiting, float64(h.Waiting), h.Hook)
 }
 
 func collectSources(to chan<- prometheus.Metric, s api.ServiceStats) {

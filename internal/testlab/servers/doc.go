@@ -1,6 +1,6 @@
 // Package servers runs the real servers that xlb stands before, as processes of
 // a test inside a namespace of [testlab]: PostgreSQL, Redis, Mosquitto, nginx,
-// MariaDB, Exim and dnsmasq. `test/deps test` installs the programs.
+// MariaDB, Exim, BIND and dnsmasq. `test/deps test` installs the programs.
 //
 // Each has a directory of its own below the system's for temporary files, listens
 // on every address of its namespace, and answers when the call that starts it

@@ -205,3 +205,46 @@ func TestMariaDBEximDNSMasq(t *testing.T) {
 		t.Errorf("the name server says %v, %v", found, err)
 	}
 }
+
+func TestBIND(t *testing.T) {
+	var last *Server
+	gone(t, &last)
+	n := space(t)
+	b := must(StartBIND(n, 53, "xlb.test", "www IN A 192.0.2.1"))(t)
+	last = b.Server
+	resolver := &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return n.Dial(ctx, network, b.At(loopback).String())
+	}}
+	check := func(want string) {
+		t.Helper()
+		got, err := resolver.LookupHost(t.Context(), "www.xlb.test.")
+		if err != nil || len(got) != 1 || got[0] != want {
+			t.Errorf("addresses are %v (%v), want %s", got, err, want)
+		}
+	}
+	check("192.0.2.1")
+	if err := b.SetRecords("www IN A 192.0.2.2"); err != nil {
+		t.Fatal(err)
+	}
+	check("192.0.2.2")
+	if err := b.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.SetRecords("www IN A 192.0.2.3"); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Start(); err != nil {
+		t.Fatal(err)
+	}
+	check("192.0.2.3")
+	if err := b.LoseZone(); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := resolver.LookupHost(t.Context(), "www.xlb.test."); err == nil {
+		t.Errorf("without its zone the server still answers %v", got)
+	}
+	if err := b.SetRecords("www IN A 192.0.2.4"); err != nil {
+		t.Fatal(err)
+	}
+	check("192.0.2.4")
+}

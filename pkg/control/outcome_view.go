@@ -1,0 +1,39 @@
+package control
+
+import (
+	"github.com/xlb-io/xlb/pkg/api"
+	"github.com/xlb-io/xlb/pkg/maps"
+)
+
+// serviceOutcomes is what became of a service's connections, nil if nobody counts.
+func (c *controller) serviceOutcomes(s ServiceState) (*api.Outcomes, error) {
+	if !s.Counts {
+		return nil, nil
+	}
+	o, err := c.data.ServiceOutcomes(s.ID)
+	if err != nil {
+		return nil, err
+	}
+	out := outcomesOf(o)
+	return &out, nil
+}
+
+// backendOutcomes is what became of connections to a backend of a service.
+func (c *controller) backendOutcomes(s ServiceState, id uint32) (*api.Outcomes, error) {
+	if !s.Counts {
+		return nil, nil
+	}
+	o, err := c.data.BackendOutcomes(id)
+	if err != nil {
+		return nil, err
+	}
+	out := outcomesOf(o)
+	out.HandshakeSeconds = c.data.BackendLoad(id).Latency.Seconds()
+	return &out, nil
+}
+
+func outcomesOf(o maps.Outcomes) api.Outcomes {
+	return api.Outcomes{
+		Attempts: o.Attempts, Answered: o.Answered, Unanswered: o.Unanswered, Refused: o.Refused, Reset: o.Reset, Retried: o.Retried,
+	}
+}

@@ -1,0 +1,168 @@
+package importer
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// block is a line of keepalived's configuration with what stands in its braces.
+type block struct {
+	words
+	inner []*block
+}
+
+// find is the last line of a block that begins with one of the names.
+func (b *block) find(names ...string) *block {
+	for _, c := range slices.Backward(b.inner) {
+		if slices.Contains(names, c.first()) {
+			return c
+		}
+	}
+	return nil
+}
+
+// value is the first argument of that line.
+func (b *block) value(names ...string) string {
+	if c := b.find(names...); c != nil {
+		return c.arg(0)
+	}
+	return ""
+}
+
+// readBlocks reads a file and those that it includes. Words stand between spaces
+// and may be quoted; # and ! begin comments; braces hold blocks.
+func readBlocks(path string, depth int) ([]*block, error) {
+	if depth > 16 {
+		return nil, fmt.Errorf("%s: includes are nested more than 16 deep", path)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	root := &block{}
+	open := []*block{root}
+	scanner := bufio.NewScanner(f)
+	scanner.Buffer(nil, 1<<20)
+	for n := 1; scanner.Scan(); n++ {
+		at := place{path, n}
+		text, err := keepalivedWords(scanner.Text())
+		if err != nil {
+			return nil, at.errorf("%v", err)
+		}
+		var line []string
+		end := func() {
+			if len(line) > 0 {
+				top := open[len(open)-1]
+				top.inner = append(top.inner, &block{words: words{at, line}})
+				line = nil
+			}
+		}
+		for _, w := range text {
+			switch w {
+			case "{":
+				if len(line) == 0 { // on a line of its own: of the line before
+					top := open[len(open)-1]
+					if len(top.inner) == 0 {
+						return nil, at.errorf("a { without a name before it")
+					}
+					open = append(open, top.inner[len(top.inner)-1])
+					continue
+				}
+				end()
+				top := open[len(open)-1]
+				open = append(open, top.inner[len(top.inner)-1])
+			case "}":
+				end()
+				if len(open) == 1 {
+					return nil, at.errorf("a } closes nothing")
+				}
+				open = open[:len(open)-1]
+			default:
+				line = append(line, w)
+			}
+		}
+		if len(line) > 1 && line[0] == "include" {
+			more, err := included(path, line[1], depth)
+			if err != nil {
+				return nil, at.errorf("%v", err)
+			}
+			top := open[len(open)-1]
+			top.inner = append(top.inner, more...)
+			line = nil
+		}
+		end()
+	}
+	if err := scanner.Err(); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	if len(open) > 1 {
+		return nil, open[len(open)-1].at.errorf("%s { is not closed", open[len(open)-1].String())
+	}
+	return root.inner, nil
+}
+
+func included(from, pattern string, depth int) ([]*block, error) {
+	if !filepath.IsAbs(pattern) {
+		pattern = filepath.Join(filepath.Dir(from), pattern)
+	}
+	paths, err := filepath.Glob(pattern)
+	if err != nil {
+		return nil, err
+	}
+	if len(paths) == 0 && !strings.ContainsAny(pattern, "*?[") {
+		return nil, fmt.Errorf("include %s: %w", pattern, errors.Unwrap(&fs.PathError{Err: fs.ErrNotExist}))
+	}
+	var out []*block
+	for _, p := range paths {
+		more, err := readBlocks(p, depth+1)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, more...)
+	}
+	return out, nil
+}
+
+func keepalivedWords(line string) ([]string, error) {
+	var out []string
+	var word strings.Builder
+	begun, quoted := false, false
+	end := func() {
+		if begun {
+			out = append(out, word.String())
+		}
+		word.Reset()
+		begun = false
+	}
+	for _, r := range line {
+		switch {
+		case quoted && r != '"':
+			word.WriteRune(r)
+		case r == '"':
+			quoted, begun = !quoted, true
+		case r == '#' || r == '!':
+			end()
+			return out, nil
+		case r == ' ' || r == '\t' || r == '\r':
+			end()
+		case r == '{' || r == '}':
+			end()
+			out = append(out, string(r))
+		default:
+			begun = true
+			word.WriteRune(r)
+		}
+	}
+	if quoted {
+		return nil, errors.New(`a quote is not closed`)
+	}
+	end()
+	return out, nil
+}
