@@ -11,6 +11,7 @@ import (
 
 	"github.com/xlb-io/xlb/internal/testlab"
 	"github.com/xlb-io/xlb/pkg/api"
+	"github.com/xlb-io/xlb/pkg/maps"
 )
 
 // TestSchedules: what a service is told of how to choose is what real clients see,
@@ -143,6 +144,9 @@ func (n *network) expectBound(s service, change func(home int)) {
 	same("without weight")
 	if c := n.counter(decode[api.Stats](n, "stats").Events, "affinity"); c < 20 {
 		n.t.Errorf("%d flows are counted", c)
+	}
+	if clients := decode[maps.Dump](n, "map", "dump", "affinities").Entries; len(clients) != 1 {
+		n.t.Errorf("remembered are %+v", clients)
 	}
 	if text := n.xlb("status"); !strings.Contains(text, "random, affinity 10m") {
 		n.t.Error(text)

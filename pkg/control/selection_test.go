@@ -3,6 +3,7 @@ package control
 import (
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -131,5 +132,32 @@ func TestQUICServers(t *testing.T) {
 	}
 	if diff := cmp.Diff(map[string]string{"0001": "10.0.0.1:80", "beef": "10.0.0.4:80"}, names(p)); diff != "" {
 		t.Errorf("at last (-want +got):\n%s", diff)
+	}
+}
+
+// What a plan would change of it is told in words.
+func TestDescribeSelection(t *testing.T) {
+	s := chosen(model.Selection{
+		Schedule: model.Random, Affinity: model.Affinity{Timeout: 10 * time.Minute, IPv4: 24, IPv6: 56},
+		QUIC: model.QUIC{ServerIDLength: 4},
+	})
+	p, err := NewPlanner().Plan(input(maps.Contents{}, s))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var service, servers string
+	for _, c := range Describe(maps.Diff(maps.Contents{}, p.Contents), p.Words()) {
+		switch c.Kind {
+		case "service":
+			service = c.New
+		case "quic":
+			servers += c.Service + " " + c.Key + " " + c.New + "\n"
+		}
+	}
+	if want := ", schedule random, affinity of IPv4 /24 and IPv6 /56 for 10m, QUIC server IDs of 4 octets,"; !strings.Contains(service, want) {
+		t.Errorf("service %q, want %q in it", service, want)
+	}
+	if want := "web 0a000001 backend number 1\nweb 0a000002 backend number 2\nweb 0a000003 backend number 3\n"; servers != want {
+		t.Errorf("servers %q, want %q", servers, want)
 	}
 }
