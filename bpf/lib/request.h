@@ -181,6 +181,18 @@ static __always_inline __u8 tries_first(const struct decision *d, __u8 tries)
 	return d->action == DECISION_SEND && (d->backend || d->hashed) ? RETRIES : tries;
 }
 
+/* A service with options: what a flow that is not recorded asks of which table. By a
+ * copy, for what a function has the address of is in memory; without one the choice
+ * of all the other services is in registers. */
+static __always_inline void choose_unknown(struct packet *p, __u32 service, struct choice *c,
+					   bool draws)
+{
+	struct choice made = *c;
+
+	choice_make(p, service, &made, draws);
+	*c = made;
+}
+
 /* The route of a packet whose flow is, or shall be, recorded; in the latter case
  * what to record is left in new_flow. */
 static __always_inline enum fate tracked(struct packet *p, struct route *r, struct choice *c,
@@ -223,7 +235,7 @@ static __always_inline enum fate tracked(struct packet *p, struct route *r, stru
 		    gate_shut(r->service, p, service, v))
 			return FATE_DROP;
 		if (r->service->options & OPTIONS_CHOICE && records_all(r->service))
-			choice_make(p, service, c, !policy || n->decision.action);
+			choose_unknown(p, service, c, !policy || n->decision.action);
 		choose_decided(&n->decision, c, s, p, service, r, v);
 	}
 	if (!r->backend || is_rst(p))
@@ -263,12 +275,15 @@ static __always_inline void sequence_load(ctx_t *ctx, struct packet *p)
 static __always_inline void choose_before(ctx_t *ctx, struct packet *p, const struct service *s,
 					  __u32 service, bool records, struct choice *c)
 {
+	struct choice made = *c; /* as in choose_unknown() */
+
 	if (s->options & OPTION_OUTCOMES && is_syn(p))
 		sequence_load(ctx, p);
 	if (s->options & OPTION_QUIC)
-		quic_choose(ctx, p, service, c);
+		quic_choose(ctx, p, service, &made);
 	if (!records && s->options & OPTIONS_CHOICE)
-		choice_make(p, service, c, true);
+		choice_make(p, service, &made, true);
+	*c = made;
 }
 
 static __always_inline enum fate request(ctx_t *ctx, struct packet *p, __u32 service,

@@ -40,8 +40,8 @@ struct slot {
 
 static __always_inline void slot_find(const struct choice *c, struct slot *s)
 {
-	void *table = bpf_map_lookup_elem(&tables, &c->table);
-	__u32 zero = 0, at = scale(c->hash, table_size);
+	__u32 number = c->table, zero = 0, at = scale(c->hash, table_size);
+	void *table = bpf_map_lookup_elem(&tables, &number);
 	__u32 *backends;
 
 	s->present = 0;

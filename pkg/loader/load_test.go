@@ -51,8 +51,8 @@ func TestLoadPrograms(t *testing.T) {
 			t.Fatal(err)
 		}
 		n, ok := info.VerifiedInstructions()
-		if !ok || n > 200_000 {
-			t.Errorf("%s: %d instructions verified (told: %t), want at most 200,000", name, n, ok)
+		if !ok || n > 400_000 {
+			t.Errorf("%s: %d instructions verified (told: %t), want at most 400,000", name, n, ok)
 		}
 		t.Logf("%s: %d instructions verified", name, n)
 	}
