@@ -26,16 +26,22 @@ func TestRun(t *testing.T) {
 		"no-vip", "tcp4-hit-1", "tcp4-hit-1k", "tcp4-hit-100k", "tcp4-hit-1m", "tcp4-syn-new", "tcp4-syn-flood",
 		"udp4-hit-100k", "udp4-new", "tcp6-hit-1", "tcp6-hit-100k", "tcp6-syn-new",
 	}
-	both := slices.Concat(common, []string{"tcp4-reply-1", "tcp4-reply-100k"})
-	direct := slices.Concat(common, []string{"marked-hit-100k", "marked-unknown-100k", "always-hit-100k", "policy-hit-100k", "policy-upcall",
-		"rules-10-hit-100k", "rules-100k-hit-1", "rules-100k-hit-100k", "rules-100k-tcp6-hit-100k", "rules-100k-denied-100k", "rate-syn-new"})
+	outcomes := []string{"outcomes-hit-100k", "outcomes-syn-new"}
+	both := slices.Concat(common, []string{"tcp4-reply-1", "tcp4-reply-100k"}, outcomes, []string{"outcomes-reply-100k"})
+	drawn := []string{
+		"random-syn-new", "round-robin-syn-new", "least-connections-syn-new", "least-latency-syn-new", "affinity-syn-new",
+	}
+	nat := slices.Concat(both, drawn)
+	direct := slices.Concat(common, []string{"marked-hit-100k", "marked-unknown-100k", "always-hit-100k", "policy-hit-100k", "policy-upcall"},
+		outcomes, []string{"rules-10-hit-100k", "rules-100k-hit-1", "rules-100k-hit-100k", "rules-100k-tcp6-hit-100k", "rules-100k-denied-100k", "rate-syn-new", "always-syn-new"},
+		drawn, []string{"source-hit-100k", "ops-udp4"})
 	var want, got []string
 	for _, c := range []struct {
 		mode      string
 		scenarios []string
 	}{
-		{"xdp l2dsr", direct}, {"xdp ipip", direct}, {"xdp gue", direct}, {"xdp nat", both}, {"xdp dnat", both},
-		{"tc l2dsr", direct}, {"tc nat", both}, {"tc dnat", both},
+		{"xdp l2dsr", direct}, {"xdp ipip", direct}, {"xdp gue", direct}, {"xdp nat", nat}, {"xdp dnat", both},
+		{"tc l2dsr", direct}, {"tc nat", nat}, {"tc dnat", both},
 	} {
 		for _, s := range c.scenarios {
 			want = append(want, c.mode+" "+s)

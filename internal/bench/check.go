@@ -66,7 +66,7 @@ func (m *measurement) expected(n uint64) counters {
 }
 
 // wrong allows evictions for one new flow in a hundred that has room, and as
-// many to find room in a table that is full.
+// many to find room in a table that is full. Which clients come again is not known.
 func (m *measurement) wrong(name string, moved, want, n uint64) bool {
 	if name == "flow_evicted" && m.records() {
 		switch m.kind {
@@ -75,6 +75,9 @@ func (m *measurement) wrong(name string, moved, want, n uint64) bool {
 		case flood:
 			return moved < n-n/100
 		}
+	}
+	if name == "affinity" && m.variant == bound {
+		return moved > n
 	}
 	return moved != want
 }

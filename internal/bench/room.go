@@ -78,7 +78,7 @@ func (r *room) close() error {
 }
 
 func (r *room) load(all map[model.Forward]maps.Contents) (err error) {
-	sizes := maps.Sizes{Table: tableSize, Flows: r.flows}
+	sizes := maps.Sizes{Table: tableSize, Flows: r.flows, Affinities: 1 << 20}
 	for _, c := range all {
 		sizes.Frontends, sizes.Sources = max(sizes.Frontends, len(c.VIPs)), max(sizes.Sources, len(c.Sources))
 		for id := range c.Services {

@@ -1,6 +1,9 @@
 package bench
 
 import (
+	"time"
+
+	"github.com/xlb-io/xlb/pkg/maps"
 	"github.com/xlb-io/xlb/pkg/model"
 )
 
@@ -31,8 +34,27 @@ const (
 	listed                 // a hundred thousand do, one for each client
 	barred                 // as many say whom it does not take
 	limited                // it counts new flows, in all and of each source
+	// How it chooses the backend of a new flow.
+	random
+	roundRobin
+	leastConnections
+	leastLatency
+	bound     // it has affinity by the client's address
+	bySource  // its table is asked by the client's address
+	onePacket // each datagram is drawn
 	variants
 )
+
+// selections are those that differ from the default.
+var selections = map[variant]maps.Selection{
+	random:           {Schedule: model.Random},
+	roundRobin:       {Schedule: model.RoundRobin},
+	leastConnections: {Schedule: model.LeastConnections},
+	leastLatency:     {Schedule: model.LeastLatency},
+	bound:            {AffinityTimeout: time.Hour, AffinityIPv4: 32, AffinityIPv6: 64},
+	bySource:         {Schedule: model.SourceHash},
+	onePacket:        {Schedule: model.Random, OnePacket: true},
+}
 
 type scenario struct {
 	name     string
@@ -80,6 +102,14 @@ var scenarios = []scenario{
 	{"rules-100k-tcp6-hit-100k", hit, listed, model.TCP, true, many},
 	{"rules-100k-denied-100k", refused, barred, model.TCP, false, many},
 	{"rate-syn-new", newFlow, limited, model.TCP, false, 0},
+	{"always-syn-new", newFlow, always, model.TCP, false, 0},
+	{"random-syn-new", newFlow, random, model.TCP, false, 0},
+	{"round-robin-syn-new", newFlow, roundRobin, model.TCP, false, 0},
+	{"least-connections-syn-new", newFlow, leastConnections, model.TCP, false, 0},
+	{"least-latency-syn-new", newFlow, leastLatency, model.TCP, false, 0},
+	{"affinity-syn-new", newFlow, bound, model.TCP, false, 0},
+	{"source-hit-100k", hit, bySource, model.TCP, false, many},
+	{"ops-udp4", newFlow, onePacket, model.UDP, false, 0},
 }
 
 // rewrites says whether a forwarding mode changes addresses, so that it must
@@ -91,10 +121,11 @@ func wraps(f model.Forward) bool { return f == model.IPIP || f == model.GUE }
 
 // has says whether a forwarding mode knows the scenario. Where backends answer
 // clients directly there are no replies; where every flow is recorded anyway, it
-// does not matter what the table looks like.
+// does not matter what the table looks like, but how it is asked. That is measured
+// with nat.
 func (s scenario) has(f model.Forward) bool {
 	if rewrites(f) {
-		return s.variant.everywhere()
+		return s.variant.everywhere() || f == model.NAT && s.variant >= random && s.variant <= bound
 	}
 	return s.kind != reply
 }
@@ -112,7 +143,9 @@ func measurable(hook string, f model.Forward) bool { return hook != "tc" || !wra
 func (m *measurement) records() bool { return rewrites(m.forward) || m.variant.records() }
 
 // records says whether the data plane records flows of the variant.
-func (v variant) records() bool { return v != plain && !v.ruled() && v != limited }
+func (v variant) records() bool {
+	return v != plain && !v.ruled() && v != limited && v != bySource && v != onePacket
+}
 
 // ruled: sources are looked up.
 func (v variant) ruled() bool { return v == few10 || v == listed || v == barred }

@@ -181,7 +181,7 @@ func contents(forward model.Forward) (maps.Contents, error) {
 			addDNATBackends(&c, f)
 		}
 		for v := range variants {
-			if rewrites(forward) && !v.everywhere() {
+			if rewrites(forward) && !v.everywhere() && selections[v] == (maps.Selection{}) {
 				continue
 			}
 			if err := addService(&c, forward, v, f); err != nil {
@@ -216,8 +216,11 @@ func addService(c *maps.Contents, forward model.Forward, v variant, f int) error
 	if forward == model.NAT {
 		service.FirstSource, service.Sources = uint16(f*sourceCount), sourceCount
 	}
+	service.Selection = selections[v]
 	switch v {
-	case always:
+	case onePacket:
+		service.Track = model.TrackNever
+	case always, random, roundRobin, leastConnections, leastLatency, bound:
 		service.Track = model.TrackAlways
 	case policed:
 		// What nobody is asked about is recorded as if it had been decided.
@@ -240,10 +243,14 @@ func addService(c *maps.Contents, forward model.Forward, v variant, f int) error
 	var entries []schedule.Entry
 	for i := range uint32(backendCount) {
 		address := netip.AddrPortFrom(addTo(firstBackend[f], i), backendPort)
-		c.Backends[first+i] = maps.Backend{Address: address, Service: id, Serves: true}
+		c.Backends[first+i] = maps.Backend{Address: address, Service: id, Serves: true, Weight: 1}
 		entries = append(entries, schedule.Entry{Key: address.String(), ID: first + i, Weight: 1})
 	}
-	table, err := schedule.Maglev(entries, tableSize)
+	fill := schedule.Maglev
+	if v == roundRobin {
+		fill = schedule.RoundRobin
+	}
+	table, err := fill(entries, tableSize)
 	if err != nil {
 		return err
 	}
