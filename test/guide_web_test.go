@@ -246,6 +246,7 @@ func (w *webTier) deploy() {
 	if text := string(must(io.ReadAll(slow))(t)); !strings.HasSuffix(text, "\r\n\r\nversion 1\n") {
 		t.Errorf("the slow request was answered by\n%s", text)
 	}
+	slow.Close() // until then it is half open, and the drain goes on
 	o := <-loop
 	if o.err != nil || o.stderr != "" {
 		t.Fatalf("the guide's loop: %v\n%s%s", o.err, o.out, o.stderr)
