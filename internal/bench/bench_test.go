@@ -34,7 +34,7 @@ func TestRun(t *testing.T) {
 	nat := slices.Concat(both, drawn)
 	direct := slices.Concat(common, []string{"marked-hit-100k", "marked-unknown-100k", "always-hit-100k", "policy-hit-100k", "policy-upcall"},
 		outcomes, []string{"rules-10-hit-100k", "rules-100k-hit-1", "rules-100k-hit-100k", "rules-100k-tcp6-hit-100k", "rules-100k-denied-100k", "rate-syn-new", "always-syn-new"},
-		drawn, []string{"source-hit-100k", "ops-udp4"})
+		drawn, []string{"source-hit-100k", "ops-udp4", "quic-100k"})
 	var want, got []string
 	for _, c := range []struct {
 		mode      string

@@ -48,6 +48,8 @@ type traffic struct {
 	// clients without end.
 	ends []end
 	back bool
+	// payload, if it is not zeros; it has to fit.
+	payload []byte
 }
 
 // driver is a wrapper program that sends one kind of traffic.
@@ -136,7 +138,9 @@ func (t traffic) build() []byte {
 	}
 	size := max(least, (headers+7)/8*8)
 	l := testlab.Ethernet{Dst: testlab.MAC(ownMAC), Src: testlab.MAC(routerMAC)}
-	payload := string(make([]byte, size-headers))
+	words := make([]byte, size-headers)
+	copy(words, t.payload)
+	payload := string(words)
 	if t.protocol == model.UDP {
 		return testlab.UDPPacket(l, t.from, t.to, payload)
 	}

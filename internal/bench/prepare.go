@@ -103,6 +103,9 @@ func (m *measurement) prepare(flows []maps.Flow) (err error) {
 			ends = endsOf(flows[:m.flows])
 		}
 		t = m.requests(testlab.ACK, ends)
+		if m.variant == named {
+			t.payload = []byte{0x41, 0, 0, 0, 0, backendCount / 2} // a short header, and whom it names
+		}
 	case reply:
 		t = m.replies(testlab.ACK, flows[:m.flows])
 	}

@@ -42,6 +42,7 @@ const (
 	bound     // it has affinity by the client's address
 	bySource  // its table is asked by the client's address
 	onePacket // each datagram is drawn
+	named     // QUIC connection IDs name the backend, and nothing is recorded
 	variants
 )
 
@@ -54,6 +55,7 @@ var selections = map[variant]maps.Selection{
 	bound:            {AffinityTimeout: time.Hour, AffinityIPv4: 32, AffinityIPv6: 64},
 	bySource:         {Schedule: model.SourceHash},
 	onePacket:        {Schedule: model.Random, OnePacket: true},
+	named:            {QUICServerID: 4},
 }
 
 type scenario struct {
@@ -110,6 +112,7 @@ var scenarios = []scenario{
 	{"affinity-syn-new", newFlow, bound, model.TCP, false, 0},
 	{"source-hit-100k", hit, bySource, model.TCP, false, many},
 	{"ops-udp4", newFlow, onePacket, model.UDP, false, 0},
+	{"quic-100k", hit, named, model.UDP, false, many},
 }
 
 // rewrites says whether a forwarding mode changes addresses, so that it must
@@ -144,7 +147,7 @@ func (m *measurement) records() bool { return rewrites(m.forward) || m.variant.r
 
 // records says whether the data plane records flows of the variant.
 func (v variant) records() bool {
-	return v != plain && !v.ruled() && v != limited && v != bySource && v != onePacket
+	return v != plain && !v.ruled() && v != limited && v != bySource && v != onePacket && v != named
 }
 
 // ruled: sources are looked up.
@@ -161,7 +164,7 @@ func (m *measurement) roomKind() roomKind {
 		return fresh
 	case m.kind == flood:
 		return full
-	case m.flows > many:
+	case m.flows > many || m.variant == counted: // in the steady one the other variants leave no room
 		return large
 	}
 	return steady

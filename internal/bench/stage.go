@@ -3,6 +3,7 @@ package bench
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"time"
@@ -218,7 +219,7 @@ func addService(c *maps.Contents, forward model.Forward, v variant, f int) error
 	}
 	service.Selection = selections[v]
 	switch v {
-	case onePacket:
+	case onePacket, named:
 		service.Track = model.TrackNever
 	case always, random, roundRobin, leastConnections, leastLatency, bound:
 		service.Track = model.TrackAlways
@@ -244,6 +245,9 @@ func addService(c *maps.Contents, forward model.Forward, v variant, f int) error
 	for i := range uint32(backendCount) {
 		address := netip.AddrPortFrom(addTo(firstBackend[f], i), backendPort)
 		c.Backends[first+i] = maps.Backend{Address: address, Service: id, Serves: true, Weight: 1}
+		if v == named {
+			c.QUICServers[maps.QUICServer{Service: id, ID: fmt.Sprintf("%08x", i)}] = first + i
+		}
 		entries = append(entries, schedule.Entry{Key: address.String(), ID: first + i, Weight: 1})
 	}
 	fill := schedule.Maglev

@@ -101,7 +101,7 @@ func fill(table []uint32, entries []Entry) {
 		walks[i].next, walks[i].skip = permutation(e.Key, len(table))
 	}
 	taken := make([]uint64, (len(table)+63)/64) // fits the first-level cache, the table does not
-	for _, t := range turns(weights, quotas(weights, len(table)), 0) {
+	for _, t := range turns(weights, quotas(weights, len(table)), nil) {
 		w := &walks[t.entry]
 		slot := w.next
 		for taken[slot/64]&(1<<(slot%64)) != 0 {

@@ -23,10 +23,10 @@ func TestRoundRobinIsSmooth(t *testing.T) {
 		weights []uint32
 		want    []uint32
 	}{
-		{[]uint32{1, 1}, []uint32{1, 2, 1, 2, 1, 2, 1}},
-		{[]uint32{1, 1, 1}, []uint32{1, 2, 3, 1, 2, 3, 1}},
-		{[]uint32{5, 1, 1}, []uint32{1, 1, 1, 2, 3, 1, 1}},
-		{[]uint32{3, 0, 4}, []uint32{3, 1, 3, 1, 3, 1, 3}},
+		{[]uint32{1, 1}, []uint32{2, 1, 2, 1, 2, 1, 1}},
+		{[]uint32{1, 1, 1}, []uint32{2, 1, 3, 2, 1, 3, 1}},
+		{[]uint32{5, 1, 1}, []uint32{1, 2, 1, 1, 1, 3, 1}},
+		{[]uint32{3, 0, 4}, []uint32{3, 1, 3, 1, 3, 3, 1}},
 	} {
 		entries := backends(len(c.weights), func(i int) uint32 { return c.weights[i] })
 		if got := turnsOf(t, entries, 7); !slices.Equal(got, c.want) {

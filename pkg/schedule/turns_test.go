@@ -11,7 +11,7 @@ func TestTurnsOrder(t *testing.T) {
 	// Entry 1 weighs twice as much as the others: it picks twice while they
 	// pick once, and all pick once before anyone picks again.
 	var order []int32
-	for _, turn := range turns([]uint32{100, 200, 100}, []int{2, 4, 2}, 0) {
+	for _, turn := range turns([]uint32{100, 200, 100}, []int{2, 4, 2}, nil) {
 		order = append(order, turn.entry)
 	}
 	if want := []int32{0, 1, 2, 1, 0, 1, 2, 1}; !slices.Equal(order, want) {
@@ -28,7 +28,7 @@ func TestTurnsAreSortedAndComplete(t *testing.T) {
 			weights[i] = max(1, rng.Uint32N(math.MaxUint32)>>rng.IntN(32))
 			left[i] = 1 + rng.IntN(40)
 		}
-		all := turns(weights, left, 0)
+		all := turns(weights, left, nil)
 		for i, turn := range all {
 			if i > 0 && (all[i-1].time > turn.time || all[i-1].time == turn.time && all[i-1].entry > turn.entry) {
 				t.Fatalf("round %d: turn %d (%v) comes after %v", round, i, turn, all[i-1])
