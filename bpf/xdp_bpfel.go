@@ -235,6 +235,7 @@ type XdpPortSearch struct {
 	Owner   uint32
 	Now     uint32
 	Reclaim uint32
+	Tried   uint64
 	Taken   uint64
 }
 

@@ -15,12 +15,12 @@ import (
 // TestGuideDatabase follows the guide to a PostgreSQL primary and its replica, from
 // the users to the old primary that comes back as a replica.
 func TestGuideDatabase(t *testing.T) {
-	needsPrograms(t, "psql")
+	needs(t, "psql")
 	d := &database{network: newNetwork(t, testlab.TopologyOptions{Shape: testlab.OneArm, Backends: 2})}
 	d.patience = 90 * time.Second // databases start slowly
 	const port = 5432
 	second := d.VIP4.Next()
-	g := d.manual("database.md", "203.0.113.11", second.String(), "/etc/xlb/", d.dir+"/")
+	g := d.guide("database.md", "203.0.113.11", second.String(), "/etc/xlb/", d.dir+"/")
 	d.writes, d.reads = netip.AddrPortFrom(d.VIP4, port), netip.AddrPortFrom(second, port)
 	for i, b := range d.Backends {
 		d.at[i] = netip.AddrPortFrom(b.IP4, port)
@@ -35,32 +35,32 @@ func TestGuideDatabase(t *testing.T) {
 		return ""
 	})
 	d.run(fmt.Sprintf("interfaces: [%s]\ntable_size: 1009\nservices: {}\n", strings.Join(d.Interfaces, ", ")))
-	d.write(g.block("yaml", 0))
-	if shown := g.root(0); strings.Count(shown, "\nwrites ") != 2 || strings.Count(shown, "\nreads ") != 2 {
+	d.write("table_size: 1009\n" + g.block("yaml", 0))
+	if shown := g.steps(0); strings.Count(shown, "\nwrites ") != 2 || strings.Count(shown, "\nreads ") != 2 {
 		t.Errorf("the backends are shown as\n%s", shown)
 	}
 	d.awaitServer(d.writes, 0, "primary")
 	d.awaitServer(d.reads, 1, "replica")
 	want := g.block("text", 0)
 	d.eventually("the guide's client", func() string {
-		if out, err := g.run(d.Client, g.block("sh client", 0)); err != nil || out != want {
-			return fmt.Sprintf("prints %q, %v, want %q", out, err, want)
+		if out, stderr, err := g.run(d.Client, g.block("sh client", 0)); err != nil || out != want {
+			return fmt.Sprintf("prints %q, %s, %v, want %q", out, stderr, err, want)
 		}
 		return ""
 	})
 
-	if out := g.root(1); !strings.Contains(out, fmt.Sprintf("reads %s: drained: its last flow has ended", d.at[1])) {
+	if out := g.steps(1); !strings.Contains(out, fmt.Sprintf("reads %s: drained: its last flow has ended", d.at[1])) {
 		t.Errorf("the drain says\n%s", out)
 	}
 	d.awaitServer(d.reads, 0, "primary")
-	g.root(2)
+	g.steps(2)
 	d.awaitServer(d.reads, 1, "replica")
 
 	d.guideFailover(g)
 }
 
 // guideFailover loses the primary as the guide says.
-func (d *database) guideFailover(g *manual) {
+func (d *database) guideFailover(g guide) {
 	t := d.t
 	must(d.query(d.writes, "INSERT INTO notes VALUES ('last word') RETURNING text"))(t)
 	if err := d.primary.Stop(); err != nil {
@@ -83,7 +83,7 @@ func (d *database) guideFailover(g *manual) {
 		return ""
 	})
 	d.awaitServer(d.writes, 1, "primary")
-	if shown := g.root(3); !strings.Contains(shown, "2 backends say that they are primary") || !strings.Contains(shown, "became it later") {
+	if shown := g.steps(3); !strings.Contains(shown, "2 backends say that they are primary") || !strings.Contains(shown, "became it later") {
 		t.Errorf("two primaries are shown as\n%s", shown)
 	}
 

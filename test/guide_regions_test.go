@@ -17,15 +17,15 @@ import (
 // TestGuideRegions follows the guide to two regions with a real GeoIP database and
 // clients of several countries.
 func TestGuideRegions(t *testing.T) {
-	needsPrograms(t, "curl")
+	needs(t, "curl")
 	path, places := geoDatabase(t)
 	r := &regions{network: newNetwork(t, testlab.TopologyOptions{Shape: testlab.Routed, Backends: 4})}
 	r.patience = 2 * time.Minute // a database of a million networks, under the race detector
 	// The client's own address is the office in Berlin.
-	r.guide = r.manual("two-regions.md", "/var/lib/GeoIP/country.mmdb", path, "/etc/xlb/", r.dir+"/", "198.51.100.0/24", netip.PrefixFrom(r.Client4, 32).String(), "192.0.2.0/28", r.denied().String())
+	r.guide = r.network.guide("two-regions.md", "/var/lib/GeoIP/country.mmdb", path, "/etc/xlb/", r.dir+"/", "198.51.100.0/24", netip.PrefixFrom(r.Client4, 32).String(), "192.0.2.0/28", r.denied().String())
 	r.run(fmt.Sprintf("interfaces: [%s]\ntable_size: 1009\nservices: {}\n", strings.Join(r.Interfaces, ", ")))
-	r.write(r.guide.block("yaml", 0))
-	if shown := r.guide.root(0); !strings.Contains(shown, "steers to") {
+	r.write("table_size: 1009\n" + r.guide.block("yaml", 0))
+	if shown := r.guide.steps(0); !strings.Contains(shown, "steers to") {
 		t.Errorf("the service is shown as\n%s", shown)
 	}
 	r.eventually("all backends are healthy", func() string {
@@ -46,7 +46,7 @@ func TestGuideRegions(t *testing.T) {
 
 	// A denied client, when the file says so and not before; and who alone is allowed.
 	r.expect(r.denied(), "not denied yet", us)
-	r.guide.root(1)
+	r.guide.steps(1)
 	r.eventually("the list is read again", func() string {
 		if rules := r.detail("web").Rules; rules.Deny != 2 {
 			return fmt.Sprintf("%+v", rules)
@@ -68,10 +68,10 @@ func TestGuideRegions(t *testing.T) {
 	r.expect(german, "DE while another client floods", eu)
 
 	// Europe is taken out, returns, and fails.
-	r.guide.root(2)
+	r.guide.steps(2)
 	r.awaitFallBack(true)
 	r.expect(german, "DE without its zone", us)
-	r.guide.root(3)
+	r.guide.steps(3)
 	r.awaitFallBack(false)
 	r.expect(german, "DE again", eu)
 	for _, i := range eu {
@@ -81,7 +81,7 @@ func TestGuideRegions(t *testing.T) {
 	}
 	r.awaitFallBack(true)
 	r.expect(german, "DE while its servers are down", us)
-	shown := r.guide.root(4)
+	shown := r.guide.steps(4)
 	for _, text := range []string{"the whole service takes its flows", " denied", "rate per source", "eu    web         0/2"} {
 		if !strings.Contains(shown, text) {
 			t.Errorf("%q is not shown:\n%s", text, shown)
@@ -95,7 +95,7 @@ func TestGuideRegions(t *testing.T) {
 // regions is a network whose backends are in two.
 type regions struct {
 	*network
-	guide *manual
+	guide guide
 	held  []netip.Addr
 }
 
@@ -109,7 +109,7 @@ func (r *regions) denied() netip.Addr {
 
 // ask runs the guide's command for a client at an address.
 func (r *regions) ask(from netip.Addr) (server string, err error) {
-	out, err := r.guide.run(r.Client, strings.ReplaceAll(r.guide.block("sh client", 0), "curl ", "curl --interface "+from.String()+" "))
+	out, _, err := r.guide.run(r.Client, strings.ReplaceAll(r.guide.block("sh client", 0), "curl ", "curl --interface "+from.String()+" "))
 	return strings.TrimSpace(out), err
 }
 

@@ -24,11 +24,11 @@ import (
 // TestGuideWebTier follows the guide to a web tier with real nginx servers, under a
 // load of which no request may fail.
 func TestGuideWebTier(t *testing.T) {
-	needsPrograms(t, "nginx", "curl")
+	needs(t, "nginx", "curl")
 	w := newWebTier(t)
 	g := w.guide
-	w.write(g.block("yaml", 0))
-	shown := g.root(0)
+	w.write("table_size: 1009\n" + g.block("yaml", 0))
+	shown := g.steps(0)
 	for i := range w.Backends {
 		w.await(i, "healthy at full weight", func(b api.Backend) bool { return b.State == api.StateHealthy && b.EffectiveWeight == b.Weight })
 	}
@@ -41,17 +41,16 @@ func TestGuideWebTier(t *testing.T) {
 		}
 	}
 	w.load()
-	g.root(1)
+	g.steps(1)
 	if b := w.backend(2); b.Weight != 1 || b.Override {
 		t.Errorf("its weight is reset: %+v", b)
 	}
-	g.root(2)
+	g.steps(2)
 	w.await(2, "it has all of its weight again", func(b api.Backend) bool { return b.EffectiveWeight == b.Weight })
 
 	w.deploy()
-	text, err := g.run(w.Client, g.block("sh client", 0))
-	if err != nil || strings.TrimSpace(text) != "100 version 2" {
-		t.Errorf("after the deploy the guide's client counts %s, %v", text, err)
+	if text := g.see(); strings.TrimSpace(text) != "100 version 2" {
+		t.Errorf("after the deploy the guide's client counts %s", text)
 	}
 	w.failedDeploy()
 	answers := w.ends()
@@ -64,7 +63,7 @@ func TestGuideWebTier(t *testing.T) {
 // webTier is a network with an nginx on each backend.
 type webTier struct {
 	*network
-	guide *manual
+	guide guide
 	vip   netip.AddrPort
 	nginx []*servers.Server
 	// broken is a backend on which nginx does not start again; -1 is none.
@@ -77,7 +76,7 @@ func newWebTier(t *testing.T) *webTier {
 	w := &webTier{network: newNetwork(t, testlab.TopologyOptions{Shape: testlab.Routed, Backends: 3}), broken: -1}
 	w.patience = 60 * time.Second
 	w.vip = netip.AddrPortFrom(w.VIP4, 80)
-	w.guide = w.manual("web-tier.md")
+	w.guide = w.network.guide("web-tier.md")
 	w.run(fmt.Sprintf("interfaces: [%s]\ntable_size: 1009\nservices: {}\n", strings.Join(w.Interfaces, ", ")))
 	w.remoteShell()
 	for _, b := range w.Backends {
@@ -88,8 +87,8 @@ func newWebTier(t *testing.T) *webTier {
 		conf := strings.ReplaceAll(w.guide.block("nginx", 0), "/srv/www", root)
 		w.nginx = append(w.nginx, must(servers.StartNginx(b.Namespace, 80, conf))(t))
 		command := strings.ReplaceAll(w.guide.block("sh server", 0), "'", `'\''`)
-		if out, err := w.guide.run(w.Balancer, fmt.Sprintf("ssh %s '%s'", b.IP4, command)); err != nil {
-			t.Fatalf("the guide's commands for a server: %v\n%s", err, out)
+		if out, stderr, err := w.guide.run(w.Balancer, fmt.Sprintf("ssh %s '%s'", b.IP4, command)); err != nil {
+			t.Fatalf("the guide's commands for a server: %v\n%s%s", err, out, stderr)
 		}
 	}
 	return w
@@ -226,18 +225,18 @@ func (w *webTier) deploy() {
 		return "none"
 	})
 	type outcome struct {
-		out string
-		err error
+		out, stderr string
+		err         error
 	}
 	loop := make(chan outcome, 1)
 	go func() {
-		out, err := w.guide.run(w.Balancer, w.guide.block("sh root", 3))
-		loop <- outcome{out, err}
+		out, stderr, err := w.guide.run(w.Balancer, w.guide.block("sh root", 3))
+		loop <- outcome{out, stderr, err}
 	}()
 	w.await(holds, "its server drains", func(b api.Backend) bool { return b.State == api.StateDraining })
 	select {
 	case o := <-loop:
-		t.Fatalf("the loop did not wait for a connection: %v\n%s", o.err, o.out)
+		t.Fatalf("the loop did not wait for a connection: %v\n%s%s", o.err, o.out, o.stderr)
 	case <-time.After(2 * time.Second):
 	}
 	if text := string(must(os.ReadFile(filepath.Join(w.rootOf(w.Backends[holds].IP4), "index.html")))(t)); text != "version 1\n" {
@@ -247,9 +246,10 @@ func (w *webTier) deploy() {
 	if text := string(must(io.ReadAll(slow))(t)); !strings.HasSuffix(text, "\r\n\r\nversion 1\n") {
 		t.Errorf("the slow request was answered by\n%s", text)
 	}
+	slow.Close() // until then it is half open, and the drain goes on
 	o := <-loop
-	if o.err != nil {
-		t.Fatalf("the guide's loop: %v\n%s", o.err, o.out)
+	if o.err != nil || o.stderr != "" {
+		t.Fatalf("the guide's loop: %v\n%s%s", o.err, o.out, o.stderr)
 	}
 	for _, b := range w.Backends {
 		address := netip.AddrPortFrom(b.IP4, 80)
@@ -266,9 +266,9 @@ func (w *webTier) deploy() {
 func (w *webTier) failedDeploy() {
 	t := w.t
 	w.broken = 1
-	out, err := w.guide.run(w.Balancer, strings.ReplaceAll(w.guide.block("sh root", 3), "--timeout 30s", "--timeout 3s"))
-	if err == nil || !strings.Contains(err.Error(), "not within 3s: ") || !strings.Contains(err.Error(), "it was not undrained") {
-		t.Errorf("the loop with a server that does not come back: %v\n%s", err, out)
+	out, stderr, err := w.guide.run(w.Balancer, strings.ReplaceAll(w.guide.block("sh root", 3), "--timeout 30s", "--timeout 3s"))
+	if err == nil || !strings.Contains(stderr, "not within 3s: ") || !strings.Contains(stderr, "it was not undrained") {
+		t.Errorf("the loop with a server that does not come back: %v\n%s%s", err, out, stderr)
 	}
 	if strings.Contains(out, w.Backends[2].IP4.String()) {
 		t.Errorf("the loop went on:\n%s", out)

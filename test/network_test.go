@@ -58,7 +58,7 @@ func newNetwork(t *testing.T, o testlab.TopologyOptions) *network {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	n := &network{Topology: top, t: t, lab: lab, dir: dir, pins: pinPrefix + filepath.Base(dir), patience: 20 * time.Second}
+	n := &network{Topology: top, t: t, lab: lab, dir: dir, pins: pinPrefix + filepath.Base(dir), patience: 40 * time.Second}
 	for _, b := range top.Backends {
 		n.http = append(n.http, must(b.StartHTTP(httpPort))(t))
 		n.udp = append(n.udp, must(b.StartUDPEcho(httpPort))(t))

@@ -28,8 +28,13 @@ static __always_inline enum fate decide(ctx_t *ctx, struct packet *p, struct tar
 	/* An address may be both: a VIP's port may be one that nat took. */
 	if (!source && !service && from_dnat_backend(p))
 		source = SOURCE_CLIENT + 1;
-	if (source)
+	if (source) {
 		fate = reply(p, source - 1, t, v);
+		/* What it left there need not be followed on: Linux 6.1 looks at all that
+		 * comes after once for each way out of reply(). */
+		if (fate == FATE_FOREIGN)
+			*t = (struct target){};
+	}
 	if (fate == FATE_FOREIGN && service)
 		fate = request(ctx, p, service, t, v);
 	return fate;

@@ -104,21 +104,39 @@ static __always_inline __u8 state_next(__u8 state, __u8 tcp_flags, bool reply, b
 	return state;
 }
 
-/* The compare-and-swap fails if the record changed hands or another CPU
- * refreshed it: in both cases there is nothing left to do. A short timeout is
- * refreshed more often, so that a flow that goes on never reaches it. Returns
- * whether the flow's state has changed by it. */
-static __always_inline bool flow_touch(struct flow *f, const struct timeouts *t, __u8 protocol,
-				       __u64 meta, __u8 state, __u32 now)
+static __always_inline __u64 meta_with(__u64 meta, __u8 state, __u32 now)
 {
-	__u32 idle = now - meta_tick(meta);
+	return (meta & -META_SEQUENCE) | (__u64)state << META_STATE_SHIFT | now;
+}
 
-	if (state == meta_state(meta) && idle < REFRESH && idle < flow_timeout(t, protocol, state) / 4)
+/*
+ * Writes what a packet tells into the record. A short timeout is refreshed more
+ * often, so that a flow that goes on never reaches it. Returns whether the flow's
+ * state has changed by it, from that in *meta to *state.
+ *
+ * The compare-and-swap fails if the record changed hands, where nothing is left to
+ * do, or if another CPU refreshed it. Then what this packet changes is done to what
+ * that one left, or a FIN that crosses the other side's would be lost. It takes a
+ * third CPU for the second try to fail.
+ */
+static __always_inline bool flow_touch(struct flow *f, const struct timeouts *t, __u8 protocol,
+				       __u64 *meta, __u8 *state, __u32 now)
+{
+	__u8 set = *state & ~meta_state(*meta), cleared = meta_state(*meta) & ~*state;
+	__u32 idle = now - meta_tick(*meta);
+	__u64 found;
+
+	if (!(set | cleared) && idle < REFRESH && idle < flow_timeout(t, protocol, *state) / 4)
 		return false;
-	return __sync_val_compare_and_swap(&f->meta, meta,
-					   (meta & -META_SEQUENCE) |
-					   (__u64)state << META_STATE_SHIFT | now) == meta &&
-	       state != meta_state(meta);
+	found = __sync_val_compare_and_swap(&f->meta, *meta, meta_with(*meta, *state, now));
+	if (found == *meta)
+		return set | cleared;
+	if (!(set | cleared) || !meta_same_record(found, *meta))
+		return false;
+	*meta = found;
+	*state = (meta_state(found) | set) & ~cleared;
+	return *state != meta_state(found) &&
+	       __sync_val_compare_and_swap(&f->meta, found, meta_with(found, *state, now)) == found;
 }
 
 /* A flow lives in one of FLOW_SETS sets, of which each is used only while those

@@ -75,7 +75,8 @@ struct port_search {
 	__u32 owner;
 	__u32 now;
 	__u32 reclaim;
-	__u64 taken;
+	__u64 tried; /* cell << 16 | port */
+	__u64 taken; /* the same, once it is the owner's */
 };
 
 struct {
@@ -103,20 +104,23 @@ static __always_inline __u32 port_first(__u32 start, __u32 wish)
 	return wish ? wish : nat_port_first + scale(start, port_range());
 }
 
-/* One step of the search; returns 1 to end it. */
+/* One step of the search; returns 1 to end it. Cell and port are in the state lest
+ * they go to the stack: Linux 6.1 rounds up to 32 bytes what each call takes of it,
+ * and with the calls before this one it is full. */
 static __always_inline long port_step(struct port_search *s)
 {
 	__u32 port, at, held, *c;
 
 	port = s->wish ? s->wish : nat_port_first + s->offset;
 	at = port_place(s->base, port);
+	s->tried = (__u64)at << 16 | port;
 	c = port_cell(at);
 	if (!c)
 		return 1;
 	held = READ_ONCE(*c);
-	if ((!held || ((s->reclaim || s->wish) && port_abandoned(held, at, s->now))) &&
+	if ((!held || ((s->reclaim || s->wish) && port_abandoned(held, s->tried >> 16, s->now))) &&
 	    __sync_val_compare_and_swap(c, held, s->owner) == held) {
-		s->taken = (__u64)at << 16 | port;
+		s->taken = s->tried;
 		return 1;
 	}
 	if (s->wish)

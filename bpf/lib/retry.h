@@ -153,6 +153,7 @@ static __always_inline bool retry(const struct packet *p, const struct service *
 				  const struct choice *c, __u32 service, __u8 state,
 				  __u32 *backend_id)
 {
+	/* By a copy, so that the other is in registers. */
 	struct choice by = { .table = c->table, .hash = c->hash };
 	__u32 failed = *backend_id, other;
 

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"fmt"
+	"strings"
 	"time"
 
 	"github.com/xlb-io/xlb/pkg/api"
@@ -57,4 +59,29 @@ func (o *offline) outcomes(service, id uint32, read func(uint32) (maps.Outcomes,
 	return &api.Outcomes{
 		Attempts: c.Attempts, Answered: c.Answered, Unanswered: c.Unanswered, Refused: c.Refused, Reset: c.Reset, Retried: c.Retried,
 	}, nil
+}
+
+// failingLines say what a service makes of connections that fail.
+func failingLines(f *api.Failing) (lines [][2]string) {
+	if f == nil {
+		return nil
+	}
+	if e := f.Eject; e != nil {
+		var why []string
+		if e.Consecutive > 0 {
+			why = append(why, fmt.Sprintf("after %s in a row", plural(e.Consecutive, "failure")))
+		}
+		why = append(why, fmt.Sprintf("when %d%% of at least %d connections in %s fail", e.Failures, e.MinAttempts, seconds(e.WindowSeconds)))
+		if e.Resets > 0 {
+			why = append(why, fmt.Sprintf("or %d%% are reset", e.Resets))
+		}
+		lines = append(lines,
+			[2]string{"eject", strings.Join(why, ", ")},
+			[2]string{"", fmt.Sprintf("for %s, each time twice as long, up to %s; %d%% of the backends at most", seconds(e.TimeSeconds), seconds(e.MaxTimeSeconds), e.MaxEjected)},
+			[2]string{"", fmt.Sprintf("then %s with %d%% of its weight", plural(e.Trials, "connection"), e.TrialWeight)})
+	}
+	if f.SynRetry > 0 {
+		lines = append(lines, [2]string{"syn_retry", fmt.Sprintf("up to %s", plural(f.SynRetry, "other backend"))})
+	}
+	return lines
 }

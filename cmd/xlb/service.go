@@ -230,6 +230,9 @@ func (e *env) printService(s api.ServiceDetail) {
 		}
 	}
 	line("timeouts", "%s", strings.Join(timeouts, ", "))
+	for _, l := range failingLines(s.Failing) {
+		line(l[0], "%s", l[1])
+	}
 	e.printRules(s, line)
 	line("requests", "%s", packetsAndBytes(s.Traffic.Request))
 	if s.Forward == "nat" || s.Forward == "dnat" || s.Traffic.Reply.Packets > 0 {

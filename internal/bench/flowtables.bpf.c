@@ -102,6 +102,7 @@ static __always_inline bool lines_find(const struct packet *p, __u64 hash, __u32
 	__u64 meta = 0;
 	__u32 owner = 0;
 	struct flow *f = flow_find(p, hash, &owner, &meta);
+	__u8 state;
 
 	if (!f || flow_expired(&long_ones, p->tuple, meta, now, 0))
 		return false;
@@ -109,7 +110,8 @@ static __always_inline bool lines_find(const struct packet *p, __u64 hash, __u32
 	a->port = f->cell;
 	if (!meta_same_record(READ_ONCE(f->meta), meta))
 		return false;
-	flow_touch(f, &long_ones, p->protocol, meta, meta_state(meta), now);
+	state = meta_state(meta);
+	flow_touch(f, &long_ones, p->protocol, &meta, &state, now);
 	return true;
 }
 

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/xlb-io/xlb/internal/testlab"
 	"github.com/xlb-io/xlb/pkg/api"
 )
@@ -211,7 +213,8 @@ func (x *xlb) stop() error {
 		select {
 		case <-x.process.Done(): // by itself, which is among the problems
 		default:
-			if err := x.process.Stop(stopWithin); err != nil {
+			// One that has only just begun does not know the signal yet.
+			if err := x.process.Stop(stopWithin); err != nil && !testlab.EndedBy(err, unix.SIGTERM) {
 				errs = append(errs, fmt.Errorf("stop the daemon: %w", err))
 			}
 		}

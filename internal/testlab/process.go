@@ -160,6 +160,17 @@ func (p *Process) Stop(grace time.Duration) error {
 	return p.Wait()
 }
 
+// EndedBy says whether err, of Wait or Stop, is that the signal ended the program,
+// which did not handle it.
+func EndedBy(err error, sig syscall.Signal) bool {
+	exit, ok := errors.AsType[*exec.ExitError](err)
+	if !ok {
+		return false
+	}
+	status, ok := exit.Sys().(syscall.WaitStatus)
+	return ok && status.Signaled() && status.Signal() == sig
+}
+
 // end is Close's way: its result says only whether the program is gone.
 func (p *Process) end() error {
 	if err := p.Kill(); err != nil {

@@ -274,6 +274,9 @@ type ServiceDetail struct {
 	ID uint32 `json:"id"`
 	// Placement is which of the backends take part.
 	Placement Placement `json:"placement"`
+	// Failing is what becomes of connections that backends refuse or do not answer;
+	// nil: nothing.
+	Failing *Failing `json:"failing,omitempty"`
 	// Probe is its type, for example "tcp", and how often it runs.
 	Probe ServiceProbe `json:"probe"`
 	// TableSize is the number of slots of its table.
@@ -286,6 +289,29 @@ type ServiceDetail struct {
 	Refused Refused `json:"refused"`
 	// Rules of its sources and new flows; nil if it has none.
 	Rules *Rules `json:"rules,omitempty"`
+}
+
+// Failing is what a service makes of connections that fail.
+type Failing struct {
+	// SynRetry is how many other backends a connection may try.
+	SynRetry int `json:"syn_retry,omitempty"`
+	// Eject, nil without.
+	Eject *Eject `json:"eject,omitempty"`
+}
+
+// Eject is when a backend is ejected because its connections fail. Shares are per
+// cent, 1 to 100; what is 0 does not eject.
+type Eject struct {
+	Failures       int     `json:"failures,omitempty"`
+	MinAttempts    int     `json:"min_attempts"`
+	WindowSeconds  float64 `json:"window_seconds"`
+	Consecutive    int     `json:"consecutive,omitempty"`
+	Resets         int     `json:"resets,omitempty"`
+	TimeSeconds    float64 `json:"time_seconds"`
+	MaxTimeSeconds float64 `json:"max_time_seconds"`
+	MaxEjected     int     `json:"max_ejected"`
+	Trials         int     `json:"trials"`
+	TrialWeight    int     `json:"trial_weight"`
 }
 
 // Placement is which of a service's backends take part; what is not set is left out.

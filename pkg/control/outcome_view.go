@@ -3,6 +3,7 @@ package control
 import (
 	"github.com/xlb-io/xlb/pkg/api"
 	"github.com/xlb-io/xlb/pkg/maps"
+	"github.com/xlb-io/xlb/pkg/model"
 )
 
 // serviceOutcomes is what became of a service's connections, nil if nobody counts.
@@ -30,6 +31,21 @@ func (c *controller) backendOutcomes(s ServiceState, id uint32) (*api.Outcomes, 
 	out := outcomesOf(o)
 	out.HandshakeSeconds = c.data.BackendLoad(id).Latency.Seconds()
 	return &out, nil
+}
+
+// failingOf puts what a service makes of failures into the words of the API.
+func failingOf(o model.Outcomes) *api.Failing {
+	if o.Retries == 0 && !o.Eject.On {
+		return nil
+	}
+	out := &api.Failing{SynRetry: o.Retries}
+	if e := o.Eject; e.On {
+		out.Eject = &api.Eject{
+			Failures: e.Failures, MinAttempts: e.MinAttempts, WindowSeconds: e.Window.Seconds(), Consecutive: e.Consecutive, Resets: e.Resets,
+			TimeSeconds: e.Time.Seconds(), MaxTimeSeconds: e.MaxTime.Seconds(), MaxEjected: e.MaxEjected, Trials: e.Trials, TrialWeight: e.TrialWeight,
+		}
+	}
+	return out
 }
 
 func outcomesOf(o maps.Outcomes) api.Outcomes {

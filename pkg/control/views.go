@@ -44,7 +44,7 @@ func (c *controller) Service(name string) (api.ServiceDetail, error) {
 	}
 	out.Rules = c.rulesOf(s, *cfg, state)
 	out.Probe = probeOf(cfg.Probe)
-	out.Placement = placementOf(s.cfg.Settings, cfg.Placement)
+	out.Placement, out.Failing = placementOf(s.cfg.Settings, cfg.Placement), failingOf(cfg.Outcomes)
 	out.Timeouts = map[string]float64{
 		"tcp_syn": cfg.Timeouts.TCPSyn.Seconds(), "tcp_established": cfg.Timeouts.TCPEstablished.Seconds(),
 		"tcp_fin": cfg.Timeouts.TCPFin.Seconds(), "tcp_closed": cfg.Timeouts.TCPClosed.Seconds(), "udp": cfg.Timeouts.UDP.Seconds(),
