@@ -232,10 +232,16 @@ func (h *history) step(t *testing.T) {
 	}
 	flags := []testlab.TCPFlags{syn, syn, syn, ack, fin | ack, rst, rst | ack}[h.random.IntN(7)]
 	f, known := before[k]
-	if h.retries && known && h.random.IntN(2) == 0 {
-		flags = []testlab.TCPFlags{syn, rst | ack}[h.random.IntN(2)]
+	answers := known && h.random.IntN(2) == 0
+	if h.retries && h.random.IntN(2) == 0 {
+		switch f.State { // often refused, and tried again
+		case "syn":
+			flags, answers = rst|ack, true
+		case "closed":
+			flags, answers = syn, false
+		}
 	}
-	if known && h.random.IntN(2) == 0 {
+	if answers {
 		w := h.wayOf(k, f)
 		m := wordOf(k.protocol, flags)
 		if held := h.dropped(t, "drop_refusal"); !h.deliver(t, w.reply(m, f.NAT), w.returned(m)) {
