@@ -6,6 +6,8 @@ import (
 	"net"
 	"net/netip"
 	"time"
+
+	"github.com/xlb-io/xlb/pkg/model"
 )
 
 // connector opens the connections of one target's checks.
@@ -32,6 +34,23 @@ func (c connector) open(ctx context.Context, network string) (conn net.Conn, don
 	// timeout and the removal of the target.
 	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
 	return conn, func() { stop(); conn.Close() }, nil
+}
+
+// session opens a connection, with TLS if that is asked for, of one who logs in
+// with secret. The caller calls done, as of connect.
+func (c connector) session(ctx context.Context, l model.Login, s security) (conn net.Conn, secret string, done func(), err error) {
+	if secret, err = password(l); err != nil {
+		return nil, "", nil, err
+	}
+	raw, done, err := c.connect(ctx)
+	if err != nil {
+		return nil, "", nil, err
+	}
+	if conn, err = c.secure(ctx, raw, s); err != nil {
+		done()
+		return nil, "", nil, err
+	}
+	return conn, secret, done, nil
 }
 
 // abortive makes conn close by a RST instead of a FIN. The side that sends the

@@ -27,19 +27,11 @@ type mqttCheck struct {
 }
 
 func (c mqttCheck) check(ctx context.Context) (role string, err error) {
-	secret, err := password(c.login)
-	if err != nil {
-		return "", err
-	}
-	raw, done, err := c.connect(ctx)
+	conn, secret, done, err := c.session(ctx, c.login, c.security)
 	if err != nil {
 		return "", err
 	}
 	defer done()
-	conn, err := c.secure(ctx, raw, c.security)
-	if err != nil {
-		return "", err
-	}
 	if c.version == model.MQTT5 {
 		return "", c.speak5(ctx, conn, secret)
 	}

@@ -19,19 +19,11 @@ type redisCheck struct {
 }
 
 func (c redisCheck) check(ctx context.Context) (role string, err error) {
-	secret, err := password(c.login)
-	if err != nil {
-		return "", err
-	}
-	raw, done, err := c.connect(ctx)
+	conn, secret, done, err := c.session(ctx, c.login, c.security)
 	if err != nil {
 		return "", err
 	}
 	defer done()
-	conn, err := c.secure(ctx, raw, c.security)
-	if err != nil {
-		return "", err
-	}
 	r := newRESP(conn)
 	if secret != "" {
 		words := []string{"AUTH", secret}
