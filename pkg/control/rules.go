@@ -240,17 +240,20 @@ func (s *ServiceState) tables() []uint32 {
 
 // tableBefore is the table that a job's replaces, with its times. A subset's first
 // one replaces the service's own: until now its flows have asked that one, with the
-// same slots.
-func (r *round) tableBefore(job tableJob) (maps.Table, transition) {
+// same slots. That is what first says.
+func (r *round) tableBefore(job tableJob) (before maps.Table, since transition, first bool) {
 	id := job.id
 	if job.subset >= 0 {
 		s := &r.plan.Services[job.service]
 		_, written := r.Present.Tables[id]
-		if !written || r.Present.Subsets[id] != r.plan.Contents.Subsets[id] {
-			id = s.ID
+		// A service that steers records all flows. One that does not yet has not
+		// steered either, though a plan that failed may have written the table.
+		steers := trackingOf(r.Present.Services[s.ID]) != tracksMarked
+		if !written || !steers || r.Present.Subsets[id] != r.plan.Contents.Subsets[id] {
+			id, first = s.ID, true
 		}
 	}
-	return r.Present.Tables[id], r.Transitions[id]
+	return r.Present.Tables[id], r.Transitions[id], first
 }
 
 // keepRules remembers the compiled rules of a round, all of them or, after an

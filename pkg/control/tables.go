@@ -72,10 +72,18 @@ func (p *Planner) buildTables(r *round) error {
 	if !r.partial {
 		tables = make(map[uint32]builtTable, len(built))
 	}
+	var own []uint32 // the table of the job's service, whose job comes before its subsets'
 	for i, job := range r.jobs {
 		t, s := built[i], &r.plan.Services[job.service]
-		before, since := r.tableBefore(job)
-		table, times := r.merging(s).merge(before, since, t.present)
+		if job.subset < 0 {
+			own = t.present
+		}
+		before, since, first := r.tableBefore(job)
+		m := r.merging(s)
+		if first && m.tracking == tracksMarked {
+			m.meanwhile = own
+		}
+		table, times := m.merge(before, since, t.present)
 		t.present = table.Present
 		tables[job.id] = t
 		r.plan.Contents.Tables[job.id] = table

@@ -23,7 +23,10 @@ import (
 // are kept by these rules:
 //
 //   - An unmarked slot whose backend P becomes Q is marked, with P as previous:
-//     (1) becomes (2). If P is 0, the slot has no live flow, and no mark is needed.
+//     (1) becomes (2). If P is 0, the slot has no live flow, and no mark is needed;
+//     except in the first table of a subset, which is asked some time after it is
+//     written. Flows begin by the service's own table until then, and if that has Q
+//     by now and the subset R, the slot is marked with Q.
 //   - A marked slot keeps its previous backend however often the present one
 //     changes: a connection that began since the mark is recorded, as its SYN was.
 //   - T after the mark was written every live flow of the previous backend has
@@ -125,6 +128,9 @@ type merging struct {
 	// surveyed is when the survey began; unwritten if there was none.
 	surveyed time.Duration
 	strays   maps.Slots
+	// meanwhile, if any, is the table by which flows begin after this one is
+	// written and before it is asked.
+	meanwhile []uint32
 }
 
 // merge returns the table that replaces old and sends new flows to present.
@@ -175,6 +181,8 @@ func (m merging) merge(old maps.Table, times transition, present []uint32) (maps
 		switch {
 		case before != now && before != 0:
 			mark(slot, before, markTime{unwritten, unwritten})
+		case before == 0 && len(m.meanwhile) == len(present) && m.meanwhile[slot] != now && m.meanwhile[slot] != 0:
+			mark(slot, m.meanwhile[slot], markTime{unwritten, unwritten})
 		case m.begins:
 			mark(slot, now, markTime{unwritten, unwritten})
 		}

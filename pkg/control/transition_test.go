@@ -35,6 +35,8 @@ func TestMerge(t *testing.T) {
 	const T, now = time.Minute, time.Hour
 	fresh, young, old := markTime{unwritten, unwritten}, markTime{now - T, now - T}, markTime{now - 2*T, now - T}
 	auto := merging{tracking: tracksMarked, now: now, lasts: T, surveyed: unwritten}
+	meanwhile := auto
+	meanwhile.meanwhile = []uint32{1, 2, 3, 0}
 	surveyed := auto
 	surveyed.surveyed = now - time.Second
 	for _, c := range []struct {
@@ -50,6 +52,8 @@ func TestMerge(t *testing.T) {
 		{"nothing new", auto, table([]uint32{1, 2}), nil, []uint32{1, 2}, table([]uint32{1, 2}), nil},
 		{"marked where it changes", auto, table([]uint32{1, 2, 3}), nil, []uint32{1, 3, 3}, table([]uint32{1, 3, 3}, [2]uint32{1, 2}), transition{fresh}},
 		{"a slot of nobody", auto, table([]uint32{0, 1}), nil, []uint32{2, 0}, table([]uint32{2, 0}, [2]uint32{1, 1}), transition{fresh}},
+		{"asked some time after it is written", meanwhile, table([]uint32{0, 0, 1, 0}), nil, []uint32{1, 1, 2, 2},
+			table([]uint32{1, 1, 2, 2}, [2]uint32{1, 2}, [2]uint32{2, 1}), transition{fresh, fresh}},
 		{"previous stays", auto, table([]uint32{2}, [2]uint32{0, 1}), transition{young}, []uint32{3},
 			table([]uint32{3}, [2]uint32{0, 1}), transition{{young.since, unwritten}}},
 		{"there and back", auto, table([]uint32{2}, [2]uint32{0, 1}), transition{young}, []uint32{1},
@@ -65,15 +69,15 @@ func TestMerge(t *testing.T) {
 		{"cleared and changed", surveyed, table([]uint32{2}, [2]uint32{0, 2}), transition{old}, []uint32{3}, table([]uint32{3}, [2]uint32{0, 2}), transition{fresh}},
 		{"changed since the survey", surveyed, table([]uint32{2}, [2]uint32{0, 2}), transition{{old.since, now}}, []uint32{2},
 			table([]uint32{2}, [2]uint32{0, 2}), transition{{old.since, now}}},
-		{"a stray", merging{tracksMarked, false, now, T, now, strays(0)}, table([]uint32{2, 2}, [2]uint32{0, 2}, [2]uint32{1, 2}), transition{old, old}, []uint32{2, 2},
+		{"a stray", merging{tracksMarked, false, now, T, now, strays(0), nil}, table([]uint32{2, 2}, [2]uint32{0, 2}, [2]uint32{1, 2}), transition{old, old}, []uint32{2, 2},
 			table([]uint32{2, 2}, [2]uint32{0, 2}), transition{old}},
-		{"too few to write", merging{tracksMarked, false, now, T, now, strays(0, 1, 2, 3, 4, 5, 6, 7)},
+		{"too few to write", merging{tracksMarked, false, now, T, now, strays(0, 1, 2, 3, 4, 5, 6, 7), nil},
 			table([]uint32{2, 2, 2, 2, 2, 2, 2, 2, 2}, [2]uint32{0, 2}, [2]uint32{1, 2}, [2]uint32{2, 2}, [2]uint32{3, 2}, [2]uint32{4, 2}, [2]uint32{5, 2}, [2]uint32{6, 2}, [2]uint32{7, 2}, [2]uint32{8, 2}),
 			transition{old, old, old, old, old, old, old, old, old}, []uint32{2, 2, 2, 2, 2, 2, 2, 2, 2},
 			table([]uint32{2, 2, 2, 2, 2, 2, 2, 2, 2}, [2]uint32{0, 2}, [2]uint32{1, 2}, [2]uint32{2, 2}, [2]uint32{3, 2}, [2]uint32{4, 2}, [2]uint32{5, 2}, [2]uint32{6, 2}, [2]uint32{7, 2}, [2]uint32{8, 2}),
 			transition{old, old, old, old, old, old, old, old, old}},
 		{"marks of an earlier daemon", auto, table([]uint32{2}, [2]uint32{0, 1}), nil, []uint32{2}, table([]uint32{2}, [2]uint32{0, 1}), transition{{now, now}}},
-		{"begins to trust", merging{tracksMarked, true, now, T, unwritten, nil}, table([]uint32{1, 0, 2}), nil, []uint32{1, 3, 4},
+		{"begins to trust", merging{tracksMarked, true, now, T, unwritten, nil, nil}, table([]uint32{1, 0, 2}), nil, []uint32{1, 3, 4},
 			table([]uint32{1, 3, 4}, [2]uint32{0, 1}, [2]uint32{1, 3}, [2]uint32{2, 2}), transition{fresh, fresh, fresh}},
 		{"always: no survey needed", merging{tracking: tracksAlways, now: now, lasts: T, surveyed: unwritten}, table([]uint32{2}, [2]uint32{0, 2}), transition{old}, []uint32{2}, table([]uint32{2}), nil},
 		{"never: no marks", merging{tracking: tracksNever, now: now, lasts: T, surveyed: unwritten}, table([]uint32{2}, [2]uint32{0, 1}), transition{old}, []uint32{3}, table([]uint32{3}), nil},
