@@ -24,7 +24,7 @@ type line struct {
 type givenFlag struct {
 	name  string
 	words []string
-	// valueless: the flag takes a value, but another flag follows.
+	// valueless: the flag takes a value, but another flag follows, or nothing.
 	valueless bool
 }
 
@@ -101,7 +101,7 @@ func parseLine(app *cli.App, args []string) *line {
 			if known := lookUpFlag(app, l, name); known != nil && takesValue(known) && !hasValue {
 				switch {
 				case i+1 == len(args):
-					l.wants = known
+					l.wants, f.valueless = known, true
 				case strings.HasPrefix(args[i+1], "--"):
 					// Rather a forgotten value than one that looks so;
 					// --flag=--value is the way to say it.

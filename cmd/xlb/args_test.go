@@ -52,6 +52,7 @@ func TestUsageErrors(t *testing.T) {
 		{"map --json", `option --json stands without a subcommand (see "xlb map --help")`},
 		{"flows --limit x", `"x" is not a valid value for --limit (stop after N flows, 0 for all)`},
 		{"flows --limit", `--limit needs a value (stop after N flows, 0 for all)`},
+		{"backend show web 10.0.0.1 --socket", `--socket needs a value (PATH of the daemon's socket)`},
 		{"flows --service --json", `--service needs a value (only flows of the service NAME)`},
 		{"flows --limit -1", `--limit -1 is negative`},
 		{"flows --client 300.1.1.1", `--client "300.1.1.1" is not an address or a network (for example 192.0.2.7 or 192.0.2.0/24)`},

@@ -48,6 +48,7 @@ func (e *env) planWithoutDaemon(c *cli.Context, path, content string) (planResul
 	if in.Deciding, err = control.Deciding(cfg); err != nil {
 		return result, usagef("%s: %v", path, err)
 	}
+	result.Warnings = control.LeftOut(cfg)
 	missing := withLastFound(cfg, c.Path("state-dir"))
 	for _, text := range missing {
 		result.Warnings = append(result.Warnings, text+"; the plan is without its backends")

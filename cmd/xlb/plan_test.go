@@ -86,6 +86,10 @@ func TestPlanWithOverrides(t *testing.T) {
 			t.Errorf("the plan lacks %q:\n%s", want, out)
 		}
 	}
+	write(`{"version": 2, "services": [{"name": "web", "text": "{frontends: 'tcp://203.0.113.99:80', backends: []}"}]}`)
+	if out := xlb(t, "plan", "-c", file).ok(t); !strings.Contains(out, `! service "web", which the operator added, is left out: added service web:1:1: there is a service "web" already`) {
+		t.Errorf("the plan does not say that a service is left out:\n%s", out)
+	}
 	write("no JSON")
 	if r := xlb(t, "plan", "-c", file); r.status != exitFailed || !strings.HasPrefix(r.stderr, "xlb: "+overrides+": ") {
 		t.Errorf("overrides that cannot be read: %+v", r)

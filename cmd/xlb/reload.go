@@ -30,9 +30,14 @@ func (e *env) reloadCommand() *cli.Command {
 				}
 				backends := 0
 				for _, s := range status.Services {
-					backends += len(s.Backends)
+					for _, b := range s.Backends {
+						if b.State != api.StateRetired {
+							backends++
+						}
+					}
 				}
-				e.printf("reloaded %s: %s, %s\n", status.Config, plural(len(status.Services), "service"), plural(backends, "backend"))
+				e.printf("reloaded %s: %s, %s\n", printable(status.Config), plural(len(status.Services), "service"), plural(backends, "backend"))
+				e.printNotes(status.Warnings)
 				return nil
 			})
 		},

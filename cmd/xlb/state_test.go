@@ -195,6 +195,8 @@ web      [2001:db8::11]:8080       3  healthy               0
 func TestReload(t *testing.T) {
 	s := newSample().start(t)
 	same(t, xlb(t, "reload").ok(t), "reloaded /etc/xlb/xlb.yaml: 2 services, 4 backends")
+	s.status.Warnings, s.status.Services[1].Backends[2].State = []string{"a service is left out"}, api.StateRetired
+	same(t, xlb(t, "reload").ok(t), "reloaded /etc/xlb/xlb.yaml: 2 services, 3 backends\nnote: a service is left out")
 	if got := decode[api.Reload](t, xlb(t, "reload", "--json").ok(t)); !got.OK {
 		t.Errorf("JSON: %+v", got)
 	}

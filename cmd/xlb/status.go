@@ -64,9 +64,7 @@ func (e *env) printStatus(s api.Status) {
 		e.printf("%s\n", e.paint("problem:", red))
 		e.printIndented(s.Problem)
 	}
-	for _, w := range s.Warnings {
-		e.printf("%s %s\n", e.paint("note:", yellow), printable(w))
-	}
+	e.printNotes(s.Warnings)
 	e.printf("\n")
 	e.printInterfaces(s.Interfaces)
 	e.printf("\n")
@@ -150,6 +148,13 @@ func (e *env) printInterfaces(interfaces []api.Interface) {
 		t.add(i.Name, i.Mode, i.Hook, i.Why)
 	}
 	e.printTable(t, "")
+}
+
+// printNotes prints things to know, a line each.
+func (e *env) printNotes(notes []string) {
+	for _, n := range notes {
+		e.printf("%s %s\n", e.paint("note:", yellow), printable(n))
+	}
 }
 
 func (e *env) printIndented(lines string) {

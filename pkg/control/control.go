@@ -204,6 +204,9 @@ func newController(p parts, cfg *model.Config) *controller {
 		c.adoptPolicies(p.first)
 	}
 	c.discovery = discovery.NewManager(discovery.Options{New: p.source, Cache: p.discoveryCache, Log: p.log})
+	for _, text := range LeftOut(cfg) {
+		c.log.Warn(text)
+	}
 	c.hooks = notify.New(notify.Options{Log: p.log})
 	c.hooks.Apply(cfg.Services)
 	c.prober = probe.NewRunner(probe.Options{Probing: cfg.Settings.Probing, Log: p.log, Policy: c.askProbe, OnChange: func(r probe.Result) {

@@ -1,6 +1,7 @@
 package control
 
 import (
+	"slices"
 	"time"
 
 	"github.com/xlb-io/xlb/pkg/model"
@@ -13,6 +14,11 @@ func (c *controller) adopt(cfg *model.Config) {
 	for _, s := range cfg.Services {
 		if found, ok := c.discovered[s.Name]; ok {
 			kept[s.Name] = found
+		}
+	}
+	for _, text := range LeftOut(cfg) {
+		if !slices.Contains(LeftOut(c.cfg), text) {
+			c.log.Warn(text)
 		}
 	}
 	c.cfg, c.discovered = cfg, kept

@@ -3,6 +3,8 @@ package control
 import (
 	"context"
 	"fmt"
+	gomaps "maps"
+	"slices"
 
 	"github.com/xlb-io/xlb/pkg/config"
 	"github.com/xlb-io/xlb/pkg/model"
@@ -17,18 +19,19 @@ type configSource struct {
 	options []config.Option
 	// services are those that the operator added, as YAML by name.
 	services map[string]string
-	// named is the file that one of them is from, for its errors.
-	named map[string]string
+	// newest is one of them that is being added, and file where its text is from, for
+	// its errors. It is read last, so that it takes nothing from another.
+	newest, file string
 }
 
 // parse reads the configuration. What the operator added and does not fit is left
 // out: nobody should have to look for it while a file is to be loaded.
 func (s *configSource) parse() (*model.Config, error) {
 	additions := config.AdditionsOf(s.services)
-	for i := range additions {
-		if file := s.named[additions[i].Name]; file != "" {
-			additions[i].File = file
-		}
+	if i := slices.IndexFunc(additions, func(a config.Addition) bool { return a.Name == s.newest }); i >= 0 {
+		newest := additions[i]
+		newest.File = s.file
+		additions = append(slices.Delete(additions, i, i+1), newest)
 	}
 	return config.Parse(s.path, s.text, append(s.options[:len(s.options):len(s.options)], config.Additions(additions))...)
 }
@@ -70,4 +73,13 @@ func (s *configSource) load(ctx context.Context, runtime *policy.Runtime, before
 // configSource returns the source of a configuration of this daemon.
 func (c *controller) configSource(path string, text []byte, said Operator) *configSource {
 	return &configSource{path: path, text: text, options: []config.Option{config.OnHost(c.host.LocalAddresses())}, services: said.Services}
+}
+
+// LeftOut says, in words, which services that the operator added a configuration
+// leaves out.
+func LeftOut(cfg *model.Config) (list []string) {
+	for _, name := range slices.Sorted(gomaps.Keys(cfg.LeftOut)) {
+		list = append(list, fmt.Sprintf("service %q, which the operator added, is left out: %s", name, cfg.LeftOut[name]))
+	}
+	return list
 }

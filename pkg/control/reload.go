@@ -109,6 +109,7 @@ func (c *controller) Plan(ctx context.Context, req api.PlanRequest) (api.Plan, e
 	if out.Restart == nil {
 		out.Restart = []string{}
 	}
+	out.Warnings = append(out.Warnings, LeftOut(cfg)...)
 	for _, text := range c.discovery.Unanswered(cfg.Services) {
 		out.Warnings = append(out.Warnings, text+"; the plan is without its backends")
 	}

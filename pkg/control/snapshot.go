@@ -2,7 +2,6 @@ package control
 
 import (
 	"cmp"
-	"fmt"
 	gomaps "maps"
 	"os"
 	"slices"
@@ -111,9 +110,7 @@ func (c *controller) Status() api.Status {
 	if s.plan != nil {
 		out.Warnings = append(slices.Clone(s.plan.Warnings), c.discoveryWarnings(s.cfg.Services)...)
 	}
-	for _, name := range slices.Sorted(gomaps.Keys(s.cfg.LeftOut)) {
-		out.Warnings = append(out.Warnings, fmt.Sprintf("service %q, which the operator added, is left out: %s", name, s.cfg.LeftOut[name]))
-	}
+	out.Warnings = append(out.Warnings, LeftOut(s.cfg)...)
 	if out.Reasons == nil {
 		out.Reasons = []string{}
 	}

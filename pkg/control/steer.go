@@ -34,7 +34,7 @@ func (c *controller) take(ctx context.Context, s step) (err error) {
 	var policies *policyChange
 	if !gomaps.Equal(said.Services, next.Services) {
 		from := c.configSource(c.configPath, c.text, next)
-		from.named = map[string]string{s.service: s.file}
+		from.newest, from.file = s.service, s.file
 		if cfg, policies, err = from.load(ctx, c.runtime, c.policies(), nil); err != nil {
 			return unprocessable(err)
 		}
@@ -43,8 +43,8 @@ func (c *controller) take(ctx context.Context, s step) (err error) {
 				err = joined(err, policies.abandon(ctx))
 			}
 		}()
-		if why := cfg.LeftOut[s.service]; why != "" {
-			return api.Errorf(422, "%s", why)
+		if err := s.displaces(c.published.Load().cfg, cfg); err != nil {
+			return err
 		}
 	}
 	if s.grows {
@@ -69,6 +69,23 @@ func (c *controller) take(ctx context.Context, s step) (err error) {
 		c.retarget, c.dirty = true, true
 		return nil
 	})
+}
+
+// displaces says why the service that the step adds cannot be: it is left out itself,
+// or another that was added would be, for its policy cannot be loaded any more.
+func (s step) displaces(before, after *model.Config) error {
+	if why := after.LeftOut[s.service]; why != "" {
+		return api.Errorf(422, "%s", why)
+	}
+	if s.service == "" {
+		return nil
+	}
+	for _, name := range slices.Sorted(gomaps.Keys(after.LeftOut)) {
+		if before.LeftOut[name] == "" {
+			return api.Errorf(422, "service %q, which was added before, would be left out: %s", name, after.LeftOut[name])
+		}
+	}
+	return nil
 }
 
 // AddBackend implements [api.Daemon].

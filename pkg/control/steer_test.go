@@ -152,6 +152,7 @@ func TestServicesAreAdded(t *testing.T) {
 		{"web", mail.Text, 409, `there is a service "web" already`},
 		{"mail", mail.Text, 409, `there is a service "mail" already`},
 		{"x", mail.Text, 422, "mail.yaml:1:12: duplicate frontend tcp://203.0.113.9:25"},
+		{"a", mail.Text, 422, "mail.yaml:1:12: duplicate frontend tcp://203.0.113.9:25"},
 		{"x", "frontends: tcp://203.0.113.8:25\nbackend: []\n", 422, `mail.yaml:2:1: unknown key "backend" in service`},
 		{"x y", mail.Text, 422, "not a valid service name"},
 	} {
@@ -173,8 +174,12 @@ func TestServicesAreAdded(t *testing.T) {
 	d.wants(t, "mail", "10.0.0.8 draining 0, 10.0.0.9 healthy 1")
 	d.wants(t, "dns", "10.0.0.9 healthy 1")
 
-	// The file has the last word, by name and by frontend.
-	d.reload(t, web+"  mail: {frontends: 'tcp://203.0.113.20:25', probe: none, backends: ['10.0.0.7:25']}\n  other: {frontends: 'udp://203.0.113.9:53', backends: []}\n")
+	// The file has the last word, by name and by frontend, and a plan says so before.
+	last := web + "  mail: {frontends: 'tcp://203.0.113.20:25', probe: none, backends: ['10.0.0.7:25']}\n  other: {frontends: 'udp://203.0.113.9:53', backends: []}\n"
+	if p, err := d.Client.Plan(ctx, api.PlanRequest{Content: document(last)}); err != nil || !strings.Contains(strings.Join(p.Warnings, "\n"), `service "dns", which the operator added, is left out`) {
+		t.Errorf("the plan warns of %q, %v", p.Warnings, err)
+	}
+	d.reload(t, last)
 	d.wants(t, "mail", "10.0.0.7 healthy 1")
 	warnings := strings.Join(d.status(t).Warnings, "\n")
 	for _, want := range []string{
