@@ -38,6 +38,9 @@ func (e *env) backendAdd() *cli.Command {
 // newBackend resolves what the user typed for a backend that is not there.
 func newBackend(ctx context.Context, client *api.Client, service, typed string) (netip.AddrPort, error) {
 	if exact, err := netip.ParseAddrPort(typed); err == nil {
+		if exact.Port() == 0 {
+			return exact, usagef("%q has port 0 (without a port it is the frontends')", typed)
+		}
 		return exact, nil
 	}
 	address, err := netip.ParseAddr(strings.Trim(typed, "[]"))

@@ -25,6 +25,8 @@ func (e *env) backendDrain() *cli.Command {
 	c.Action = func(c *cli.Context) error {
 		if after := c.Duration("deadline"); after < 0 {
 			return usagef("--deadline %s is in the past", after)
+		} else if after > api.MaxDrain {
+			return usagef("--deadline %s is more than a year (0 for never)", after)
 		}
 		limit, err := waitLimit(c)
 		if err != nil {
@@ -49,7 +51,13 @@ func drain(ctx context.Context, c *cli.Context, client *api.Client, service stri
 	after := c.Duration("deadline")
 	switch {
 	case !c.IsSet("deadline"):
-		return said, client.Drain(ctx, service, b)
+		if err := client.Drain(ctx, service, b); err != nil {
+			return "", err
+		}
+		if s, err := client.Service(ctx, service); err == nil && s.Placement.DrainTimeoutSeconds > 0 {
+			said += " for " + seconds(s.Placement.DrainTimeoutSeconds)
+		}
+		return said, nil
 	case after == 0:
 		return said + " until they end", client.DrainFor(ctx, service, b, 0)
 	}

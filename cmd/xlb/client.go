@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
@@ -56,21 +57,21 @@ func notFound(what, name string, known []string) error {
 	if near := nearest(name, known); near != "" {
 		return failf("there is no %s %q (did you mean %s?)", what, name, near)
 	}
-	return noneOf(what, name, known)
+	return failf("there is no %s %q (%s)", what, name, knownText(known))
 }
 
-// noneOf is notFound for what is no word, and has no likely misspelling.
-func noneOf(what, name string, known []string) error {
+// knownText says what there is.
+func knownText(known []string) string {
 	slices.Sort(known)
 	known = slices.Compact(known)
 	const few = 8
 	switch {
 	case len(known) == 0:
-		return failf("there is no %s %q (there is none at all)", what, name)
+		return "there is none at all"
 	case len(known) > few:
-		return failf("there is no %s %q (%d are known: %s, …)", what, name, len(known), strings.Join(known[:few], ", "))
+		return fmt.Sprintf("%d are known: %s, …", len(known), strings.Join(known[:few], ", "))
 	}
-	return failf("there is no %s %q (known: %s)", what, name, strings.Join(known, ", "))
+	return "known: " + strings.Join(known, ", ")
 }
 
 // saidBackend resolves what the user typed for a backend of which something was
@@ -117,7 +118,7 @@ func findBackend(ctx context.Context, client *api.Client, service, typed string)
 	for _, b := range detail.Backends {
 		known = append(known, b.Address.String())
 	}
-	return netip.AddrPort{}, noneOf("backend of "+service, typed, known)
+	return netip.AddrPort{}, failf("service %s has no backend %s (%s)", service, typed, knownText(known))
 }
 
 func joinAddresses(list []netip.AddrPort) string {

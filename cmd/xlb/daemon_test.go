@@ -35,6 +35,7 @@ type sample struct {
 	said      string // the last thing that was asked for
 	overrides []api.Override
 	detail    api.BackendDetail // of every backend
+	placement api.Placement     // of every service
 	// step is added to the counters at each look at them.
 	step uint64
 }
@@ -158,7 +159,7 @@ func (s *sample) Service(name string) (api.ServiceDetail, error) {
 			return api.ServiceDetail{
 				Service: v, ID: 2, TableSize: 65537, Probe: api.ServiceProbe{Type: "http", IntervalSeconds: 2, TimeoutSeconds: 0.5, Rise: 2, Fall: 3},
 				Timeouts: map[string]float64{"tcp_syn": 30, "tcp_established": 3600, "tcp_fin": 120, "tcp_closed": 10, "udp": 60},
-				Traffic:  s.stats.Services[0].Traffic,
+				Traffic:  s.stats.Services[0].Traffic, Placement: s.placement,
 			}, nil
 		}
 	}

@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/http"
 	"os"
 	"regexp"
 	"strings"
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/xlb-io/xlb/pkg/api"
 	"github.com/xlb-io/xlb/pkg/config"
 	"github.com/xlb-io/xlb/pkg/control"
 )
@@ -58,6 +60,7 @@ func (e *env) exitStatus(ctx context.Context, err error) int {
 		mistakes config.Errors
 		wrong    *configError
 		policy   *control.PolicyError
+		refused  *api.Error
 	)
 	switch {
 	case err == nil:
@@ -67,7 +70,7 @@ func (e *env) exitStatus(ctx context.Context, err error) int {
 		return exitFailed
 	case errors.Is(err, errSilent):
 		return exitFailed
-	case errors.As(err, &usage):
+	case errors.As(err, &usage), errors.As(err, &refused) && refused.Status == http.StatusBadRequest:
 		fmt.Fprintf(e.stderr, "xlb: %s\n", oneLine(err.Error()))
 		return exitUsage
 	case errors.As(err, &mistakes):

@@ -179,8 +179,8 @@ web      [2001:db8::11]:8080       3  healthy               0
 		status int
 		want   string
 	}{
-		{"drain web 10.0.0.99:8080", 1, `xlb: there is no backend of web "10.0.0.99:8080" (known: 10.0.0.11:8080, 10.0.0.12:8080, [2001:db8::11]:8080)`},
-		{"drain web 1.1.1.1", 1, `xlb: there is no backend of web "1.1.1.1" (known: 10.0.0.11:8080, 10.0.0.12:8080, [2001:db8::11]:8080)`},
+		{"drain web 10.0.0.99:8080", 1, `xlb: service web has no backend 10.0.0.99:8080 (known: 10.0.0.11:8080, 10.0.0.12:8080, [2001:db8::11]:8080)`},
+		{"drain web 1.1.1.1", 1, `xlb: service web has no backend 1.1.1.1 (known: 10.0.0.11:8080, 10.0.0.12:8080, [2001:db8::11]:8080)`},
 		{"drain web web-1", 2, `xlb: "web-1" is not a backend address (for example 10.0.0.11:8080 or [2001:db8::11]:8080)`},
 		{"drain wbe 10.0.0.11", 1, `xlb: there is no service "wbe" (did you mean web?)`},
 		{"drain web", 2, `xlb: ADDRESS is missing (usage: xlb backend drain [OPTIONS] SERVICE ADDRESS)`},

@@ -34,9 +34,10 @@ func TestAddAndRemoveBackend(t *testing.T) {
 	}{
 		{"add web web-1", 2, `xlb: "web-1" is not a backend address (for example 10.0.0.11:8080 or [2001:db8::11]:8080)`},
 		{"add wbe 10.0.0.1", 1, `xlb: there is no service "wbe" (did you mean web?)`},
-		{"add --weight 65536 web 10.0.0.1", 1, `xlb: weight 65536 is not 0 to 65535`},
-		{"add --tag a,b web 10.0.0.1", 1, `xlb: tag "a,b" is not 1 to 63 bytes without commas, spaces and control characters`},
-		{"rm web 10.0.0.77", 1, `xlb: there is no backend of web "10.0.0.77" (known: 10.0.0.11:8080, 10.0.0.12:8080, 10.0.0.14:80, 10.0.0.15:8080, [2001:db8::11]:8080)`},
+		{"add web 10.0.0.1:0", 2, `xlb: "10.0.0.1:0" has port 0 (without a port it is the frontends')`},
+		{"add --weight 65536 web 10.0.0.1", 2, `xlb: weight 65536 is not 0 to 65535`},
+		{"add --tag a,b web 10.0.0.1", 2, `xlb: tag "a,b" is not 1 to 63 bytes without commas, spaces and control characters`},
+		{"rm web 10.0.0.77", 1, `xlb: service web has no backend 10.0.0.77 (known: 10.0.0.11:8080, 10.0.0.12:8080, 10.0.0.14:80, 10.0.0.15:8080, [2001:db8::11]:8080)`},
 	} {
 		xlb(t, append([]string{"backend"}, strings.Fields(c.args)...)...).fails(t, c.status, c.want)
 	}
@@ -45,14 +46,17 @@ func TestAddAndRemoveBackend(t *testing.T) {
 }
 
 func TestDrainWithDeadline(t *testing.T) {
-	newSample().start(t)
+	s := newSample().start(t)
 	same(t, xlb(t, "backend", "drain", "--deadline", "90s", "web", "10.0.0.11").ok(t), "web 10.0.0.11:8080: draining: no new flows, old ones stay for 1m30s")
 	out := xlb(t, "backend", "ls", "web").ok(t)
 	if !strings.Contains(out, "for another 1m30s") {
 		t.Errorf("the time that is left is not shown:\n%s", out)
 	}
 	same(t, xlb(t, "backend", "drain", "--deadline", "0", "web", "10.0.0.11").ok(t), "web 10.0.0.11:8080: draining: no new flows, old ones stay until they end")
+	s.placement.DrainTimeoutSeconds = 600
+	same(t, xlb(t, "backend", "drain", "web", "10.0.0.11").ok(t), "web 10.0.0.11:8080: draining: no new flows, old ones stay for 10m")
 	xlb(t, "backend", "drain", "--deadline=-5s", "web", "10.0.0.11").fails(t, 2, "xlb: --deadline -5s is in the past")
+	xlb(t, "backend", "drain", "--deadline=9000h", "web", "10.0.0.11").fails(t, 2, "xlb: --deadline 9000h0m0s is more than a year (0 for never)")
 	xlb(t, "backend", "drain", "--deadline", "soon", "web", "10.0.0.11").fails(t, 2, `xlb: "soon" is not a valid value for --deadline (move the flows that are left after a TIME, 0 for never)`)
 }
 

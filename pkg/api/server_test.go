@@ -293,6 +293,7 @@ func TestWrongRequests(t *testing.T) {
 		{"POST", "/v1/services/web/backends/10.0.0.1:80/weight", `{"weight": -1}`, 400, "65535"},
 		{"POST", "/v1/services/web/backends/10.0.0.1:80/weight", `{"weight": 1, "reset": true}`, 400, "either"},
 		{"POST", "/v1/services/web/backends/10.0.0.1:80/weight", `{"wieght": 1}`, 400, "wieght"},
+		{"POST", "/v1/services/web/backends/10.0.0.1:0/add", "{}", 400, "backend 10.0.0.1:0 has no port"},
 		{"POST", "/v1/services/web/backends/10.0.0.1:80/drain", `{"after_seconds": -1}`, 400, "after_seconds"},
 		{"POST", "/v1/services/web/backends/10.0.0.1:80/drain", `{"after_seconds": 1e12}`, 400, "after_seconds"},
 		{"POST", "/v1/services/web/backends/10.0.0.1:80/add", `{"weight": 65536}`, 400, "65535"},

@@ -8,8 +8,8 @@ import (
 	"github.com/xlb-io/xlb/pkg/model"
 )
 
-// maxDrain bounds the time of a drain, so that it is a [time.Duration] and a date.
-const maxDrain = 365 * 24 * time.Hour
+// MaxDrain bounds the time of a drain, so that it is a [time.Duration] and a date.
+const MaxDrain = 365 * 24 * time.Hour
 
 // membership does those verbs on a backend that need nothing of before.
 func (s *Server) membership(r *http.Request, service string, address netip.AddrPort, verb string) (any, error) {
@@ -41,6 +41,8 @@ func decodeBackend(r *http.Request, address netip.AddrPort) (b model.Backend, er
 		weight = *req.Weight
 	}
 	switch {
+	case address.Port() == 0:
+		return b, Errorf(http.StatusBadRequest, "backend %s has no port", address)
 	case weight < 0 || weight > 65535:
 		return b, Errorf(http.StatusBadRequest, "weight %d is not 0 to 65535", weight)
 	case req.Priority < 0 || req.Priority > 255:
@@ -65,8 +67,8 @@ func decodeDrain(r *http.Request) (*time.Duration, error) {
 	if err := decodeBody(r, &req); err != nil || req.AfterSeconds == nil {
 		return nil, err
 	}
-	if *req.AfterSeconds < 0 || *req.AfterSeconds > maxDrain.Seconds() {
-		return nil, Errorf(http.StatusBadRequest, "after_seconds %g is not 0 to %g", *req.AfterSeconds, maxDrain.Seconds())
+	if *req.AfterSeconds < 0 || *req.AfterSeconds > MaxDrain.Seconds() {
+		return nil, Errorf(http.StatusBadRequest, "after_seconds %.0f is not 0 to %.0f", *req.AfterSeconds, MaxDrain.Seconds())
 	}
 	after := time.Duration(*req.AfterSeconds * float64(time.Second))
 	return &after, nil

@@ -213,7 +213,7 @@ func (s *operatorStore) change(change func(*Operator)) error {
 	next := s.current.clone()
 	change(&next)
 	if err := writeOperator(s.path, next); err != nil {
-		return fmt.Errorf("keep what the operator says: %w", err)
+		return fmt.Errorf("nothing changed, for it cannot be kept over a restart: %w", err)
 	}
 	s.current = next
 	return nil

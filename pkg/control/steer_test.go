@@ -207,6 +207,20 @@ func TestServicesAreAdded(t *testing.T) {
 	}
 }
 
+// TestDisplaces: a policy that cannot be loaded any more is no reason to give up the
+// services that were added with it.
+func TestDisplaces(t *testing.T) {
+	before := &model.Config{LeftOut: map[string]string{"old": "wrong"}}
+	after := &model.Config{LeftOut: map[string]string{"old": "wrong", "other": "its policy is broken"}}
+	if err := (step{service: "new"}).displaces(before, before); err != nil {
+		t.Errorf("one that was left out before: %v", err)
+	}
+	refusal(t, (step{service: "new"}).displaces(before, after), 422, `service "other", which was added before, would be left out: its policy is broken`)
+	if err := (step{}).displaces(before, after); err != nil {
+		t.Errorf("what is taken back: %v", err)
+	}
+}
+
 func TestZonesAreDisabled(t *testing.T) {
 	zoned := "  %s: {frontends: 'tcp://203.0.113.%d:80', probe: none, backends: [{address: '10.0.0.1:80', zone: a}, {address: '10.0.0.2:80', zone: b}]}\n"
 	text := fmt.Sprintf(zoned, "web", 1) + fmt.Sprintf(zoned, "www", 2)
