@@ -23,11 +23,12 @@ func (e *env) backendAdd() *cli.Command {
 			&cli.StringFlag{Name: "zone", Usage: "its `ZONE`"},
 			textsFlag("tag", "a `TAG` of it, repeatable"),
 			&cli.IntFlag{Name: "priority", Usage: "its tier, `N` of 0 to 255"},
+			&cli.StringFlag{Name: "server-id", Usage: "what connection IDs of QUIC call it, in `HEX` (default: the end of its address)"},
 			socketFlag(), jsonFlag(),
 		},
 		Action: func(c *cli.Context) error {
 			weight := c.Int("weight")
-			r := api.BackendRequest{Weight: &weight, Zone: c.String("zone"), Tags: texts(c, "tag"), Priority: c.Int("priority")}
+			r := api.BackendRequest{Weight: &weight, Zone: c.String("zone"), Tags: texts(c, "tag"), Priority: c.Int("priority"), ServerID: c.String("server-id")}
 			return e.steerFound(c, newBackend, func(ctx context.Context, client *api.Client, service string, b netip.AddrPort) (string, error) {
 				return "added", client.AddBackend(ctx, service, b, r)
 			})

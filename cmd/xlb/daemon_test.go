@@ -235,7 +235,7 @@ func (s *sample) AddBackend(_ context.Context, service string, b model.Backend) 
 	for i := range s.status.Services {
 		if v := &s.status.Services[i]; v.Name == service {
 			v.Backends = append(slices.Clone(v.Backends), api.Backend{
-				Address: b.Address, Weight: int(b.Weight), State: api.StateUnknown, Zone: b.Zone, Tags: b.Tags.List(), Tier: int(b.Priority), Added: true,
+				Address: b.Address, Weight: int(b.Weight), State: api.StateUnknown, Zone: b.Zone, Tags: b.Tags.List(), Tier: int(b.Priority), ServerID: b.ServerID, Added: true,
 			})
 			return s.refuse
 		}

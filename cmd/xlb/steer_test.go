@@ -12,10 +12,10 @@ import (
 
 func TestAddAndRemoveBackend(t *testing.T) {
 	s := newSample().start(t)
-	same(t, xlb(t, "backend", "add", "--weight", "3", "--zone", "rack 2", "--tag", "ssd", "--tag", "canary", "--priority", "1", "web", "10.0.0.14").ok(t),
+	same(t, xlb(t, "backend", "add", "--weight", "3", "--zone", "rack 2", "--tag", "ssd", "--tag", "canary", "--priority", "1", "--server-id", "00C0FFEE", "web", "10.0.0.14").ok(t),
 		"web 10.0.0.14:80: added")
 	got := s.status.Services[1].Backends[3]
-	if got.Weight != 3 || got.Zone != "rack 2" || strings.Join(got.Tags, " ") != "canary ssd" || got.Tier != 1 {
+	if got.Weight != 3 || got.Zone != "rack 2" || strings.Join(got.Tags, " ") != "canary ssd" || got.Tier != 1 || got.ServerID != "00c0ffee" {
 		t.Errorf("the daemon was asked for %+v", got)
 	}
 	if b := decode[api.ServiceBackend](t, xlb(t, "backend", "add", "--json", "web", "10.0.0.15:8080").ok(t)); b.Weight != 1 || !b.Added {

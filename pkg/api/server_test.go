@@ -198,8 +198,8 @@ func TestClientReachesDaemon(t *testing.T) {
 		{"disabled web [2001:db8::1]:80 true", func() error { return c.Disable(ctx, "web", v6) }},
 		{"disabled web [2001:db8::1]:80 false", func() error { return c.Enable(ctx, "web", v6) }},
 		{"add web {Address:[2001:db8::1]:80 Weight:1 Zone: ServerID: Tags: Priority:0 Drain:false Critical:false}", func() error { return c.AddBackend(ctx, "web", v6, BackendRequest{}) }},
-		{"add web {Address:[2001:db8::1]:80 Weight:0 Zone:rack 1 ServerID: Tags:a,b Priority:255 Drain:false Critical:false}", func() error {
-			return c.AddBackend(ctx, "web", v6, BackendRequest{Weight: new(int), Zone: "rack 1", Tags: []string{"b", "a"}, Priority: 255})
+		{"add web {Address:[2001:db8::1]:80 Weight:0 Zone:rack 1 ServerID:0aff Tags:a,b Priority:255 Drain:false Critical:false}", func() error {
+			return c.AddBackend(ctx, "web", v6, BackendRequest{Weight: new(int), Zone: "rack 1", Tags: []string{"b", "a"}, Priority: 255, ServerID: "0AFF"})
 		}},
 		{"rm web [2001:db8::1]:80", func() error { return c.RemoveBackend(ctx, "web", v6) }},
 		{"add service a b f.yaml x: y\n", func() error { return c.AddService(ctx, "a b", ServiceRequest{"f.yaml", "x: y\n"}) }},
@@ -298,6 +298,7 @@ func TestWrongRequests(t *testing.T) {
 		{"POST", "/v1/services/web/backends/10.0.0.1:80/drain", `{"after_seconds": 1e12}`, 400, "after_seconds"},
 		{"POST", "/v1/services/web/backends/10.0.0.1:80/add", `{"weight": 65536}`, 400, "65535"},
 		{"POST", "/v1/services/web/backends/10.0.0.1:80/add", `{"priority": 256}`, 400, "255"},
+		{"POST", "/v1/services/web/backends/10.0.0.1:80/add", `{"server_id": "abc"}`, 400, "1 to 15 octets in hexadecimal digits"},
 		{"POST", "/v1/services/web/backends/10.0.0.1:80/add", `{"tags": ["a,b"]}`, 400, "a,b"},
 		{"POST", "/v1/services/web/backends/10.0.0.1:80/add", `{"zone": "a\u0007"}`, 400, "zone"},
 		{"POST", "/v1/services/web/explode", "", 404, "explode"},

@@ -3,6 +3,7 @@ package api
 import (
 	"net/http"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/xlb-io/xlb/pkg/model"
@@ -49,6 +50,8 @@ func decodeBackend(r *http.Request, address netip.AddrPort) (b model.Backend, er
 		return b, Errorf(http.StatusBadRequest, "priority %d is not 0 to 255", req.Priority)
 	case !model.ValidZone(req.Zone):
 		return b, Errorf(http.StatusBadRequest, "zone %q is not 1 to 63 bytes without control characters", req.Zone)
+	case !model.ValidServerID(req.ServerID):
+		return b, Errorf(http.StatusBadRequest, "server ID %q is not 1 to 15 octets in hexadecimal digits", req.ServerID)
 	}
 	for _, t := range req.Tags {
 		if !model.ValidTag(t) {
@@ -57,7 +60,7 @@ func decodeBackend(r *http.Request, address netip.AddrPort) (b model.Backend, er
 	}
 	return model.Backend{
 		Address: netip.AddrPortFrom(address.Addr().Unmap(), address.Port()), Weight: uint16(weight),
-		Zone: req.Zone, Tags: model.TagsOf(req.Tags...), Priority: uint8(req.Priority),
+		Zone: req.Zone, Tags: model.TagsOf(req.Tags...), Priority: uint8(req.Priority), ServerID: strings.ToLower(req.ServerID),
 	}, nil
 }
 

@@ -71,6 +71,9 @@ type BackendRequest struct {
 	Tags   []string `json:"tags,omitempty"`
 	// Priority is its tier, 0 to 255.
 	Priority int `json:"priority,omitempty"`
+	// ServerID is what connection IDs of QUIC call it, 1 to 15 octets in hexadecimal
+	// digits; empty: by its address. Only with the service's quic.
+	ServerID string `json:"server_id,omitempty"`
 }
 
 // ServiceRequest is the body of /v1/services/NAME/add.

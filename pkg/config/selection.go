@@ -26,7 +26,7 @@ type (
 	}
 )
 
-var serverIDKind = str("server ID", `^([0-9A-Fa-f]{2}){1,15}$`, 30, "1 to 15 octets in hexadecimal digits; quote it if all are decimal")
+var serverIDKind = str("server ID", model.ServerIDPattern, model.MaxServerID, "1 to 15 octets in hexadecimal digits; quote it if all are decimal")
 
 var selectionFields = []field[rawCommon]{
 	of("schedule", enum(model.Maglev, model.SourceHash, model.Random, model.RoundRobin, model.LeastConnections, model.LeastLatency),

@@ -32,7 +32,7 @@ var sourceTypes = map[model.SourceType]sourceType{
 		needs: []keyExample{{"name", "_mqtt._tcp.example.com"}}, fill: (*world).srvSource,
 	},
 	model.SourceConsul: {
-		keys:  []string{"address", "service", "with_tags", "datacenter", "namespace", "partition", "token", "token_file", "zone_meta", "wait", "tls", "port", "priority"},
+		keys:  []string{"address", "service", "with_tags", "datacenter", "namespace", "partition", "token", "token_file", "zone_meta", "server_id_meta", "wait", "tls", "port", "priority"},
 		needs: []keyExample{{"service", "web"}}, fill: (*world).consulSource,
 	},
 	model.SourceFile: {
@@ -144,7 +144,7 @@ func (s *rawSource) typeKeys() []keyAt {
 		mark("min_ttl", s.minTTL), mark("max_ttl", s.maxTTL),
 		mark("address", s.address), mark("service", s.service), mark("with_tags", s.withTags), mark("datacenter", s.datacenter),
 		mark("namespace", s.namespace), mark("partition", s.partition), mark("token", s.token), mark("token_file", s.tokenFile),
-		mark("zone_meta", s.zoneMeta), mark("wait", s.wait), mark("tls", s.tls),
+		mark("zone_meta", s.zoneMeta), mark("server_id_meta", s.serverIDMeta), mark("wait", s.wait), mark("tls", s.tls),
 		mark("path", s.path), mark("endpoints", s.endpoints), mark("prefix", s.prefix), mark("username", s.username), mark("password", s.password), mark("password_file", s.passwordFile),
 		mark("command", s.command), mark("interval", s.interval), mark("keep_running", s.keepRunning),
 	)
@@ -205,7 +205,7 @@ func (w *world) consulSource(_ *model.Service, raw *rawSource, to *model.Source)
 	to.Consul = model.ConsulSource{
 		Address: address, Service: raw.service.v, Tags: textsOf(raw.withTags.v), Datacenter: raw.datacenter.v,
 		Namespace: raw.namespace.v, Partition: raw.partition.v, Token: raw.token.v, TokenFile: w.fromHere(raw.tokenFile.v),
-		ZoneMeta: raw.zoneMeta.v, Wait: raw.wait.orValue(consulWait), TLS: w.tlsFiles(raw, strings.HasPrefix(address, "https:")),
+		ZoneMeta: raw.zoneMeta.v, ServerIDMeta: raw.serverIDMeta.v, Wait: raw.wait.orValue(consulWait), TLS: w.tlsFiles(raw, strings.HasPrefix(address, "https:")),
 	}
 }
 

@@ -34,6 +34,7 @@ type (
 		partition        opt[string]
 		token, tokenFile opt[string]
 		zoneMeta         opt[string]
+		serverIDMeta     opt[string]
 		wait             opt[time.Duration]
 		tls              opt[rawTLS]
 		path             opt[string]
@@ -128,6 +129,8 @@ var sourceKind = needed(object("discover", "A place where backends come from. `t
 		doc: "`consul`: a file that holds the token; it is read again for each question. Not beside `token`.", example: "/run/secrets/consul-token"}),
 	of("zone_meta", plainKind.kind, func(s *rawSource) *opt[string] { return &s.zoneMeta }, about{
 		doc: "`consul`: the key of an instance's metadata, or else its node's, that holds its zone.", example: "rack"}),
+	of("server_id_meta", plainKind.kind, func(s *rawSource) *opt[string] { return &s.serverIDMeta }, about{
+		doc: "`consul`: the key of an instance's metadata, or else its node's, that holds its `server_id`, for services with `quic`.", example: "quic_id"}),
 	of("wait", duration(time.Second, 10*time.Minute, time.Second), func(s *rawSource) *opt[time.Duration] { return &s.wait }, about{
 		doc: "`consul`: how long a blocking query waits for a change.", def: consulWait, example: "1m"}),
 	of("tls", tlsKind, func(s *rawSource) *opt[rawTLS] { return &s.tls }, about{

@@ -32,7 +32,7 @@ services:
        zone: r1, tags: [b, a], priority: 2, stale_for: 1h, on_empty: accept, debounce: 0s}
     - {type: srv, name: a.b, servers: 192.0.2.1:54, max_ttl: 500ms}
     - {type: consul, address: "https://[2001:db8::9]:8501/", service: web, with_tags: [v2, x], datacenter: dc, namespace: n, partition: p,
-       token_file: token, zone_meta: rack, wait: 1m, priority: 1, tls: {ca: ca.pem, certificate: /c.pem, key: k.pem, server_name: consul, insecure: false}}
+       token_file: token, zone_meta: rack, server_id_meta: quic_id, wait: 1m, priority: 1, tls: {ca: ca.pem, certificate: /c.pem, key: k.pem, server_name: consul, insecure: false}}
     - {type: file, path: /backends}
     - {type: etcd, endpoints: ["https://192.0.2.7:2379", "https://etcd.example:2379"], prefix: /web/, username: u, password: p, tls: {insecure: true}}
     - {type: exec, command: [/bin/list, "", -v], interval: 5s, timeout: 20s}
@@ -70,7 +70,7 @@ services:
 	all[2].Backend.Priority = 1
 	all[2].Consul = model.ConsulSource{
 		Address: "https://[2001:db8::9]:8501", Service: "web", Tags: []string{"v2", "x"}, Datacenter: "dc", Namespace: "n", Partition: "p", TokenFile: "token",
-		ZoneMeta: "rack", Wait: time.Minute, TLS: model.TLSFiles{CA: "ca.pem", Certificate: "/c.pem", Key: "k.pem", ServerName: "consul"},
+		ZoneMeta: "rack", ServerIDMeta: "quic_id", Wait: time.Minute, TLS: model.TLSFiles{CA: "ca.pem", Certificate: "/c.pem", Key: "k.pem", ServerName: "consul"},
 	}
 	all[3].File.Path = "/backends"
 	all[4].Etcd = model.EtcdSource{Endpoints: []string{"https://192.0.2.7:2379", "https://etcd.example:2379"}, Prefix: "/web/", Username: "u", Password: "p", TLS: model.TLSFiles{Insecure: true}}
@@ -97,7 +97,7 @@ func TestSourceErrors(t *testing.T) {
 	const head = "interfaces: eth0\nservices:\n  a:\n    frontends: tcp://203.0.113.10:80\n    discover:\n    - "
 	for text, want := range map[string]string{
 		"{name: x}":           "6:7: type is missing in discover (for example type: dns)",
-		"dns":                 `6:7: discover: must be a mapping of keys to values, not "dns" (keys: type, source, port, weight, zone, tags, priority, stale_for, on_empty, debounce, name, families, servers, timeout, min_ttl, max_ttl, address, service, with_tags, datacenter, namespace, partition, token, token_file, zone_meta, wait, tls, path, endpoints, prefix, username, password, password_file, command, interval, keep_running)`,
+		"dns":                 `6:7: discover: must be a mapping of keys to values, not "dns" (keys: type, source, port, weight, zone, tags, priority, stale_for, on_empty, debounce, name, families, servers, timeout, min_ttl, max_ttl, address, service, with_tags, datacenter, namespace, partition, token, token_file, zone_meta, server_id_meta, wait, tls, path, endpoints, prefix, username, password, password_file, command, interval, keep_running)`,
 		"{type: nomad}":       `6:14: type: unknown value "nomad" (known: dns, srv, consul, file, etcd, exec)`,
 		"{type: dns}":         "6:7: discover: type dns needs name (for example name: web.example.com)",
 		"{type: etcd}":        lines("6:7: discover: type etcd needs endpoints (for example endpoints: http://192.0.2.7:2379)", "x.yaml:6:7: discover: type etcd needs prefix (for example prefix: /services/web/)"),

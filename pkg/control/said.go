@@ -108,6 +108,7 @@ type storedBackend struct {
 	Zone     string         `json:"zone,omitempty"`
 	Tags     []string       `json:"tags,omitempty"`
 	Priority uint8          `json:"priority,omitempty"`
+	ServerID string         `json:"server_id,omitempty"`
 }
 
 type storedService struct {
@@ -151,7 +152,7 @@ func ReadOperator(stateDir string) (Operator, error) {
 		out.Overrides[probe.Key{Service: o.Service, Backend: o.Backend}] = model.Override(o)
 	}
 	for _, b := range file.Backends {
-		out.addBackend(b.Service, model.Backend{Address: b.Address, Weight: b.Weight, Zone: b.Zone, Tags: model.TagsOf(b.Tags...), Priority: b.Priority})
+		out.addBackend(b.Service, model.Backend{Address: b.Address, Weight: b.Weight, Zone: b.Zone, Tags: model.TagsOf(b.Tags...), Priority: b.Priority, ServerID: b.ServerID})
 	}
 	for _, s := range file.Services {
 		out.Services[s.Name] = s.Text
@@ -170,7 +171,7 @@ func (o Operator) file() operatorFile {
 	}
 	for _, service := range slices.Sorted(maps.Keys(o.Backends)) {
 		for _, b := range o.Backends[service] {
-			out.Backends = append(out.Backends, storedBackend{service, b.Address, b.Weight, b.Zone, b.Tags.List(), b.Priority})
+			out.Backends = append(out.Backends, storedBackend{service, b.Address, b.Weight, b.Zone, b.Tags.List(), b.Priority, b.ServerID})
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(o.Services)) {

@@ -3,6 +3,7 @@ package control
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"github.com/xlb-io/xlb/pkg/api"
 	"github.com/xlb-io/xlb/pkg/maps"
@@ -86,6 +87,24 @@ func (r *round) nameQUICServers(s *ServiceState, list []model.Backend) {
 		}
 		r.plan.Contents.QUICServers[q] = b.ID
 	}
+}
+
+// checkServerID refuses a backend beside others whose server ID would lead nowhere.
+func checkServerID(s model.Service, others []model.Backend, b model.Backend) error {
+	length := s.Selection.QUIC.ServerIDLength
+	switch {
+	case length == 0 && b.ServerID != "":
+		return api.Errorf(422, "the server ID has no effect: service %q has no quic", s.Name)
+	case length == 0:
+		return nil
+	case b.ServerID != "" && len(b.ServerID) != 2*length:
+		return api.Errorf(422, "server ID %s has %d octets, but service %q has server_id_length %d", b.ServerID, len(b.ServerID)/2, s.Name, length)
+	}
+	id := b.QUICServerID(length)
+	if i := slices.IndexFunc(others, func(o model.Backend) bool { return o.QUICServerID(length) == id }); i >= 0 {
+		return api.Errorf(422, "backend %s has the server ID %s already (give another)", others[i].Address, id)
+	}
+	return nil
 }
 
 // keepQUICServers keeps the names of backends of a service that are no longer

@@ -105,6 +105,9 @@ func (c *controller) AddBackend(ctx context.Context, service string, b model.Bac
 	if why := discovery.Unusable(c.published.Load().cfg.Services, s, b); why != "" {
 		return api.Errorf(422, "backend %s cannot be one of service %q: %s", b.Address, service, why)
 	}
+	if err := checkServerID(s, is, b); err != nil {
+		return err
+	}
 	if c.operator.said().hasBackend(service, b.Address) {
 		return api.Errorf(409, "backend %s was added to service %q before, and does not fit (`xlb status` says why; take it back with `xlb backend rm`)", b.Address, service)
 	}

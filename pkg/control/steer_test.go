@@ -119,6 +119,36 @@ func TestBackendsAreAdded(t *testing.T) {
 	d.wants(t, "web", "10.0.0.1 healthy 1, 10.0.0.2 healthy 1")
 }
 
+// TestAddedBackendHasServerID: one that leads somewhere.
+func TestAddedBackendHasServerID(t *testing.T) {
+	quic := "  quic: {frontends: 'udp://203.0.113.4:443', quic: {server_id_length: 2}, backends: ['10.0.0.1:443']}\n"
+	data, dir := newMemory(), t.TempDir()
+	d := startIn(t, dir, data, web+quic)
+	add := func(service, backend, id string) error {
+		return d.Client.AddBackend(t.Context(), service, ap(backend), api.BackendRequest{ServerID: id})
+	}
+	refusal(t, add("web", "10.0.0.9:80", "beef"), 422, `the server ID has no effect: service "web" has no quic`)
+	refusal(t, add("quic", "10.0.0.9:443", "beef00"), 422, `server ID beef00 has 3 octets, but service "quic" has server_id_length 2`)
+	refusal(t, add("quic", "10.0.0.9:443", "0001"), 422, `backend 10.0.0.1:443 has the server ID 0001 already (give another)`)
+	refusal(t, add("quic", "10.9.0.1:443", ""), 422, `backend 10.0.0.1:443 has the server ID 0001 already (give another)`)
+	if err := add("quic", "10.0.0.9:443", "BEEF"); err != nil {
+		t.Fatal(err)
+	}
+	d.stop()
+	d = startIn(t, dir, data, web+quic)
+	c, err := data.Read()
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := map[string]string{}
+	for q, id := range c.QUICServers {
+		named[q.ID] = c.Backends[id].Address.String()
+	}
+	if len(named) != 2 || named["beef"] != "10.0.0.9:443" || named["0001"] != "10.0.0.1:443" {
+		t.Errorf("named are %v", named)
+	}
+}
+
 // TestAddedBackendMustFit: what does not fit into the maps is refused, and not kept.
 func TestAddedBackendMustFit(t *testing.T) {
 	data := newMemory()
@@ -427,7 +457,7 @@ func TestOperatorFileOfBefore(t *testing.T) {
 	}
 	at := time.Now().Add(time.Hour).Round(0)
 	if err := s.change(func(o *Operator) {
-		o.addBackend("web", model.Backend{Address: ap("[2001:db8::1]:80"), Weight: 0, Zone: "z", Tags: model.TagsOf("a", "b"), Priority: 2})
+		o.addBackend("web", model.Backend{Address: ap("[2001:db8::1]:80"), Weight: 0, Zone: "z", Tags: model.TagsOf("a", "b"), Priority: 2, ServerID: "0a0b"})
 		o.Services["mail"] = "frontends: x\n"
 		o.Zones[model.DisabledZone{Zone: "z", Service: "web"}] = true
 		o.Overrides[probe.Key{Service: "x", Backend: ap("10.0.0.1:80")}] = model.Override{Service: "x", Backend: ap("10.0.0.1:80"), Disabled: true, Deadline: &at}

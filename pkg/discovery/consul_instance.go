@@ -1,6 +1,7 @@
 package discovery
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"net/netip"
@@ -79,19 +80,23 @@ func (c *consulSource) of(i instance) (model.Backend, error) {
 	if w := i.Service.Weights.Passing; w > 0 {
 		b.Weight = uint16(min(w, math.MaxUint16))
 	}
-	if key := c.query.ZoneMeta; key != "" {
-		if zone := i.Service.Meta[key]; zone != "" {
-			b.Zone = zone
-		} else if zone := i.Node.Meta[key]; zone != "" {
-			b.Zone = zone
-		}
-	}
+	b.Zone = cmp.Or(i.meta(c.query.ZoneMeta), b.Zone)
+	b.ServerID = i.meta(c.query.ServerIDMeta)
 	b.Tags = model.TagsOf(append(b.Tags.List(), labels(i.Service.Tags)...)...)
 	return b, nil
+}
+
+// meta is what the instance's metadata, or else its node's, says under a key; empty
+// without a key.
+func (i instance) meta(key string) string {
+	if key == "" {
+		return ""
+	}
+	return cmp.Or(i.Service.Meta[key], i.Node.Meta[key])
 }
 
 // labels are those tags that can be one of a backend. Other programs keep whole
 // rules in theirs.
 func labels(tags []string) []string {
-	return slices.DeleteFunc(slices.Clone(tags), func(tag string) bool { return !tagExp.MatchString(tag) })
+	return slices.DeleteFunc(slices.Clone(tags), func(tag string) bool { return !model.ValidTag(tag) })
 }

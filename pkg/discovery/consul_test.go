@@ -166,8 +166,11 @@ func TestConsulNodeMeta(t *testing.T) {
 	a.start()
 	a.register("one", "192.0.2.1", nil)
 	source := consulOf(a)
-	source.Consul.ZoneMeta = "room"
-	follow(t, New(source)).wants("192.0.2.1:8080 zone=cellar")
+	source.Consul.ZoneMeta, source.Consul.ServerIDMeta = "room", "quic_id"
+	f := follow(t, New(source))
+	f.wants("192.0.2.1:8080 zone=cellar")
+	a.register("one", "192.0.2.1", dict{"Meta": dict{"quic_id": "0a0b", "room": "attic"}})
+	f.wants("192.0.2.1:8080 zone=attic server_id=0a0b")
 }
 
 func TestConsulTags(t *testing.T) {

@@ -204,7 +204,7 @@ func (r *jsonReader) mapping(line int) (items []item, err error) {
 	return items, nil
 }
 
-var backendKeys = []string{"address", "port", "weight", "zone", "tags", "priority", "drain"}
+var backendKeys = []string{"address", "port", "weight", "zone", "tags", "priority", "drain", "server_id"}
 
 // backendOf reads one backend. What it does not say is that of base; its tags
 // are added to those of base.
@@ -297,6 +297,13 @@ func readLabels(m map[string]any, b *model.Backend) error {
 			return errors.New("drain must be true or false")
 		}
 		b.Drain = drain
+	}
+	if v, there := m["server_id"]; there {
+		id, ok := v.(string)
+		if !ok || id == "" || !model.ValidServerID(id) {
+			return errors.New("server_id must be 1 to 15 octets in hexadecimal digits, quoted if all are decimal")
+		}
+		b.ServerID = strings.ToLower(id)
 	}
 	v, there := m["tags"]
 	if !there {

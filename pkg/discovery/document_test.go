@@ -15,15 +15,20 @@ func be(address string, weight uint16, zone string, tags model.Tags, priority ui
 	return model.Backend{Address: netip.MustParseAddrPort(address), Weight: weight, Zone: zone, Tags: tags, Priority: priority, Drain: drain}
 }
 
+func called(b model.Backend, serverID string) model.Backend {
+	b.ServerID = serverID
+	return b
+}
+
 var documentBackends = []model.Backend{
 	be("10.0.0.1:8080", 5, "z", "t", 3, false), be("10.0.0.2:81", 5, "z", "t", 3, false), be("[2001:db8::1]:8080", 5, "z", "t", 3, false),
-	be("[2001:db8::2]:82", 0, "r 1", "a,b,t", 0, true), be("10.0.0.3:83", 5, "z", "one,t", 3, false), be("10.0.0.4:8080", 65535, "z", "t", 255, false),
+	be("[2001:db8::2]:82", 0, "r 1", "a,b,t", 0, true), be("10.0.0.3:83", 5, "z", "one,t", 3, false), called(be("10.0.0.4:8080", 65535, "z", "t", 255, false), "00c0ffee"),
 }
 
 func TestDocument(t *testing.T) {
 	const list = `["10.0.0.1", "10.0.0.2:81", "2001:db8::1",
  {"address": "[2001:db8::2]:82", "weight": 0, "zone": "r 1", "tags": ["b", "a"], "priority": 0, "drain": true},
- {"address": "10.0.0.3", "port": 83, "tags": "one"}, {"address": "10.0.0.4", "weight": 65535, "priority": 255}]`
+ {"address": "10.0.0.3", "port": 83, "tags": "one"}, {"address": "10.0.0.4", "weight": 65535, "priority": 255, "server_id": "00C0ffee"}]`
 	for _, c := range []struct {
 		text string
 		yaml bool
@@ -31,8 +36,8 @@ func TestDocument(t *testing.T) {
 		{list, false},
 		{"\n{\"backends\": " + list + "}\n", false},
 		{list, true},
-		{"{backends: [10.0.0.1, 10.0.0.2:81, '2001:db8::1', {address: '[2001:db8::2]:82', weight: 0, zone: r 1, tags: [b, a], priority: 0, drain: true}, {address: 10.0.0.3, port: 83, tags: one}, {address: 10.0.0.4, weight: 65535, priority: 255}]}", true},
-		{"# ours\nbackends:\n- 10.0.0.1\n- 10.0.0.2:81\n- 2001:db8::1\n- address: '[2001:db8::2]:82'\n  weight: 0\n  zone: r 1\n  tags: [b, a]\n  priority: 0\n  drain: true\n- {address: 10.0.0.3, port: 83, tags: one}\n- address: 10.0.0.4\n  weight: 65535\n  priority: 255\n", true},
+		{"{backends: [10.0.0.1, 10.0.0.2:81, '2001:db8::1', {address: '[2001:db8::2]:82', weight: 0, zone: r 1, tags: [b, a], priority: 0, drain: true}, {address: 10.0.0.3, port: 83, tags: one}, {address: 10.0.0.4, weight: 65535, priority: 255, server_id: 00C0ffee}]}", true},
+		{"# ours\nbackends:\n- 10.0.0.1\n- 10.0.0.2:81\n- 2001:db8::1\n- address: '[2001:db8::2]:82'\n  weight: 0\n  zone: r 1\n  tags: [b, a]\n  priority: 0\n  drain: true\n- {address: 10.0.0.3, port: 83, tags: one}\n- address: 10.0.0.4\n  weight: 65535\n  priority: 255\n  server_id: '00c0ffee'\n", true},
 	} {
 		got, warnings, err := parseDocument("d", []byte(c.text), c.yaml, base)
 		if err != nil || len(warnings) > 0 {
@@ -101,15 +106,17 @@ func TestDocumentLeavesOut(t *testing.T) {
 {"address": "10.0.0.2", "tags": [1]},
 {"address": "10.0.0.2", "drain": 1},
 {"port": 80},
-7
+7,
+{"address": "10.0.0.2", "server_id": "abc"}, {"address": "10.0.0.2", "server_id": 10}
 ]`
 	want := []string{
 		`d:3: "ten" is not an address with or without a port`,
-		`d:4: unknown key "adress" (known: address, port, weight, zone, tags, priority, drain)`,
+		`d:4: unknown key "adress" (known: address, port, weight, zone, tags, priority, drain, server_id)`,
 		`d:5: port must be a whole number from 1 to 65535`, `d:5: the port is given twice`,
 		`d:6: weight must be a whole number from 0 to 65535`, `d:7: weight must be a whole number from 0 to 65535`,
 		`d:8: priority must be a whole number from 0 to 255`, `d:9: zone must be a text`, `d:10: tags must be a list of texts`,
 		`d:11: drain must be true or false`, `d:12: address is missing, or no text`, `d:13: a backend is an address, or a mapping with address`,
+		`d:14: server_id must be 1 to 15 octets in hexadecimal digits, quoted if all are decimal`, `d:14: server_id must be 1 to 15 octets in hexadecimal digits, quoted if all are decimal`,
 	}
 	for i := range want {
 		want[i] += "; this backend is left out"

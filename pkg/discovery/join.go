@@ -4,8 +4,8 @@ import (
 	"cmp"
 	"fmt"
 	"net/netip"
-	"regexp"
 	"slices"
+	"strings"
 
 	"github.com/xlb-io/xlb/pkg/model"
 )
@@ -14,32 +14,34 @@ import (
 // others are counted.
 const named = 5
 
-var (
-	zoneExp = regexp.MustCompile(`^[^\x00-\x1f\x7f]{1,63}$`)
-	tagExp  = regexp.MustCompile(`^[^,\s\x00-\x1f\x7f]{1,63}$`)
-)
-
 // clean brings an answer into the form in which answers are kept and compared:
 // sorted, each address once, IPv4 as IPv4, labels that can be shown.
 func clean(s model.Source, backends []model.Backend) (answer []model.Backend, warnings []string) {
 	answer = slices.Clone(backends)
-	labels := 0
+	labels, ids := 0, 0
 	for i := range answer {
 		b := &answer[i]
 		port := cmp.Or(b.Address.Port(), s.Backend.Address.Port())
 		b.Address = netip.AddrPortFrom(b.Address.Addr().Unmap(), port)
-		if b.Zone != "" && !zoneExp.MatchString(b.Zone) {
+		if !model.ValidZone(b.Zone) {
 			b.Zone = s.Backend.Zone
 			labels++
 		}
-		tags := slices.DeleteFunc(b.Tags.List(), func(t string) bool { return !tagExp.MatchString(t) })
+		tags := slices.DeleteFunc(b.Tags.List(), func(t string) bool { return !model.ValidTag(t) })
 		if kept := model.TagsOf(tags...); kept != b.Tags {
 			b.Tags = kept
 			labels++
 		}
+		if b.ServerID = strings.ToLower(b.ServerID); !model.ValidServerID(b.ServerID) {
+			b.ServerID = ""
+			ids++
+		}
 	}
 	if labels > 0 {
 		warnings = append(warnings, fmt.Sprintf("%d backends have a zone or tags that are left out: a zone has 1 to 63 bytes without control characters, a tag neither commas nor spaces", labels))
+	}
+	if ids > 0 {
+		warnings = append(warnings, fmt.Sprintf("%d backends have a server ID that is left out: it is 1 to 15 octets in hexadecimal digits", ids))
 	}
 	slices.SortStableFunc(answer, func(a, b model.Backend) int { return a.Address.Compare(b.Address) })
 	length := len(answer)

@@ -30,13 +30,18 @@ func TestClean(t *testing.T) {
 		{Address: netip.MustParseAddrPort("[::ffff:10.0.0.2]:80"), Weight: 1},
 		{Address: netip.AddrPortFrom(netip.MustParseAddr("10.0.0.1"), 0), Weight: 2, Zone: "a\nb", Tags: "fine"},
 		{Address: netip.MustParseAddrPort("10.0.0.2:80"), Weight: 3, Tags: model.TagsOf("a b", "x")},
+		{Address: netip.MustParseAddrPort("10.0.0.3:80"), ServerID: "0Aff"},
+		{Address: netip.MustParseAddrPort("10.0.0.4:80"), ServerID: "by name", Zone: strings.Repeat("ü", 32)},
 	})
 	same(t, "backends", got, []model.Backend{
 		{Address: netip.MustParseAddrPort("10.0.0.1:8080"), Weight: 2, Zone: "z", Tags: "fine"},
 		{Address: netip.MustParseAddrPort("10.0.0.2:80"), Weight: 1},
+		{Address: netip.MustParseAddrPort("10.0.0.3:80"), ServerID: "0aff"},
+		{Address: netip.MustParseAddrPort("10.0.0.4:80"), Zone: "z"},
 	})
 	same(t, "warnings", warnings, []string{
-		"2 backends have a zone or tags that are left out: a zone has 1 to 63 bytes without control characters, a tag neither commas nor spaces",
+		"3 backends have a zone or tags that are left out: a zone has 1 to 63 bytes without control characters, a tag neither commas nor spaces",
+		"1 backends have a server ID that is left out: it is 1 to 15 octets in hexadecimal digits",
 		"the answer holds 1 backends more than once; the first word on each counts",
 	})
 }

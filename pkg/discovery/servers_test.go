@@ -230,6 +230,9 @@ func describe(b model.Backend) string {
 	if b.Drain {
 		s += " drain"
 	}
+	if b.ServerID != "" {
+		s += " server_id=" + b.ServerID
+	}
 	return s
 }
 

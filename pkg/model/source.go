@@ -121,8 +121,9 @@ type ConsulSource struct {
 	Namespace, Partition string
 	// Token or TokenFile is sent as X-Consul-Token; at most one is set.
 	Token, TokenFile string
-	// ZoneMeta is the key of the instance's metadata that names its zone.
-	ZoneMeta string
+	// ZoneMeta and ServerIDMeta are the keys of the instance's metadata, or else its
+	// node's, that name its zone and what connection IDs of QUIC call it.
+	ZoneMeta, ServerIDMeta string
 	// Wait is the longest blocking query.
 	Wait time.Duration
 	TLS  TLSFiles
