@@ -43,7 +43,7 @@ func (e *env) planWithoutDaemon(c *cli.Context, path, content string) (planResul
 	in := control.Input{
 		Settings: cfg.Settings, Services: cfg.Services, Sizes: maps.SizesOf(cfg.Settings), Time: e.now(),
 		Overrides: said.Overrides, Added: said.Backends, DisabledZones: said.Zones,
-		Networks: cfg.Networks,
+		Networks: cfg.Networks, Standings: control.KeptStandings(c.Path("state-dir"), e.now(), slog.New(slog.DiscardHandler)),
 	}
 	if in.Deciding, err = control.Deciding(cfg); err != nil {
 		return result, usagef("%s: %v", path, err)

@@ -104,6 +104,8 @@ type parts struct {
 	// discoveryCache keeps what sources found over a restart; see
 	// [discovery.Options].
 	discoveryCache string
+	// standingsFile keeps standings over a restart; empty: nothing does.
+	standingsFile string
 }
 
 // errStopped is the answer to requests that come while the daemon ends.
@@ -164,6 +166,10 @@ type controller struct {
 	judging     bool
 	sweeping    bool
 	drifting    bool
+	restored    map[string]standing     // of the daemon before
+	kept        map[string]keptStanding // in the file of standings
+	keepError   string                  // why the last ones are not
+	keeping     bool
 	retired     map[uint32]time.Time     // backend in no table → since when
 	undrawn     map[netip.Addr]time.Time // source not drawn from → since when
 	idle        map[uint32]bool
@@ -199,6 +205,10 @@ func newController(p parts, cfg *model.Config) *controller {
 		breakers: map[string]breakers{}, ejections: map[string]uint64{},
 		weighing: map[string]bool{}, said: map[string]map[string]answers{}, answers: map[string]answers{},
 	}
+	if p.standingsFile != "" {
+		file := readStandings(p.standingsFile, p.log)
+		c.kept, c.restored = file.Services, file.standings(c.since)
+	}
 	c.inForce.Store(&policySet{})
 	if p.first != nil {
 		c.adoptPolicies(p.first)
@@ -225,6 +235,7 @@ func (c *controller) run(ctx context.Context) {
 		c.endDecisions()
 		close(c.stopped)
 		c.helpers.Wait()
+		c.keepLast()
 	}()
 	c.dirty = true
 	c.notBefore = time.Now().Add(c.timing.discovery)
@@ -253,6 +264,7 @@ func (c *controller) run(ctx context.Context) {
 			clear(c.towards)
 		case <-sweep.C:
 			c.startSweep()
+			c.keepStandings()
 			c.weighAll()
 			c.retryProblems()
 		case <-outcomes.C:

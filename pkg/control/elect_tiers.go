@@ -111,7 +111,7 @@ func (e *election) settle(tiers []tier) {
 		since, known := e.before.good[t.number]
 		switch {
 		case known:
-		case e.before.good == nil && t.number >= served:
+		case (e.before.good == nil || e.before.kept) && t.number >= served:
 			since = always // by the daemon before, or by other settings
 		default:
 			since = e.Now
@@ -127,7 +127,7 @@ func (e *election) settle(tiers []tier) {
 // servedTier is the lowest tier with slots in the table that is there; 0 if it has
 // none, so that all count as having served.
 func (e *election) servedTier() uint8 {
-	if e.before.good != nil {
+	if e.before.good != nil && !e.before.kept {
 		return 0
 	}
 	inTable := map[uint32]bool{}

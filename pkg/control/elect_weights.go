@@ -102,7 +102,7 @@ func (e *election) upSince(c *contender) time.Duration {
 	if since, known := e.before.up[c.Address]; known {
 		return since
 	}
-	if e.before.up != nil {
+	if e.before.up != nil && !e.before.kept {
 		return e.Now
 	}
 	of := e.present[e.state.ID]

@@ -126,7 +126,7 @@ func TestOverrideFile(t *testing.T) {
 	if d := cmp.Diff(s.said().Overrides, again.said().Overrides, append(compare, cmp.Comparer(func(a, b probe.Key) bool { return a == b }))...); d != "" {
 		t.Errorf("read back (-written +read):\n%s", d)
 	}
-	if left, _ := filepath.Glob(filepath.Join(dir, ".overrides-*")); len(left) != 0 {
+	if left, _ := filepath.Glob(filepath.Join(dir, ".overrides*")); len(left) != 0 {
 		t.Errorf("left behind: %v", left)
 	}
 	for name, text := range map[string]string{"cut off": `{"version": 1, "over`, "from the future": `{"version": 3}`} {

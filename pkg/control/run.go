@@ -101,7 +101,7 @@ func Run(ctx context.Context, o Options) (err error) {
 
 	c := newController(parts{
 		data: plane.Maps(), host: plane, operator: operator, log: o.Log, version: o.Version, configPath: o.ConfigPath, text: text,
-		runtime: runtime, first: policies, discoveryCache: discoveryCache(o.StateDir),
+		runtime: runtime, first: policies, discoveryCache: discoveryCache(o.StateDir), standingsFile: standingsPath(o.StateDir),
 		newReader:   func() (upcallReader, error) { return plane.Maps().Upcalls() },
 		newInjector: func() (injector, error) { return plane.Injector() },
 		loaded:      loaded, interfaces: interfacesOf(plane, o.Log), adopted: plane.Adopted(), timing: usual,

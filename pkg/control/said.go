@@ -15,6 +15,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/xlb-io/xlb/internal/statefile"
 	"github.com/xlb-io/xlb/pkg/model"
 	"github.com/xlb-io/xlb/pkg/probe"
 )
@@ -234,34 +235,13 @@ func (s *operatorStore) override(key probe.Key, change func(*model.Override)) er
 	})
 }
 
-// writeOperator replaces the file, so that a crash leaves the old or the new one.
+// writeOperator replaces the file.
 func writeOperator(path string, o Operator) error {
 	data, err := json.MarshalIndent(o.file(), "", "  ")
 	if err != nil {
 		return err
 	}
-	dir := filepath.Dir(path)
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return err
-	}
-	f, err := os.CreateTemp(dir, ".overrides-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name()) // fails once it is renamed
-	_, err = f.Write(append(data, '\n'))
-	err = errors.Join(err, f.Sync(), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		return err
-	}
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
+	return statefile.Replace(path, append(data, '\n'))
 }
 
 func sortedOverrides(all map[probe.Key]model.Override) []model.Override {

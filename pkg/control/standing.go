@@ -13,9 +13,11 @@ import (
 // Input.Now. What a service's settings do not ask for is nil. It is shared and
 // never changed.
 //
-// A daemon that starts has none, and takes from the maps what it can: what served
-// or was in the table then counts as old.
+// A daemon that starts has what the last one kept ([keptStandings]), and takes the
+// rest from the maps: what served or was in the table then counts as old.
 type standing struct {
+	// kept: what is not in it is not known, and not new.
+	kept bool
 	// up is since when each usable backend is usable.
 	up map[netip.AddrPort]time.Duration
 	// good is since when each good tier is good.
@@ -75,7 +77,7 @@ func (e *election) drainsSince(c *contender) time.Duration {
 		return since
 	}
 	number, there := e.present[e.state.ID][c.Address]
-	if e.before.draining == nil && there && !e.Present.Backends[number].Serves {
+	if (e.before.draining == nil || e.before.kept) && there && !e.Present.Backends[number].Serves {
 		return always
 	}
 	return e.Now
@@ -104,7 +106,7 @@ func (c *controller) touchDue() (next time.Duration) {
 // standings are those that the plan in force noted.
 func (c *controller) standings() map[string]standing {
 	if c.plan == nil {
-		return nil
+		return c.restored
 	}
 	return c.plan.standings
 }

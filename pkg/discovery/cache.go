@@ -8,11 +8,11 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"slices"
 	"sync"
 	"time"
 
+	"github.com/xlb-io/xlb/internal/statefile"
 	"github.com/xlb-io/xlb/pkg/model"
 )
 
@@ -147,26 +147,9 @@ func (c *cache) save() {
 	})
 	data, err := json.Marshal(list)
 	if err == nil {
-		err = replaceFile(c.path, append(data, '\n'))
+		err = statefile.Replace(c.path, append(data, '\n'))
 	}
 	if err != nil {
 		c.log.Warn("cannot keep the last answers of discovery", "error", err)
 	}
-}
-
-func replaceFile(path string, data []byte) error {
-	dir := filepath.Dir(path)
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return err
-	}
-	f, err := os.CreateTemp(dir, ".discovered-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name()) // fails once it is renamed
-	_, err = f.Write(data)
-	if err = errors.Join(err, f.Close()); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), path)
 }
