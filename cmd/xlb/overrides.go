@@ -113,7 +113,7 @@ func (e *env) printOverrides(list []api.Override) {
 func (e *env) saidOf(o api.Override) string {
 	var words []string
 	if o.Added {
-		words = append(words, "added")
+		words = append(words, "added"+asText(o.As))
 	}
 	if o.Zone != "" || o.Disabled {
 		words = append(words, "disabled")
@@ -132,6 +132,30 @@ func (e *env) saidOf(o api.Override) string {
 		words = append(words, fmt.Sprintf("weight %d", *o.Weight))
 	}
 	return strings.Join(words, ", ")
+}
+
+// asText says what an added backend was added as, but for what is usual; nil of a
+// service.
+func asText(r *api.BackendRequest) string {
+	if r == nil {
+		return ""
+	}
+	var words []string
+	if r.Weight != nil && *r.Weight != 1 {
+		words = append(words, fmt.Sprintf("weight %d", *r.Weight))
+	}
+	if r.Priority != 0 {
+		words = append(words, fmt.Sprintf("tier %d", r.Priority))
+	}
+	for _, one := range []struct{ what, text string }{{"zone ", r.Zone}, {"tags ", strings.Join(r.Tags, " ")}, {"server ID ", r.ServerID}} {
+		if one.text != "" {
+			words = append(words, one.what+one.text)
+		}
+	}
+	if len(words) == 0 {
+		return ""
+	}
+	return " (" + strings.Join(words, ", ") + ")"
 }
 
 // leftText says how long it is until then.

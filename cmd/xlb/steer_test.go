@@ -135,22 +135,23 @@ func TestOverrides(t *testing.T) {
 	same(t, xlb(t, "overrides", "ls").ok(t), "nothing was said: the configuration alone holds")
 	same(t, xlb(t, "overrides", "clear").ok(t), "nothing was said")
 	yes, no, weight, at := true, false, uint16(7), testNow.Add(5*time.Minute)
+	three := 3
 	s.overrides = []api.Override{
 		{Zone: "rack-1", Known: true},
 		{Zone: "rack-2", Service: "web"},
 		{Service: "www", Added: true, Text: "x", Problem: "added service www:1:1: one\nadded service www:2:1: two"},
 		{Service: "web", Backend: web1, Drain: &yes, Deadline: &at, Weight: &weight, Known: true},
 		{Service: "web", Backend: web2, Drain: &no, Known: true},
-		{Service: "web", Backend: web6, Added: true, Disabled: true, Known: true},
+		{Service: "web", Backend: web6, Added: true, As: &api.BackendRequest{Weight: &three, Zone: "z", Tags: []string{"a", "b"}, Priority: 1, ServerID: "0a"}, Disabled: true, Known: true},
 	}
 	same(t, xlb(t, "overrides", "ls").ok(t), `
-SERVICE  OF                   SAID                              NOTE
+SERVICE  OF                   SAID                                                                NOTE
 all      zone rack-1          disabled
-web      zone rack-2          disabled                          not there now
-www      the service          added                             added service www:1:1: one (and 1 more)
+web      zone rack-2          disabled                                                            not there now
+www      the service          added                                                               added service www:1:1: one (and 1 more)
 web      10.0.0.11:8080       drained for another 5m, weight 7
 web      10.0.0.12:8080       not drained
-web      [2001:db8::11]:8080  added, disabled
+web      [2001:db8::11]:8080  added (weight 3, tier 1, zone z, tags a b, server ID 0a), disabled
 `)
 	if got := decode[[]api.Override](t, xlb(t, "overrides", "ls", "--json").ok(t)); len(got) != 6 || !got[3].Deadline.Equal(at) {
 		t.Errorf("JSON: %+v", got)

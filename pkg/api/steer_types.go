@@ -13,10 +13,11 @@ type Override struct {
 	Backend netip.AddrPort `json:"backend"`
 	// Zone takes no new flows.
 	Zone string `json:"zone,omitempty"`
-	// Added: the backend or the service is the operator's; Text is the service in
-	// YAML.
-	Added bool   `json:"added,omitempty"`
-	Text  string `json:"text,omitempty"`
+	// Added: the backend or the service is the operator's. As is what was said of the
+	// backend then, and Text the service in YAML.
+	Added bool            `json:"added,omitempty"`
+	As    *BackendRequest `json:"as,omitempty"`
+	Text  string          `json:"text,omitempty"`
 	// Drain, when not nil, replaces the backend's drain, until Deadline if that is
 	// not nil: then its flows move.
 	Drain    *bool      `json:"drain,omitempty"`

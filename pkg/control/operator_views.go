@@ -32,7 +32,7 @@ func (c *controller) Overrides() []api.Override {
 		for _, b := range list {
 			key := probe.Key{Service: service, Backend: b.Address}
 			o := byBackend[key]
-			o.Service, o.Backend, o.Added = service, b.Address, true
+			o.Service, o.Backend, o.Added, o.As = service, b.Address, true, addedAs(b)
 			o.Problem = s.whyNot(service, b)
 			byBackend[key] = o
 		}
@@ -47,6 +47,12 @@ func (c *controller) Overrides() []api.Override {
 	return append(out, slices.SortedFunc(gomaps.Values(byBackend), func(a, b api.Override) int {
 		return cmp.Or(strings.Compare(a.Service, b.Service), a.Backend.Compare(b.Backend))
 	})...)
+}
+
+// addedAs is what an operator asked for.
+func addedAs(b model.Backend) *api.BackendRequest {
+	weight := int(b.Weight)
+	return &api.BackendRequest{Weight: &weight, Zone: b.Zone, Tags: b.Tags.List(), Priority: int(b.Priority), ServerID: b.ServerID}
 }
 
 // whyNot says why a backend that the operator added is not there on that account.

@@ -98,7 +98,7 @@ func TestBackendsAreAdded(t *testing.T) {
 	// What the file says of it counts, and it is no longer the operator's to remove.
 	d.reload(t, strings.Replace(web, "'10.0.0.2:80'", "'10.0.0.2:80', {address: '10.0.0.3:80', weight: 2}", 1))
 	d.wants(t, "web", "10.0.0.1 healthy 1, 10.0.0.2 healthy 1, 10.0.0.3 healthy 2")
-	if list, err := d.Client.Overrides(ctx); err != nil || len(list) != 1 || list[0].Problem != "the configuration or a source has it, too, and counts" {
+	if list, err := d.Client.Overrides(ctx); err != nil || len(list) != 1 || *list[0].As.Weight != 5 || list[0].As.Zone != "z" || list[0].Problem != "the configuration or a source has it, too, and counts" {
 		t.Errorf("overrides %+v, %v", list, err)
 	}
 	d.reload(t, web)
