@@ -80,7 +80,13 @@ func (e *env) backendUndrain() *cli.Command {
 		return e.steer(c, func(ctx context.Context, client *api.Client, service string, b netip.AddrPort) (string, error) {
 			const said = "takes new flows again"
 			if limit == 0 {
-				return said, client.Undrain(ctx, service, b)
+				if err := client.Undrain(ctx, service, b); err != nil {
+					return "", err
+				}
+				if is, err := client.Backend(ctx, service, b); err == nil && is.EffectiveWeight == 0 && is.Reason != "" {
+					return "drained no longer, but " + is.State + ": " + is.Reason, nil
+				}
+				return said, nil
 			}
 			a := &await{client, service, b, limit}
 			began := e.now()

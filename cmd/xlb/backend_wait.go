@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -106,7 +107,7 @@ func (a *await) drained(ctx context.Context) (said string, err error) {
 	err = a.until(ctx, func(ctx context.Context, b api.BackendDetail) (string, error) {
 		switch {
 		case !b.Serves:
-			said = "drained: " + b.Reason
+			said = drainedText(b.Reason)
 			return "", nil
 		case b.State != api.StateDraining && b.State != api.StateUnhealthy:
 			return "", &vain{failf("%s %s: it is %s, and drains no longer", a.service, a.backend, b.State)}
@@ -121,6 +122,11 @@ func (a *await) drained(ctx context.Context) (said string, err error) {
 		return "", nil
 	})
 	return said, err
+}
+
+// drainedText says why a backend that drained has no flows any more.
+func drainedText(reason string) string {
+	return "drained: " + strings.TrimPrefix(reason, "drained by the operator; ")
 }
 
 // flows counts those that have not ended. A closed one is remembered for a while.
@@ -194,7 +200,7 @@ func (a *await) pastDeadline(ctx context.Context, track string, b api.BackendDet
 		if b.Serves {
 			return "its deadline is still to come", nil
 		}
-		said = "drained: " + b.Reason
+		said = drainedText(b.Reason)
 		return "", nil
 	})
 	return said, err

@@ -151,3 +151,14 @@ func TestUndrainWaits(t *testing.T) {
 	xlb(t, "backend", "disable", "web", "10.0.0.11").ok(t)
 	xlb(t, "backend", "undrain", "--wait", "web", "10.0.0.11").fails(t, 1, `xlb: web 10.0.0.11:8080 is disabled (see "xlb backend enable")`)
 }
+
+func TestDrainedText(t *testing.T) {
+	for reason, want := range map[string]string{
+		"drained by the operator; its time is over, and its flows moved": "drained: its time is over, and its flows moved",
+		"connect: connection refused":                                    "drained: connect: connection refused",
+	} {
+		if got := drainedText(reason); got != want {
+			t.Errorf("%s: %s", reason, got)
+		}
+	}
+}

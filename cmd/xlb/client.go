@@ -35,7 +35,7 @@ func wrongConfig(err error) error {
 
 // unknownService improves the daemon's answer with a name that exists.
 func unknownService(ctx context.Context, client *api.Client, name string, err error) error {
-	if e, ok := errors.AsType[*api.Error](err); !ok || e.Status != 404 {
+	if e, ok := errors.AsType[*api.Error](err); !ok || e.Status != 404 || name == "" {
 		return err
 	}
 	services, listErr := client.Services(ctx)

@@ -80,3 +80,11 @@ func TestWithoutDaemonAndMaps(t *testing.T) {
 		xlb(t, strings.Fields(command)...).fails(t, 1, want)
 	}
 }
+
+// TestUnknownBackendOfFlows: nobody named a service.
+func TestUnknownBackendOfFlows(t *testing.T) {
+	err := api.Errorf(404, "no backend 10.0.0.99")
+	if got := unknownService(t.Context(), nil, "", err); got != err {
+		t.Errorf("%v became %v", err, got)
+	}
+}

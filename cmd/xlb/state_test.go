@@ -150,7 +150,7 @@ BACKEND              WEIGHT  STATE     SINCE  FLOWS  SHARE  ZONE    REASON
 }
 
 func TestBackends(t *testing.T) {
-	newSample().start(t)
+	s := newSample().start(t)
 	same(t, xlb(t, "backend", "ls").ok(t), `
 SERVICE  BACKEND              WEIGHT  STATE      SINCE  FLOWS  ZONE    REASON
 dns      10.0.0.53:53              1  unhealthy     2m      0          connect: connection refused
@@ -167,6 +167,8 @@ web      [2001:db8::11]:8080       3  healthy               0
 	if got := decode[api.ServiceBackend](t, xlb(t, "backend", "undrain", "web", "10.0.0.12", "--json").ok(t)); got.State != api.StateHealthy || got.Address != web2 {
 		t.Errorf("after undrain: %+v", got)
 	}
+	s.status.Services[1].Backends[1].Reason = "zone rack-2 is disabled by the operator"
+	same(t, xlb(t, "backend", "undrain", "web", "10.0.0.12").ok(t), "web 10.0.0.12:8080: drained no longer, but healthy: zone rack-2 is disabled by the operator")
 	same(t, xlb(t, "backend", "weight", "web", "[2001:db8::11]:8080", "50").ok(t), "web [2001:db8::11]:8080: weight 50")
 	got := decode[[]api.ServiceBackend](t, xlb(t, "backend", "ls", "web", "--json").ok(t))
 	if got[0].State != api.StateDraining || got[2].Weight != 50 {
