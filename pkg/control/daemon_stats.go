@@ -1,7 +1,11 @@
 package control
 
 import (
+	"context"
+	"time"
+
 	"github.com/xlb-io/xlb/pkg/api"
+	"github.com/xlb-io/xlb/pkg/maps"
 	"github.com/xlb-io/xlb/pkg/probe"
 )
 
@@ -31,4 +35,88 @@ func (c *controller) hookStats() []api.HookStats {
 		})
 	}
 	return out
+}
+
+// Stats implements [api.Daemon].
+func (c *controller) Stats(ctx context.Context, f api.StatsFilter) (out api.Stats, err error) {
+	s := c.published.Load()
+	out = api.Stats{At: time.Now(), Upcalls: c.upcallCounts.shown(), Probes: c.probeStats(), Hooks: c.hookStats(), Services: []api.ServiceStats{}, Backends: []api.BackendStats{}}
+	if f.Service != "" {
+		if _, err := s.find(f.Service); err != nil {
+			return out, err
+		}
+	}
+	if out.Reasons, err = countersOf(c.data.Reasons); err != nil {
+		return out, err
+	}
+	if out.Events, err = countersOf(c.data.Events); err != nil {
+		return out, err
+	}
+	for _, one := range s.all() {
+		if f.Service != "" && one.Name != f.Service {
+			continue
+		}
+		total, err := c.serviceStats(s, one)
+		if err != nil {
+			return out, err
+		}
+		out.Services = append(out.Services, total)
+		if f.NoBackends || f.Counting && !one.Counts {
+			continue
+		}
+		for _, b := range one.Backends {
+			if ctx.Err() != nil {
+				return out, ctx.Err()
+			}
+			traffic, err := c.data.BackendTraffic(b.ID)
+			if err != nil {
+				return out, err
+			}
+			outcomes, err := c.backendOutcomes(one, b.ID)
+			if err != nil {
+				return out, err
+			}
+			out.Backends = append(out.Backends, api.BackendStats{
+				Service: one.Name, Address: b.Address, ID: b.ID, Flows: s.counts[b.ID], Traffic: trafficOf(traffic), Outcomes: outcomes,
+			})
+		}
+	}
+	return out, nil
+}
+
+// serviceStats are the counters of one service.
+func (c *controller) serviceStats(s *snapshot, one ServiceState) (out api.ServiceStats, err error) {
+	traffic, err := c.data.ServiceTraffic(one.ID)
+	if err != nil {
+		return out, err
+	}
+	refused, err := c.data.Refused(one.ID)
+	if err != nil {
+		return out, err
+	}
+	out = api.ServiceStats{
+		Service: one.Name, ID: one.ID, MarkedSlots: one.Marked, Sources: s.sources(one.Name), Traffic: trafficOf(traffic), Refused: refusedOf(refused),
+		Ejections: s.ejections[one.Name], Usable: one.Usable, Critical: one.isCritical(), CriticalDown: len(one.criticalDown()) > 0,
+	}
+	for _, b := range one.Backends {
+		out.Flows += s.counts[b.ID]
+		if !b.EjectedUntil.IsZero() {
+			out.Ejected++
+		}
+	}
+	out.Outcomes, err = c.serviceOutcomes(one)
+	return out, err
+}
+
+// countersOf reads counters that have names.
+func countersOf(read func() ([]maps.NamedCount, error)) ([]api.Counter, error) {
+	counts, err := read()
+	if err != nil {
+		return nil, err
+	}
+	out := make([]api.Counter, 0, len(counts))
+	for _, n := range counts {
+		out = append(out, api.Counter{Name: n.Name, Count: api.Count(n.Count)})
+	}
+	return out, nil
 }

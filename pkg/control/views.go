@@ -2,7 +2,6 @@ package control
 
 import (
 	"cmp"
-	"context"
 	"fmt"
 	"iter"
 	"net/netip"
@@ -94,73 +93,6 @@ func (c *controller) Backends(service string) ([]api.ServiceBackend, error) {
 	slices.SortStableFunc(out, func(a, b api.ServiceBackend) int {
 		return cmp.Or(strings.Compare(a.Service, b.Service), a.Address.Compare(b.Address))
 	})
-	return out, nil
-}
-
-// Stats implements [api.Daemon].
-func (c *controller) Stats(ctx context.Context, f api.StatsFilter) (api.Stats, error) {
-	s := c.published.Load()
-	out := api.Stats{At: time.Now(), Upcalls: c.upcallCounts.shown(), Probes: c.probeStats(), Hooks: c.hookStats(), Services: []api.ServiceStats{}, Backends: []api.BackendStats{}}
-	if f.Service != "" {
-		if _, err := s.find(f.Service); err != nil {
-			return out, err
-		}
-	}
-	for _, group := range []struct {
-		to   *[]api.Counter
-		read func() ([]maps.NamedCount, error)
-	}{{&out.Reasons, c.data.Reasons}, {&out.Events, c.data.Events}} {
-		counts, err := group.read()
-		if err != nil {
-			return out, err
-		}
-		*group.to = make([]api.Counter, 0, len(counts))
-		for _, n := range counts {
-			*group.to = append(*group.to, api.Counter{Name: n.Name, Count: api.Count(n.Count)})
-		}
-	}
-	for _, one := range s.all() {
-		if f.Service != "" && one.Name != f.Service {
-			continue
-		}
-		traffic, err := c.data.ServiceTraffic(one.ID)
-		if err != nil {
-			return out, err
-		}
-		refused, err := c.data.Refused(one.ID)
-		if err != nil {
-			return out, err
-		}
-		total := api.ServiceStats{Service: one.Name, ID: one.ID, MarkedSlots: one.Marked, Sources: s.sources(one.Name), Traffic: trafficOf(traffic), Refused: refusedOf(refused), Ejections: s.ejections[one.Name],
-			Usable: one.Usable, Critical: one.isCritical(), CriticalDown: len(one.criticalDown()) > 0}
-		if total.Outcomes, err = c.serviceOutcomes(one); err != nil {
-			return out, err
-		}
-		for _, b := range one.Backends {
-			total.Flows += s.counts[b.ID]
-			if !b.EjectedUntil.IsZero() {
-				total.Ejected++
-			}
-			if f.NoBackends || f.Counting && !one.Counts {
-				continue
-			}
-			if ctx.Err() != nil {
-				return out, ctx.Err()
-			}
-			traffic, err := c.data.BackendTraffic(b.ID)
-			if err != nil {
-				return out, err
-			}
-			outcomes, err := c.backendOutcomes(one, b.ID)
-			if err != nil {
-				return out, err
-			}
-			out.Backends = append(out.Backends, api.BackendStats{
-				Service: one.Name, Address: b.Address, ID: b.ID, Flows: s.counts[b.ID], Traffic: trafficOf(traffic), Outcomes: outcomes,
-			})
-		}
-		out.Services = append(out.Services, total)
-	}
 	return out, nil
 }
 
