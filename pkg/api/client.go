@@ -239,6 +239,9 @@ func (c *Client) decode(resp *http.Response, path string, v any) error {
 
 // explain says what to do about an error of the connection.
 func (c *Client) explain(err error) error {
+	if u, ok := errors.AsType[*url.Error](err); ok {
+		err = u.Err
+	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
 		return fmt.Errorf("%w at %s (is `xlb run` running?)", ErrNoDaemon, c.socket)
@@ -246,9 +249,6 @@ func (c *Client) explain(err error) error {
 		return fmt.Errorf("no permission to talk to the daemon at %s (run as root, or as a member of the socket's group)", c.socket)
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
 		return fmt.Errorf("the daemon at %s ended in the middle of the answer: %w", c.socket, err)
-	}
-	if u, ok := errors.AsType[*url.Error](err); ok {
-		err = u.Err
 	}
 	return fmt.Errorf("daemon at %s: %w", c.socket, err)
 }
