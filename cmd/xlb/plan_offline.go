@@ -53,20 +53,8 @@ func (e *env) planWithoutDaemon(c *cli.Context, path, content string) (planResul
 	for _, text := range missing {
 		result.Warnings = append(result.Warnings, text+"; the plan is without its backends")
 	}
-	set, err := loader.OpenMaps(c.Path("pin-dir"))
-	switch {
-	case err == nil:
-		defer set.Close()
-		result.Against = againstPins
-		if in.Present, err = set.Read(); err != nil {
-			return result, err
-		}
-		if set.Sizes() != in.Sizes {
-			result.Warnings = append(result.Warnings, "the pinned maps have other sizes; the daemon makes new ones when it starts")
-			in.Sizes = set.Sizes()
-		}
-	case !errors.Is(err, os.ErrNotExist):
-		return result, needsRoot(err)
+	if err := result.compareWithPins(&in, c.Path("pin-dir")); err != nil {
+		return result, err
 	}
 	if in.Local, err = loader.HostAddresses(); err != nil {
 		return result, err
@@ -81,6 +69,27 @@ func (e *env) planWithoutDaemon(c *cli.Context, path, content string) (planResul
 	result.Warnings = nonNil(append(result.Warnings, plan.Warnings...))
 	result.Restart = []string{}
 	return result, nil
+}
+
+// compareWithPins makes the pinned maps, if there are any, what is present.
+func (r *planResult) compareWithPins(in *control.Input, pinDir string) error {
+	set, err := loader.OpenMaps(pinDir)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return needsRoot(err)
+	}
+	defer set.Close()
+	r.Against = againstPins
+	if in.Present, err = set.Read(); err != nil {
+		return err
+	}
+	if set.Sizes() != in.Sizes {
+		r.Warnings = append(r.Warnings, "the pinned maps have other sizes; the daemon makes new ones when it starts")
+		in.Sizes = set.Sizes()
+	}
+	return nil
 }
 
 // withLastFound adds what discovery found last to the backends of the services.

@@ -12,7 +12,7 @@
 //	GET  /v1/services/{service}/backends/{address}
 //	POST /v1/services/{service}/add                  {"text": "frontends: …"}
 //	POST /v1/services/{service}/rm
-//	POST /v1/services/{service}/backends/{address}/add      {"weight": 5, "zone": "…", "tags": ["…"], "priority": 1}
+//	POST /v1/services/{service}/backends/{address}/add      {"weight": 5, "zone": "…", "tags": ["…"], "priority": 1, "server_id": "…"}
 //	POST /v1/services/{service}/backends/{address}/rm
 //	POST /v1/services/{service}/backends/{address}/drain    {"after_seconds": 300}
 //	POST /v1/services/{service}/backends/{address}/undrain
@@ -26,8 +26,12 @@
 //	POST /v1/overrides/clear                         {"service": "…", "backend": "…"}
 //	POST /v1/reload
 //	POST /v1/plan                                    {"path": "…", "content": "…"}
+//	GET  /v1/policies
+//	POST /v1/policies/{policy}/reload
+//	POST /v1/policies/{policy}/tables/{table}        {"entries": […]}
 //	GET  /v1/flows                                   ?service=&backend=&client=&limit=   JSON lines
-//	GET  /v1/stats                                   ?service=&backends=false
+//	GET  /v1/stats                                   ?service=&backends=false|counting
+//	GET  /metrics                                    for Prometheus
 //
 // To look at it by hand:
 //
