@@ -260,7 +260,7 @@ func (w *world) execSource(_ *model.Service, raw *rawSource, to *model.Source) {
 	case raw.command.v[0].ok && !strings.Contains(command[0], "/"):
 		w.fail(raw.command.v[0].at, fmt.Sprintf("%s is not a path: programs are not searched for", quote(command[0])), "for example /usr/local/bin/"+command[0])
 	case raw.command.v[0].ok:
-		command[0] = w.fromHere(command[0])
+		command[0] = w.program(command[0])
 	}
 	to.Exec = model.ExecSource{Command: command}
 	if raw.keepRunning.v {

@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"net/netip"
+	"os"
 	"testing"
 	"time"
 
@@ -22,7 +23,7 @@ services:
     - {type: consul, service: web}
     - {type: file, path: web.yaml}
     - {type: etcd, endpoints: http://192.0.2.7:2379, prefix: /web/}
-    - {type: exec, command: bin/list}
+    - {type: exec, command: ./list}
   all:
     frontends: [tcp://203.0.113.11:80, "tcp://[2001:db8::11]:80"]
     forward: ipip
@@ -53,7 +54,12 @@ services:
 	least[3].Consul = model.ConsulSource{Address: "http://127.0.0.1:8500", Service: "web", Wait: 5 * time.Minute}
 	least[4].File.Path = "web.yaml"
 	least[5].Etcd = model.EtcdSource{Endpoints: []string{"http://192.0.2.7:2379"}, Prefix: "/web/"}
-	least[6].Exec = model.ExecSource{Command: []string{"bin/list"}, Interval: 30 * time.Second, Timeout: 10 * time.Second}
+	here, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The file is named without a directory, and the name of a program keeps its slash.
+	least[6].Exec = model.ExecSource{Command: []string{here + "/list"}, Interval: 30 * time.Second, Timeout: 10 * time.Second}
 	equal(t, least, cfg.Services[0].Sources)
 	equal(t, []model.Backend(nil), cfg.Services[0].Backends)
 
