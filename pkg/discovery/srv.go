@@ -76,7 +76,7 @@ func offered(rrs []dns.RR) []*dns.SRV {
 // targets finds the addresses of all targets. What the server added is taken,
 // and what it left out is asked for: it may leave out what did not fit. One
 // target that cannot be resolved keeps its last addresses and harms no other;
-// it is an error if none of those asked for can.
+// it is an error if none can.
 func (s *srvSource) targets(ctx context.Context, services []*dns.SRV, extra []dns.RR) (map[string]found, []string, error) {
 	given := make(map[string]found)
 	for _, srv := range services {
@@ -89,7 +89,7 @@ func (s *srvSource) targets(ctx context.Context, services []*dns.SRV, extra []dn
 	}
 	slices.Sort(names)
 
-	results, errs, asked := make([]found, len(names)), make([]error, len(names)), 0
+	results, errs := make([]found, len(names)), make([]error, len(names))
 	var group errgroup.Group
 	group.SetLimit(targetsAtOnce)
 	for i, name := range names {
@@ -98,7 +98,6 @@ func (s *srvSource) targets(ctx context.Context, services []*dns.SRV, extra []dn
 			results[i] = given[name]
 			continue
 		}
-		asked++
 		group.Go(func() error {
 			f, err := s.resolver.addresses(ctx, name, v4, v6)
 			results[i], errs[i] = f.with(given[name]), err
@@ -125,7 +124,7 @@ func (s *srvSource) targets(ctx context.Context, services []*dns.SRV, extra []dn
 		}
 		warnings = append(warnings, fmt.Sprintf("target %s: %v (%s)", name, errs[i], what))
 	}
-	if failed > 0 && failed == asked {
+	if failed > 0 && failed == len(names) {
 		return nil, nil, fmt.Errorf("none of the targets can be resolved: %w", cmp.Or(errs...))
 	}
 	s.known = known
