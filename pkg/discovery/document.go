@@ -239,7 +239,7 @@ func backendOf(v any, base model.Backend) (model.Backend, error) {
 	)
 	switch {
 	case err != nil:
-		return b, err
+		return b, errors.New(strings.ReplaceAll(err.Error(), "\n", ", "))
 	case port != 0 && b.Address.Port() != 0:
 		return b, errors.New("the port is given twice")
 	case port != 0:

@@ -62,7 +62,7 @@ func (r resolver) servers() ([]string, error) {
 		return nil, fmt.Errorf("name servers of this machine: %w", err)
 	}
 	if len(conf.Servers) == 0 {
-		return nil, fmt.Errorf("%s names no server (add one, or set resolvers)", r.conf)
+		return nil, fmt.Errorf("%s names no server (add one, or set servers)", r.conf)
 	}
 	servers := make([]string, len(conf.Servers))
 	for i, s := range conf.Servers {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/xlb-io/xlb/pkg/model"
@@ -127,8 +128,8 @@ func (w *worker) emit(backends []model.Backend, warnings []string) {
 		return
 	}
 	answer, more := clean(w.definition, backends)
-	if !slices.Equal(w.warnings, append(warnings, more...)) {
-		w.warnings = append(slices.Clone(warnings), more...)
+	if warnings = few(slices.Concat(warnings, more)); !slices.Equal(w.warnings, warnings) {
+		w.warnings = warnings
 		for _, text := range w.warnings {
 			w.m.opts.Log.Warn("discovery: "+text, "service", w.key.service, "source", w.key.source)
 		}
@@ -140,6 +141,9 @@ func (w *worker) emit(backends []model.Backend, warnings []string) {
 	first := !w.own || w.state == Stale
 	w.at, w.own = time.Now(), true
 	w.heal()
+	if w.m.cache != nil {
+		w.m.cache.renew(w.key, w.at)
+	}
 	switch {
 	case slices.Equal(answer, w.answer) && !first:
 		if w.debounce != nil { // it changed back
@@ -231,10 +235,15 @@ func (w *worker) failed(err error, retry time.Duration) {
 
 // fail keeps the last answer for as long as stale_for says.
 func (w *worker) fail(err error) {
-	if text := err.Error(); text != w.err {
+	// In one line: a status is a table.
+	if text := strings.ReplaceAll(err.Error(), "\n", "; "); text != w.err {
 		w.err = text
-		w.m.opts.Log.Warn("discovery source fails, its last backends stay in use", "service", w.key.service, "source", w.key.source,
-			"type", w.definition.Type, "at", w.source.String(), "error", err, "backends", len(w.answer))
+		what := "discovery source fails"
+		if len(w.answer) > 0 {
+			what += ", its last backends stay in use"
+		}
+		w.m.opts.Log.Warn(what, "service", w.key.service, "source", w.key.source,
+			"type", w.definition.Type, "at", w.source.String(), "error", text, "backends", len(w.answer))
 	}
 	if w.state != Stale {
 		w.enter(Failing)
