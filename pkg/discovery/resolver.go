@@ -77,7 +77,7 @@ func inShort(err error) error {
 	switch {
 	case errors.As(err, &op) && op.Timeout():
 		return errors.New("no answer in time")
-	case errors.As(err, &op):
+	case errors.As(err, &op) && op.Op != "remote error": // which is what TLS calls the other side's word
 		return op.Err
 	}
 	return err

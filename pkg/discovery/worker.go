@@ -29,6 +29,7 @@ type worker struct {
 	state    State
 	since    time.Time // of state
 	err      string
+	broke    time.Time // when it began to fail; good while err is not empty
 	warnings []string
 	// pending waits for more changes until the timer debounce ends.
 	pending  []model.Backend
@@ -215,7 +216,7 @@ func (w *worker) heal() {
 	}
 	if w.err != "" {
 		w.m.opts.Log.Info("discovery source answers again", "service", w.key.service, "source", w.key.source,
-			"failed_for", time.Since(w.since).Round(time.Millisecond))
+			"failed_for", time.Since(w.broke).Round(time.Millisecond))
 	}
 	w.err = ""
 	w.enter(OK)
@@ -235,6 +236,9 @@ func (w *worker) failed(err error, retry time.Duration) {
 
 // fail keeps the last answer for as long as stale_for says.
 func (w *worker) fail(err error) {
+	if w.err == "" {
+		w.broke = time.Now()
+	}
 	// In one line: a status is a table.
 	if text := strings.ReplaceAll(err.Error(), "\n", "; "); text != w.err {
 		w.err = text
