@@ -20,8 +20,11 @@ type sourceType struct {
 
 type keyExample struct{ key, example string }
 
-// sourceTypes are the types there are. A new one is a function, its keys in
-// source_fields.go and a line here.
+// sourceNames are the types there are, in the order in which they are shown.
+var sourceNames = []model.SourceType{model.SourceDNS, model.SourceSRV, model.SourceConsul, model.SourceFile, model.SourceEtcd, model.SourceExec}
+
+// sourceTypes are what they take. A new one is a name above, a function and a line
+// here; keys that are new are in source_fields.go and in typeKeys.
 var sourceTypes = map[model.SourceType]sourceType{
 	model.SourceDNS: {
 		keys:  []string{"name", "families", "servers", "timeout", "min_ttl", "max_ttl", "port", "weight", "priority"},
@@ -122,7 +125,7 @@ func (w *world) checkSourceKeys(at place, raw *rawSource, kind sourceType) {
 			continue
 		}
 		var of []string
-		for _, t := range []model.SourceType{model.SourceDNS, model.SourceSRV, model.SourceConsul, model.SourceFile, model.SourceEtcd, model.SourceExec} {
+		for _, t := range sourceNames {
 			if slices.Contains(sourceTypes[t].keys, k.name) {
 				of = append(of, string(t))
 			}

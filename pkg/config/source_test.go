@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -95,6 +97,32 @@ services:
 	for i, want := range []uint16{0, 82} {
 		if got := cfg.Services[0].Sources[i].Backend.Address.Port(); got != want {
 			t.Errorf("source %d has port %d, want %d", i, got, want)
+		}
+	}
+}
+
+// TestSourceTypes: each key is common to all types, or refused by those that do not
+// take it; and what a type needs it takes.
+func TestSourceTypes(t *testing.T) {
+	common := []string{"type", "source", "zone", "tags", "stale_for", "on_empty", "debounce"}
+	for _, name := range sourceNames {
+		kind := sourceTypes[name]
+		if kind.fill == nil {
+			t.Errorf("%s has no line in sourceTypes", name)
+		}
+		for _, n := range kind.needs {
+			if !slices.Contains(kind.keys, n.key) {
+				t.Errorf("%s needs %s, and does not take it", name, n.key)
+			}
+		}
+		for _, f := range sourceKind.groups[0].fields {
+			if slices.Contains(common, f.key) || slices.Contains(kind.keys, f.key) {
+				continue
+			}
+			text := fmt.Sprintf("interfaces: eth0\nservices:\n  a:\n    frontends: tcp://203.0.113.10:80\n    discover: {type: %s, %s: %s}\n", name, f.key, f.example)
+			if _, err := Parse("x.yaml", []byte(text)); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("%s has no effect with type %s", f.key, name)) {
+				t.Errorf("type %s with %s: %v", name, f.key, err)
+			}
 		}
 	}
 }
