@@ -159,6 +159,30 @@ func TestFileConfigMap(t *testing.T) {
 	file.until("10.0.0.4:8080=1", "")
 }
 
+// TestWatchFollows: of links that are swapped, as a deploy does that keeps its old
+// releases, the present one alone is watched.
+func TestWatchFollows(t *testing.T) {
+	dir, err := filepath.EvalSymlinks(t.TempDir())
+	must(t, err)
+	current := filepath.Join(dir, "current")
+	w, err := watchPath(filepath.Join(current, "web.yaml"))
+	must(t, err)
+	defer w.close()
+	for n := range 5 {
+		release := filepath.Join(dir, fmt.Sprint("release-", n))
+		must(t, os.Mkdir(release, 0o755))
+		write(t, filepath.Join(release, "web.yaml"), "[]")
+		must(t, os.Symlink(release, current+".new"))
+		must(t, os.Rename(current+".new", current))
+		w.follow()
+		got := w.watcher.WatchList()
+		slices.Sort(got)
+		if want := []string{dir, release}; !slices.Equal(got, want) {
+			t.Errorf("watched are %q, want %q", got, want)
+		}
+	}
+}
+
 func TestDirectoriesTo(t *testing.T) {
 	dir, err := filepath.EvalSymlinks(t.TempDir())
 	must(t, err)
