@@ -50,6 +50,9 @@ func (s *srvSource) Run(ctx context.Context, emit Emit) error {
 		for _, t := range targets {
 			ttl = min(ttl, t.ttl)
 		}
+		if len(warnings) > 0 { // a target that failed is asked for again before long
+			ttl = min(ttl, maxNegative)
+		}
 		backends, more := s.backends(services, targets)
 		emit(backends, append(warnings, more...)...)
 		if err := pause(ctx, s.resolver.hold(ttl, len(backends) == 0)); err != nil {
@@ -89,22 +92,7 @@ func (s *srvSource) targets(ctx context.Context, services []*dns.SRV, extra []dn
 	}
 	slices.Sort(names)
 
-	results, errs := make([]found, len(names)), make([]error, len(names))
-	var group errgroup.Group
-	group.SetLimit(targetsAtOnce)
-	for i, name := range names {
-		v4, v6 := s.missing(given[name])
-		if !v4 && !v6 {
-			results[i] = given[name]
-			continue
-		}
-		group.Go(func() error {
-			f, err := s.resolver.addresses(ctx, name, v4, v6)
-			results[i], errs[i] = f.with(given[name]), err
-			return nil
-		})
-	}
-	_ = group.Wait() // the errors are in errs
+	results, errs := s.resolve(ctx, names, given)
 	if ctx.Err() != nil {
 		return nil, nil, ctx.Err()
 	}
@@ -129,6 +117,27 @@ func (s *srvSource) targets(ctx context.Context, services []*dns.SRV, extra []dn
 	}
 	s.known = known
 	return known, warnings, nil
+}
+
+// resolve asks for what is missing of the targets' addresses.
+func (s *srvSource) resolve(ctx context.Context, names []string, given map[string]found) ([]found, []error) {
+	results, errs := make([]found, len(names)), make([]error, len(names))
+	var group errgroup.Group
+	group.SetLimit(targetsAtOnce)
+	for i, name := range names {
+		v4, v6 := s.missing(given[name])
+		if !v4 && !v6 {
+			results[i] = given[name]
+			continue
+		}
+		group.Go(func() error {
+			f, err := s.resolver.addresses(ctx, name, v4, v6)
+			results[i], errs[i] = f.with(given[name]), err
+			return nil
+		})
+	}
+	_ = group.Wait() // the errors are in errs
+	return results, errs
 }
 
 // added returns the addresses that came along with the answer.
