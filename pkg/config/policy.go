@@ -74,6 +74,16 @@ func (r *reader) fromHere(path string) string {
 	return filepath.Join(filepath.Dir(r.file), path)
 }
 
+// program is fromHere for what is run: a name that has lost its slash would be
+// searched for, and a relative path be taken from where the program is to run.
+func (r *reader) program(path string) string {
+	path = r.fromHere(path)
+	if absolute, err := filepath.Abs(path); err == nil {
+		return absolute
+	}
+	return path // the working directory is gone: it cannot be run
+}
+
 // servicePolicies fills the chain of a service.
 func (w *world) servicePolicies(s *model.Service, raw *rawService) {
 	chain := raw.common.policies.or(w.defaults.policies)

@@ -142,7 +142,7 @@ func (r *reader) into(p *model.Probe, c *rawCheck) {
 	case model.ProbeExec:
 		for i, word := range c.command.v {
 			if i == 0 {
-				word.v = r.fromHere(word.v)
+				word.v = r.program(word.v)
 			}
 			p.Command = append(p.Command, word.v)
 		}

@@ -20,8 +20,11 @@ type sourceType struct {
 
 type keyExample struct{ key, example string }
 
-// sourceTypes are the types there are. A new one is a function, its keys in
-// source_fields.go and a line here.
+// sourceNames are the types there are, in the order in which they are shown.
+var sourceNames = []model.SourceType{model.SourceDNS, model.SourceSRV, model.SourceConsul, model.SourceFile, model.SourceEtcd, model.SourceExec}
+
+// sourceTypes are what they take. A new one is a name above, a function and a line
+// here; keys that are new are in source_fields.go and in typeKeys.
 var sourceTypes = map[model.SourceType]sourceType{
 	model.SourceDNS: {
 		keys:  []string{"name", "families", "servers", "timeout", "min_ttl", "max_ttl", "port", "weight", "priority"},
@@ -122,7 +125,7 @@ func (w *world) checkSourceKeys(at place, raw *rawSource, kind sourceType) {
 			continue
 		}
 		var of []string
-		for _, t := range []model.SourceType{model.SourceDNS, model.SourceSRV, model.SourceConsul, model.SourceFile, model.SourceEtcd, model.SourceExec} {
+		for _, t := range sourceNames {
 			if slices.Contains(sourceTypes[t].keys, k.name) {
 				of = append(of, string(t))
 			}
@@ -260,7 +263,7 @@ func (w *world) execSource(_ *model.Service, raw *rawSource, to *model.Source) {
 	case raw.command.v[0].ok && !strings.Contains(command[0], "/"):
 		w.fail(raw.command.v[0].at, fmt.Sprintf("%s is not a path: programs are not searched for", quote(command[0])), "for example /usr/local/bin/"+command[0])
 	case raw.command.v[0].ok:
-		command[0] = w.fromHere(command[0])
+		command[0] = w.program(command[0])
 	}
 	to.Exec = model.ExecSource{Command: command}
 	if raw.keepRunning.v {

@@ -79,7 +79,7 @@ var (
 )
 
 var sourceKind = needed(object("discover", "A place where backends come from. `type` says which keys it takes; the others are refused. See docs/discovery.md.",
-	of("type", enum(model.SourceDNS, model.SourceSRV, model.SourceConsul, model.SourceFile, model.SourceEtcd, model.SourceExec), func(s *rawSource) *opt[model.SourceType] { return &s.kind }, about{
+	of("type", enum(sourceNames...), func(s *rawSource) *opt[model.SourceType] { return &s.kind }, about{
 		doc: "`dns` the addresses of a name; `srv` service records (RFC 2782); `consul` the passing instances of a service; `file` a file or directory that is watched; `etcd` the keys under a prefix; `exec` what a program prints.", example: "dns", required: true}),
 	of("source", wordKind.kind, func(s *rawSource) *opt[string] { return &s.source }, about{
 		doc: "The source's name, by which it is shown; of the sources of a service no two have the same.", defDoc: "its type; with a number from the second one of a type on", example: "primary-site"}),

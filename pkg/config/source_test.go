@@ -3,6 +3,9 @@ package config
 import (
 	"fmt"
 	"net/netip"
+	"os"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -22,7 +25,7 @@ services:
     - {type: consul, service: web}
     - {type: file, path: web.yaml}
     - {type: etcd, endpoints: http://192.0.2.7:2379, prefix: /web/}
-    - {type: exec, command: bin/list}
+    - {type: exec, command: ./list}
   all:
     frontends: [tcp://203.0.113.11:80, "tcp://[2001:db8::11]:80"]
     forward: ipip
@@ -53,7 +56,12 @@ services:
 	least[3].Consul = model.ConsulSource{Address: "http://127.0.0.1:8500", Service: "web", Wait: 5 * time.Minute}
 	least[4].File.Path = "web.yaml"
 	least[5].Etcd = model.EtcdSource{Endpoints: []string{"http://192.0.2.7:2379"}, Prefix: "/web/"}
-	least[6].Exec = model.ExecSource{Command: []string{"bin/list"}, Interval: 30 * time.Second, Timeout: 10 * time.Second}
+	here, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The file is named without a directory, and the name of a program keeps its slash.
+	least[6].Exec = model.ExecSource{Command: []string{here + "/list"}, Interval: 30 * time.Second, Timeout: 10 * time.Second}
 	equal(t, least, cfg.Services[0].Sources)
 	equal(t, []model.Backend(nil), cfg.Services[0].Backends)
 
@@ -89,6 +97,32 @@ services:
 	for i, want := range []uint16{0, 82} {
 		if got := cfg.Services[0].Sources[i].Backend.Address.Port(); got != want {
 			t.Errorf("source %d has port %d, want %d", i, got, want)
+		}
+	}
+}
+
+// TestSourceTypes: each key is common to all types, or refused by those that do not
+// take it; and what a type needs it takes.
+func TestSourceTypes(t *testing.T) {
+	common := []string{"type", "source", "zone", "tags", "stale_for", "on_empty", "debounce"}
+	for _, name := range sourceNames {
+		kind := sourceTypes[name]
+		if kind.fill == nil {
+			t.Errorf("%s has no line in sourceTypes", name)
+		}
+		for _, n := range kind.needs {
+			if !slices.Contains(kind.keys, n.key) {
+				t.Errorf("%s needs %s, and does not take it", name, n.key)
+			}
+		}
+		for _, f := range sourceKind.groups[0].fields {
+			if slices.Contains(common, f.key) || slices.Contains(kind.keys, f.key) {
+				continue
+			}
+			text := fmt.Sprintf("interfaces: eth0\nservices:\n  a:\n    frontends: tcp://203.0.113.10:80\n    discover: {type: %s, %s: %s}\n", name, f.key, f.example)
+			if _, err := Parse("x.yaml", []byte(text)); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("%s has no effect with type %s", f.key, name)) {
+				t.Errorf("type %s with %s: %v", name, f.key, err)
+			}
 		}
 	}
 }

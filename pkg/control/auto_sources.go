@@ -1,6 +1,7 @@
 package control
 
 import (
+	"fmt"
 	"net/netip"
 
 	"github.com/xlb-io/xlb/pkg/model"
@@ -23,33 +24,40 @@ func (c *controller) sourcesFor(cfg *model.Config, discovered map[string][]model
 	return found
 }
 
+// sourceTries is towards how many backends of a family a source is looked for: the
+// host may have no route to one of them.
+const sourceTries = 8
+
 // hostSources takes, per family, the address that the host would use towards the
-// first backend of the services that need the setting.
+// first backend it has a route to, of the services that need the setting.
 func (c *controller) hostSources(setting string, need func(model.Forward) bool, cfg *model.Config, discovered map[string][]model.Backend, known map[bool]netip.Addr) map[bool]netip.Addr {
-	found := map[bool]netip.Addr{}
+	found, failed := map[bool]netip.Addr{}, map[bool][]error{}
 	in := Input{Services: cfg.Services, Discovered: discovered, Added: c.operator.said().Backends}
-	tried := map[bool]bool{}
 	for _, s := range cfg.Services {
 		if !need(s.Forward) {
 			continue
 		}
 		for _, b := range in.backendsOf(s) {
 			to := b.Address.Addr()
-			if tried[to.Is4()] {
+			if _, ok := found[to.Is4()]; ok || len(failed[to.Is4()]) == sourceTries {
 				continue
 			}
-			tried[to.Is4()] = true
 			if a, ok := known[to.Is4()]; ok {
 				found[to.Is4()] = a
 				continue
 			}
 			a, err := c.host.SourceFor(to)
 			if err != nil {
-				c.log.Error("cannot find a source address (set "+setting+")", "forward", s.Forward, "backend", to, "error", err)
+				failed[to.Is4()] = append(failed[to.Is4()], fmt.Errorf("towards %s: %w", to, err))
 				continue
 			}
 			found[to.Is4()] = a
 			c.log.Debug("source address taken from the host", "setting", setting, "source", a, "backend", to)
+		}
+	}
+	for is4, errs := range failed {
+		if !found[is4].IsValid() {
+			c.log.Error("cannot find a source address (set "+setting+")", "error", errs[0], "backends_tried", len(errs))
 		}
 	}
 	return found

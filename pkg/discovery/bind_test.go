@@ -23,7 +23,7 @@ type bind struct {
 
 func startBind(t *testing.T, records string) *bind {
 	t.Helper()
-	named, dir, port := program(t, "named"), t.TempDir(), freePorts(t, 1)[0]
+	named, dir, port := installed(t, "named"), t.TempDir(), freePorts(t, 1)[0]
 	b := &bind{address: fmt.Sprintf("127.0.0.1:%d", port), zone: filepath.Join(dir, "zone")}
 	conf := filepath.Join(dir, "named.conf")
 	write(t, conf, fmt.Sprintf(`

@@ -26,6 +26,7 @@ type cache struct {
 	mu      sync.Mutex
 	answers map[workerKey]cachedAnswer
 	write   *time.Timer // nil while the file holds the answers
+	older   bool        // the file has them, with times that are past
 	written sync.WaitGroup
 	closed  bool
 }
@@ -95,6 +96,17 @@ func (c *cache) put(key workerKey, backends []model.Backend, at time.Time) {
 	c.later()
 }
 
+// renew notes that an answer was heard once more. That alone is written at the end
+// only: the file may be large.
+func (c *cache) renew(key workerKey, at time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if a, ok := c.answers[key]; ok {
+		a.At, c.older = at, true
+		c.answers[key] = a
+	}
+}
+
 // retain forgets sources that are no longer configured.
 func (c *cache) retain(services map[string]*watched) {
 	c.mu.Lock()
@@ -122,21 +134,23 @@ func (c *cache) later() {
 // close writes what is not written yet.
 func (c *cache) close() {
 	c.mu.Lock()
+	due := c.older && !c.closed
 	c.closed = true
 	if c.write != nil && c.write.Stop() {
-		c.mu.Unlock()
-		c.save()
+		due = true
 		c.written.Done()
-	} else {
-		c.mu.Unlock()
 	}
-	c.written.Wait()
+	c.mu.Unlock()
+	c.written.Wait() // one that has begun may be older
+	if due {
+		c.save()
+	}
 }
 
 // save replaces the file, so that a crash leaves the old or the new one.
 func (c *cache) save() {
 	c.mu.Lock()
-	c.write = nil
+	c.write, c.older = nil, false
 	list := make([]cachedAnswer, 0, len(c.answers))
 	for _, a := range c.answers {
 		list = append(list, a)

@@ -61,20 +61,24 @@ func (c *consulSource) Run(ctx context.Context, emit Emit) error {
 		}
 		emit(backends, warnings...)
 		spacing := consulSpacing
-		if index = nextIndex(index, now); index == 0 && now == 0 {
+		if now == 0 {
 			spacing = consulPoll
 		}
+		index = nextIndex(index, now, time.Since(asked) < c.query.Wait)
 		if err := pause(ctx, spacing-time.Since(asked)); err != nil {
 			return err
 		}
 	}
 }
 
-// nextIndex is what the next question waits on. One that went backwards is of
-// another state, as after a restart or a restored snapshot: to wait for more
-// than it could take for ever. Index 0 does not wait.
-func nextIndex(last, now uint64) uint64 {
-	if now < last {
+// nextIndex is what the next question waits on; early says that the answer came
+// before its wait was over. Index 0 does not wait.
+//
+// One that went backwards is of another state, as after a restart or a restored
+// snapshot: to wait for more than it could take for ever. Consul lets the questions
+// that wait while it restores go early, with an answer from before.
+func nextIndex(last, now uint64, early bool) uint64 {
+	if now < last || now == last && early {
 		return 0
 	}
 	return now

@@ -74,7 +74,7 @@ func (c *consulSource) of(i instance) (model.Backend, error) {
 		port = i.Service.Port
 	}
 	if port < 1 || port > math.MaxUint16 {
-		return b, fmt.Errorf("port %d (register one, or set backend.port)", port)
+		return b, fmt.Errorf("port %d (register one, or set port)", port)
 	}
 	b.Address = netip.AddrPortFrom(a, uint16(port))
 	if w := i.Service.Weights.Passing; w > 0 {

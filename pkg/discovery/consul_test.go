@@ -3,13 +3,18 @@ package discovery
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	stdlog "log"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -68,7 +73,11 @@ func (a *agent) start() {
 }
 
 func (a *agent) do(method, path string, body any) ([]byte, error) {
-	text, err := json.Marshal(body)
+	text, plain := body.([]byte)
+	var err error
+	if !plain {
+		text, err = json.Marshal(body)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -206,6 +215,106 @@ func TestConsulRestart(t *testing.T) {
 	f.wants("192.0.2.2:8080 zone=unknown")
 }
 
+// agentProxy passes questions to an agent, while it is open, and notes the indexes.
+type agentProxy struct {
+	*httptest.Server
+	t     *testing.T
+	gate  chan struct{}             // full while it is closed
+	back  atomic.Int32              // answers with a lower index than the question
+	asked atomic.Pointer[time.Time] // when the question came that has no answer yet
+}
+
+func (p *agentProxy) close() { p.gate <- struct{}{} }
+func (p *agentProxy) open()  { <-p.gate }
+
+// waits waits until a question has waited for long enough to have come to its end:
+// the agent, or the gate if that is closed.
+func (p *agentProxy) waits() {
+	eventually(p.t, func() error {
+		if at := p.asked.Load(); at == nil || time.Since(*at) < 200*time.Millisecond {
+			return errors.New("no question waits")
+		}
+		return nil
+	})
+}
+
+func newAgentProxy(t *testing.T, a *agent) *agentProxy {
+	t.Helper()
+	agent, err := url.Parse(a.url)
+	must(t, err)
+	p, reverse := &agentProxy{t: t, gate: make(chan struct{}, 1)}, httputil.NewSingleHostReverseProxy(agent)
+	reverse.ErrorLog = stdlog.New(io.Discard, "", 0)
+	reverse.ModifyResponse = func(r *http.Response) error {
+		asked, _ := strconv.Atoi(r.Request.URL.Query().Get("index")) // none is 0
+		now, err := strconv.Atoi(r.Header.Get("X-Consul-Index"))
+		if now < asked {
+			p.back.Add(1)
+		}
+		return err
+	}
+	p.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		now := time.Now()
+		p.asked.Store(&now)
+		defer p.asked.Store(nil)
+		p.close()
+		p.open()
+		reverse.ServeHTTP(w, r)
+	}))
+	t.Cleanup(p.Server.Close)
+	return p
+}
+
+// TestConsulRestored: a snapshot that is restored takes the index back while the
+// agent runs and answers. What is restored is heard at once if a question waits at
+// that time, and else when the wait of the next one is over.
+func TestConsulRestored(t *testing.T) {
+	a := startAgent(t, "")
+	a.start()
+	// In the catalogue alone: what the agent itself knows it would register again.
+	remote := func(id, address string) {
+		t.Helper()
+		a.put("/v1/catalog/register", dict{"Node": "far", "Address": "192.0.2.9", "Service": dict{"ID": id, "Service": "web", "Address": address, "Port": 8080}})
+	}
+	one, two, three := "192.0.2.1:8080 zone=unknown", "192.0.2.2:8080 zone=unknown", "192.0.2.3:8080 zone=unknown"
+	remote("one", "192.0.2.1")
+	snapshot, err := a.do(http.MethodGet, "/v1/snapshot", nil)
+	must(t, err)
+
+	t.Run("while a question waits", func(t *testing.T) {
+		remote("two", "192.0.2.2")
+		proxy, source := newAgentProxy(t, a), consulOf(a)
+		source.Consul.Address, source.Consul.Wait = proxy.URL, 10*time.Minute
+		f := follow(t, New(source))
+		f.wants(one, two)
+		remote("three", "192.0.2.3")
+		f.wants(one, two, three)
+		proxy.waits()
+		a.put("/v1/snapshot", snapshot)
+		f.wants(one)
+		remote("three", "192.0.2.3")
+		f.wants(one, three)
+	})
+	t.Run("between two questions", func(t *testing.T) {
+		proxy, source := newAgentProxy(t, a), consulOf(a)
+		source.Consul.Address, source.Consul.Wait = proxy.URL, 2*time.Second
+		f := follow(t, New(source))
+		f.wants(one, three)
+		proxy.waits()
+		proxy.close()
+		remote("two", "192.0.2.2")
+		f.wants(one, two, three) // of the question that waited
+		proxy.waits()
+		a.put("/v1/snapshot", snapshot)
+		proxy.open()
+		f.wants(one)
+		if proxy.back.Load() == 0 {
+			t.Error("the index never went back")
+		}
+		remote("three", "192.0.2.3")
+		f.wants(one, three)
+	})
+}
+
 // TestConsulToken: a token that is refused is an error, and a new one in the
 // file is taken without a restart.
 func TestConsulToken(t *testing.T) {
@@ -276,11 +385,15 @@ func TestConsulSocket(t *testing.T) {
 }
 
 func TestNextIndex(t *testing.T) {
-	for _, c := range []struct{ last, now, want uint64 }{
-		{0, 5, 5}, {5, 5, 5}, {5, 9, 9}, {9, 5, 0}, {9, 0, 0}, {0, 0, 0},
+	for _, c := range []struct {
+		last, now uint64
+		early     bool
+		want      uint64
+	}{
+		{0, 5, true, 5}, {5, 5, false, 5}, {5, 5, true, 0}, {5, 9, true, 9}, {9, 5, false, 0}, {9, 0, false, 0}, {0, 0, true, 0},
 	} {
-		if got := nextIndex(c.last, c.now); got != c.want {
-			t.Errorf("after %d and %d the index is %d, want %d", c.last, c.now, got, c.want)
+		if got := nextIndex(c.last, c.now, c.early); got != c.want {
+			t.Errorf("after %d and %d (early: %t) the index is %d, want %d", c.last, c.now, c.early, got, c.want)
 		}
 	}
 }

@@ -107,7 +107,8 @@ func TestDocumentLeavesOut(t *testing.T) {
 {"address": "10.0.0.2", "drain": 1},
 {"port": 80},
 7,
-{"address": "10.0.0.2", "server_id": "abc"}, {"address": "10.0.0.2", "server_id": 10}
+{"address": "10.0.0.2", "server_id": "abc"}, {"address": "10.0.0.2", "server_id": 10},
+{"address": "10.0.0.2", "port": 0, "weight": -1}
 ]`
 	want := []string{
 		`d:3: "ten" is not an address with or without a port`,
@@ -117,6 +118,7 @@ func TestDocumentLeavesOut(t *testing.T) {
 		`d:8: priority must be a whole number from 0 to 255`, `d:9: zone must be a text`, `d:10: tags must be a list of texts`,
 		`d:11: drain must be true or false`, `d:12: address is missing, or no text`, `d:13: a backend is an address, or a mapping with address`,
 		`d:14: server_id must be 1 to 15 octets in hexadecimal digits, quoted if all are decimal`, `d:14: server_id must be 1 to 15 octets in hexadecimal digits, quoted if all are decimal`,
+		`d:15: port must be a whole number from 1 to 65535, weight must be a whole number from 0 to 65535`,
 	}
 	for i := range want {
 		want[i] += "; this backend is left out"

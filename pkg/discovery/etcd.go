@@ -42,12 +42,17 @@ func (e *etcdSource) String() string {
 func (e *etcdSource) Run(ctx context.Context, emit Emit) error {
 	var failures []string
 	for len(failures) < len(e.query.Endpoints) {
-		endpoint, began := e.query.Endpoints[e.next], time.Now()
-		err := e.follow(ctx, endpoint, emit)
+		endpoint, served := e.query.Endpoints[e.next], time.Time{}
+		err := e.follow(ctx, endpoint, func(backends []model.Backend, warnings ...string) {
+			if served.IsZero() {
+				served = time.Now()
+			}
+			emit(backends, warnings...)
+		})
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if time.Since(began) > etcdSteady {
+		if !served.IsZero() && time.Since(served) > etcdSteady {
 			failures = failures[:0]
 		}
 		failures = append(failures, fmt.Sprintf("%s: %v", endpoint, err))

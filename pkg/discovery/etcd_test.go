@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -44,7 +45,7 @@ func newEtcdServer(t *testing.T, scheme string, args ...string) *etcd {
 // newEtcdCluster returns members that are not started.
 func newEtcdCluster(t *testing.T, n int, scheme string, args ...string) (members []*etcd) {
 	t.Helper()
-	path, ports := program(t, "etcd"), freePorts(t, 2*n)
+	path, ports := installed(t, "etcd"), freePorts(t, 2*n)
 	var peers []string
 	for i := range n {
 		peers = append(peers, fmt.Sprintf("m%d=http://127.0.0.1:%d", i, ports[n+i]))
@@ -271,6 +272,23 @@ func TestEtcdHangs(t *testing.T) {
 	one.stop()
 	if got := f.fails("connection refused; "); !strings.Contains(got.err.Error(), one.url) || !strings.Contains(got.err.Error(), two.url) {
 		t.Errorf("error is %v, want both endpoints in it", got.err)
+	}
+}
+
+// TestEtcdSlowFailure: members that take their time to fail have not served, so
+// after the last one the source has failed.
+func TestEtcdSlowFailure(t *testing.T) {
+	slow := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		select {
+		case <-time.After(etcdSteady + 100*time.Millisecond):
+			http.Error(w, "busy", http.StatusServiceUnavailable)
+		case <-r.Context().Done():
+		}
+	}))
+	defer slow.Close()
+	a := follow(t, New(etcdOf(slow.URL, slow.URL))).next()
+	if want := slow.URL + ": 503 Service Unavailable: busy; " + slow.URL + ": 503 Service Unavailable: busy"; a.err == nil || a.err.Error() != want {
+		t.Errorf("it said %s, want %s", a, want)
 	}
 }
 

@@ -98,12 +98,16 @@ func ask(ctx context.Context, network, server string, request *dns.Msg, timeout 
 	defer context.AfterFunc(ctx, func() { _ = conn.SetDeadline(longAgo) })()
 
 	c := &dns.Conn{Conn: conn, UDPSize: receiveSize}
-	if err := c.WriteMsg(request); err != nil {
+	question, err := request.Pack() // once: the timer may still run when the caller changes the request
+	if err != nil {
+		return nil, err
+	}
+	if _, err := c.Write(question); err != nil {
 		return nil, err
 	}
 	datagram := network == "udp"
 	if datagram {
-		again := time.AfterFunc(timeout/2, func() { _ = c.WriteMsg(request) })
+		again := time.AfterFunc(timeout/2, func() { _, _ = c.Write(question) })
 		defer again.Stop()
 	}
 	for {

@@ -1,16 +1,24 @@
 package discovery
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
+	"os"
 	"strings"
 	"time"
 
+	"github.com/xlb-io/xlb/internal/program"
 	"github.com/xlb-io/xlb/pkg/model"
+)
+
+const (
+	// execGrace is how long a program has between SIGTERM and SIGKILL.
+	execGrace = 500 * time.Millisecond
+	// execHeld is how long after its end somebody who left its group may hold its
+	// output.
+	execHeld = time.Second
 )
 
 // execSource runs a program of the operator's, whose output is a document in
@@ -36,10 +44,8 @@ func (e *execSource) Run(ctx context.Context, emit Emit) error {
 		if err := e.once(ctx, emit); err != nil {
 			return err
 		}
-		select {
-		case <-time.After(time.Until(begin.Add(e.exec.Interval))):
-		case <-ctx.Done():
-			return nil
+		if err := pause(ctx, time.Until(begin.Add(e.exec.Interval))); err != nil {
+			return err
 		}
 	}
 }
@@ -49,12 +55,12 @@ func (e *execSource) once(ctx context.Context, emit Emit) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, e.exec.Timeout, fmt.Errorf("still running after %s, so it was killed", e.exec.Timeout))
 	defer cancel()
 	var data []byte
-	err := runProgram(ctx, e.exec.Command, e.environment(), func(stdout io.Reader) (err error) {
-		data, err = io.ReadAll(io.LimitReader(stdout, maxDocument+1))
-		if len(data) > maxDocument {
+	err := e.run(ctx, func(piece []byte) error {
+		if len(data)+len(piece) > maxDocument {
 			return errTooMuch
 		}
-		return err
+		data = append(data, piece...)
+		return nil
 	})
 	if err != nil {
 		return err
@@ -64,21 +70,27 @@ func (e *execSource) once(ctx context.Context, emit Emit) error {
 
 // keepRunning runs the program and takes each line for a document.
 func (e *execSource) keepRunning(ctx context.Context, emit Emit) error {
-	err := runProgram(ctx, e.exec.Command, e.environment(), func(stdout io.Reader) error {
-		lines := bufio.NewScanner(stdout)
-		lines.Buffer(nil, maxDocument)
-		for n := 1; lines.Scan(); n++ {
-			if len(bytes.TrimSpace(lines.Bytes())) == 0 {
-				continue
+	var line []byte
+	n := 1
+	err := e.run(ctx, func(piece []byte) error {
+		for ended := true; len(piece) > 0; {
+			var more []byte
+			more, piece, ended = bytes.Cut(piece, []byte("\n"))
+			if len(line)+len(more) > maxDocument {
+				return errTooMuch
 			}
-			if err := e.answer(fmt.Sprintf("line %d of standard output", n), lines.Bytes(), emit); err != nil {
-				return err
+			line = append(line, more...)
+			if !ended {
+				return nil
 			}
+			if len(bytes.TrimSpace(line)) > 0 {
+				if err := e.answer(fmt.Sprintf("line %d of standard output", n), line, emit); err != nil {
+					return err
+				}
+			}
+			line, n = line[:0], n+1
 		}
-		if errors.Is(lines.Err(), bufio.ErrTooLong) {
-			return errTooMuch
-		}
-		return lines.Err()
+		return nil
 	})
 	if err == nil {
 		err = errors.New("the program ended, but it should keep running")
@@ -88,6 +100,33 @@ func (e *execSource) keepRunning(ctx context.Context, emit Emit) error {
 
 var errTooMuch = errors.New("the document is larger than 16 MiB")
 
+// output is a writer that may refuse.
+type output func(piece []byte) error
+
+func (o output) Write(piece []byte) (int, error) { return len(piece), o(piece) }
+
+// run runs the program and gives what it prints to take, whose error ends it. The
+// error has the end of what the program wrote to standard error.
+func (e *execSource) run(ctx context.Context, take output) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var stderr program.Tail
+	err := program.Program{
+		Command: e.exec.Command, Env: append(os.Environ(), "XLB_SOURCE="+e.name), Stderr: &stderr, Grace: execGrace, Held: execHeld,
+		Stdout: output(func(piece []byte) error {
+			err := take(piece)
+			if err != nil {
+				cancel(err)
+			}
+			return err
+		}),
+	}.Run(ctx)
+	if errors.Is(err, program.ErrHeld) {
+		err = errors.New("the program ended, but somebody it started holds its output")
+	}
+	return stderr.Explain(err)
+}
+
 func (e *execSource) answer(name string, data []byte, emit Emit) error {
 	backends, warnings, err := parseDocument(name, data, false, e.base)
 	if err != nil {
@@ -96,6 +135,3 @@ func (e *execSource) answer(name string, data []byte, emit Emit) error {
 	emit(backends, warnings...)
 	return nil
 }
-
-// environment tells the program which source it is.
-func (e *execSource) environment() []string { return []string{"XLB_SOURCE=" + e.name} }

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/xlb-io/xlb/pkg/model"
 )
 
@@ -107,11 +109,17 @@ func (f *fileSource) read() ([]content, error) {
 }
 
 func readLimited(name string) ([]byte, error) {
-	f, err := os.Open(name)
+	// To open a named pipe waits for its writer, perhaps for ever.
+	f, err := os.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
+	if info, err := f.Stat(); err != nil {
+		return nil, err
+	} else if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is no regular file", name)
+	}
 	data, err := io.ReadAll(io.LimitReader(f, maxDocument+1))
 	if err != nil {
 		return nil, err

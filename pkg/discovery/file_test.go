@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/xlb-io/xlb/pkg/model"
 )
 
@@ -112,6 +114,9 @@ func TestFileDirectory(t *testing.T) {
 	l.until("10.0.0.1:8080=1 10.0.0.2:8080=1 10.0.0.3:8080=1", "")
 	write(t, filepath.Join(dir, "b.json"), `["10.0.0.2",`)
 	l.until("10.0.0.1:8080=1 10.0.0.2:8080=1 10.0.0.3:8080=1", "b.json:1: the document ends in the middle")
+	write(t, filepath.Join(dir, "a.yaml"), "backends: 7\n")
+	l.until("10.0.0.1:8080=1 10.0.0.2:8080=1 10.0.0.3:8080=1", "a.yaml:1: backends must be a list; "+filepath.Join(dir, "b.json")+":1: the document ends in the middle")
+	write(t, filepath.Join(dir, "a.yaml"), "- 10.0.0.1\n")
 	must(t, os.Remove(filepath.Join(dir, "b.json")))
 	l.until("10.0.0.1:8080=1 10.0.0.3:8080=1", "")
 }
@@ -154,6 +159,30 @@ func TestFileConfigMap(t *testing.T) {
 	file.until("10.0.0.4:8080=1", "")
 }
 
+// TestWatchFollows: of links that are swapped, as a deploy does that keeps its old
+// releases, the present one alone is watched.
+func TestWatchFollows(t *testing.T) {
+	dir, err := filepath.EvalSymlinks(t.TempDir())
+	must(t, err)
+	current := filepath.Join(dir, "current")
+	w, err := watchPath(filepath.Join(current, "web.yaml"))
+	must(t, err)
+	defer w.close()
+	for n := range 5 {
+		release := filepath.Join(dir, fmt.Sprint("release-", n))
+		must(t, os.Mkdir(release, 0o755))
+		write(t, filepath.Join(release, "web.yaml"), "[]")
+		must(t, os.Symlink(release, current+".new"))
+		must(t, os.Rename(current+".new", current))
+		w.follow()
+		got := w.watcher.WatchList()
+		slices.Sort(got)
+		if want := []string{dir, release}; !slices.Equal(got, want) {
+			t.Errorf("watched are %q, want %q", got, want)
+		}
+	}
+}
+
 func TestDirectoriesTo(t *testing.T) {
 	dir, err := filepath.EvalSymlinks(t.TempDir())
 	must(t, err)
@@ -179,6 +208,14 @@ func TestDirectoriesTo(t *testing.T) {
 	}
 }
 
+// fifo makes a named pipe, which nobody writes.
+func fifo(t *testing.T) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "fifo.yaml")
+	must(t, unix.Mkfifo(path, 0o600))
+	return path
+}
+
 // TestFileTooLarge: a source does not read what may have no end.
 func TestFileTooLarge(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "web.yaml")
@@ -190,9 +227,11 @@ func TestFileTooLarge(t *testing.T) {
 	if err == nil || err.Error() != path+": larger than 16 MiB" {
 		t.Error(err)
 	}
-	err = newFile(fileAt("/dev/zero")).Run(t.Context(), func([]model.Backend, ...string) { t.Error("it answered") })
-	if err == nil || err.Error() != "/dev/zero: larger than 16 MiB" {
-		t.Error(err)
+	for _, path := range []string{"/dev/zero", fifo(t)} {
+		err = newFile(fileAt(path)).Run(t.Context(), func([]model.Backend, ...string) { t.Error("it answered") })
+		if err == nil || err.Error() != path+" is no regular file" {
+			t.Error(err)
+		}
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()

@@ -91,13 +91,14 @@ func tlsConfig(f model.TLSFiles) (*tls.Config, error) {
 	return c, nil
 }
 
-// cause takes the URL off the error of a request: who reads it knows the server.
+// cause takes the URL and the addresses off the error of a request: who reads it
+// knows the server.
 func cause(err error) error {
 	var u *url.Error
 	if errors.As(err, &u) {
-		return u.Err
+		err = u.Err
 	}
-	return err
+	return inShort(err)
 }
 
 // firstLine is what the page of an error says, in short.

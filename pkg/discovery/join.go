@@ -10,9 +10,18 @@ import (
 	"github.com/xlb-io/xlb/pkg/model"
 )
 
-// named is how many backends of a source that are left out are named; the
-// others are counted.
+// named is how many backends of a source that are left out, or cannot be
+// understood, are named; the others are counted.
 const named = 5
+
+// few keeps the warnings that fit a status and a log: an answer of thousands that
+// cannot be understood is no flood of them.
+func few(warnings []string) []string {
+	if left := len(warnings) - named; left > 1 {
+		return append(slices.Clone(warnings[:named]), fmt.Sprintf("%d more warnings", left))
+	}
+	return warnings
+}
 
 // clean brings an answer into the form in which answers are kept and compared:
 // sorted, each address once, IPv4 as IPv4, labels that can be shown.

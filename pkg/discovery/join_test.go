@@ -95,6 +95,21 @@ func TestJoinNamesFew(t *testing.T) {
 	}
 }
 
+// TestFewWarnings: neither is one that cannot be understood.
+func TestFewWarnings(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "web.yaml")
+	write(t, path, "- 10.0.0.1\n"+strings.Repeat("- ten\n", 100))
+	got := newLive(t, fileAt(path)).until("10.0.0.1:8080=1", "").Warnings
+	if len(got) != named+1 || !strings.HasPrefix(got[0], path+":2: ") || got[named] != "95 more warnings" {
+		t.Errorf("warnings %q", got)
+	}
+	for n := range named + 2 {
+		if got := few(make([]string, n)); len(got) != n {
+			t.Errorf("of %d warnings there are %d", n, len(got))
+		}
+	}
+}
+
 // TestCache: what a source found is there again after a restart, until the
 // source speaks; what is no longer configured is forgotten.
 func TestCache(t *testing.T) {
@@ -109,6 +124,10 @@ func TestCache(t *testing.T) {
 		s.Apply([]model.Service{service("web", nil, "a", "b")})
 		s.after(time.Minute, "web", "10.0.0.2:80 10.0.0.3:80")
 		s.Close() // writes the last one
+		s = begin(t, map[string][]said{"a": {tells(0, "10.0.0.2:80"), tells(time.Minute, "10.0.0.2:80")}})
+		s.Apply([]model.Service{service("web", nil, "a")})
+		s.after(time.Minute, "web", "10.0.0.2:80")
+		s.Close() // and that it was heard again
 
 		s = begin(t, map[string][]said{"a": {failure(time.Second, "away")}})
 		s.Apply([]model.Service{service("web", nil, "a")})

@@ -186,7 +186,7 @@ func TestManagerKeeps(t *testing.T) {
 		s.status("web", "a stale 0 25.1s still gone, never waiting 0 never")
 		s.after(20*time.Second, "web", "10.0.0.1:80")
 		s.status("web", "a ok 1 5.1s, never waiting 0 never")
-		for _, want := range []string{"source fails", `error="still gone"`, "longer than stale_for", "answers again"} {
+		for _, want := range []string{"source fails", `error="still gone"`, "longer than stale_for", "answers again", "failed_for=35s"} {
 			if !strings.Contains(s.log.String(), want) {
 				t.Errorf("log lacks %s:\n%s", want, s.log.String())
 			}

@@ -62,7 +62,7 @@ func (r resolver) servers() ([]string, error) {
 		return nil, fmt.Errorf("name servers of this machine: %w", err)
 	}
 	if len(conf.Servers) == 0 {
-		return nil, fmt.Errorf("%s names no server (add one, or set resolvers)", r.conf)
+		return nil, fmt.Errorf("%s names no server (add one, or set servers)", r.conf)
 	}
 	servers := make([]string, len(conf.Servers))
 	for i, s := range conf.Servers {
@@ -77,7 +77,7 @@ func inShort(err error) error {
 	switch {
 	case errors.As(err, &op) && op.Timeout():
 		return errors.New("no answer in time")
-	case errors.As(err, &op):
+	case errors.As(err, &op) && op.Op != "remote error": // which is what TLS calls the other side's word
 		return op.Err
 	}
 	return err

@@ -23,8 +23,8 @@ import (
 
 const patience = 20 * time.Second
 
-// program returns the path of a server, or skips the test.
-func program(t *testing.T, name string) string {
+// installed returns the path of a server, or skips the test.
+func installed(t *testing.T, name string) string {
 	t.Helper()
 	for _, dir := range append(filepath.SplitList(os.Getenv("PATH")), "/usr/sbin", "/sbin", "/usr/local/sbin") {
 		path := filepath.Join(dir, name)

@@ -50,6 +50,9 @@ func (s *srvSource) Run(ctx context.Context, emit Emit) error {
 		for _, t := range targets {
 			ttl = min(ttl, t.ttl)
 		}
+		if len(warnings) > 0 { // a target that failed is asked for again before long
+			ttl = min(ttl, maxNegative)
+		}
 		backends, more := s.backends(services, targets)
 		emit(backends, append(warnings, more...)...)
 		if err := pause(ctx, s.resolver.hold(ttl, len(backends) == 0)); err != nil {
@@ -76,7 +79,7 @@ func offered(rrs []dns.RR) []*dns.SRV {
 // targets finds the addresses of all targets. What the server added is taken,
 // and what it left out is asked for: it may leave out what did not fit. One
 // target that cannot be resolved keeps its last addresses and harms no other;
-// it is an error if none of those asked for can.
+// it is an error if none can.
 func (s *srvSource) targets(ctx context.Context, services []*dns.SRV, extra []dns.RR) (map[string]found, []string, error) {
 	given := make(map[string]found)
 	for _, srv := range services {
@@ -89,23 +92,7 @@ func (s *srvSource) targets(ctx context.Context, services []*dns.SRV, extra []dn
 	}
 	slices.Sort(names)
 
-	results, errs, asked := make([]found, len(names)), make([]error, len(names)), 0
-	var group errgroup.Group
-	group.SetLimit(targetsAtOnce)
-	for i, name := range names {
-		v4, v6 := s.missing(given[name])
-		if !v4 && !v6 {
-			results[i] = given[name]
-			continue
-		}
-		asked++
-		group.Go(func() error {
-			f, err := s.resolver.addresses(ctx, name, v4, v6)
-			results[i], errs[i] = f.with(given[name]), err
-			return nil
-		})
-	}
-	_ = group.Wait() // the errors are in errs
+	results, errs := s.resolve(ctx, names, given)
 	if ctx.Err() != nil {
 		return nil, nil, ctx.Err()
 	}
@@ -125,11 +112,32 @@ func (s *srvSource) targets(ctx context.Context, services []*dns.SRV, extra []dn
 		}
 		warnings = append(warnings, fmt.Sprintf("target %s: %v (%s)", name, errs[i], what))
 	}
-	if failed > 0 && failed == asked {
+	if failed > 0 && failed == len(names) {
 		return nil, nil, fmt.Errorf("none of the targets can be resolved: %w", cmp.Or(errs...))
 	}
 	s.known = known
 	return known, warnings, nil
+}
+
+// resolve asks for what is missing of the targets' addresses.
+func (s *srvSource) resolve(ctx context.Context, names []string, given map[string]found) ([]found, []error) {
+	results, errs := make([]found, len(names)), make([]error, len(names))
+	var group errgroup.Group
+	group.SetLimit(targetsAtOnce)
+	for i, name := range names {
+		v4, v6 := s.missing(given[name])
+		if !v4 && !v6 {
+			results[i] = given[name]
+			continue
+		}
+		group.Go(func() error {
+			f, err := s.resolver.addresses(ctx, name, v4, v6)
+			results[i], errs[i] = f.with(given[name]), err
+			return nil
+		})
+	}
+	_ = group.Wait() // the errors are in errs
+	return results, errs
 }
 
 // added returns the addresses that came along with the answer.

@@ -51,6 +51,27 @@ func TestBrokenTarget(t *testing.T) {
 	f.wants("192.0.2.1:80", "192.0.2.3:80")
 }
 
+// TestBrokenTargetAlone: that the only target that must be asked for cannot be
+// resolved harms none of those that came along.
+func TestBrokenTargetAlone(t *testing.T) {
+	server := serveDNS(t, func(w dns.ResponseWriter, q *dns.Msg) {
+		if name := q.Question[0].Name; name != "_web._tcp.test." {
+			refuses(dns.RcodeRefused)(w, q)
+			return
+		}
+		m := new(dns.Msg).SetReply(q)
+		m.Answer = []dns.RR{rr(t, "_web._tcp.test. 9 IN SRV 0 1 80 good.test."), rr(t, "_web._tcp.test. 9 IN SRV 0 1 80 bad.example.")}
+		m.Extra = []dns.RR{rr(t, "good.test. 9 IN A 192.0.2.1")}
+		_ = w.WriteMsg(m)
+	})
+	source := srvOf("_web._tcp.test", server)
+	source.SRV.IPv6 = false
+	a := follow(t, New(source)).next()
+	if a.err != nil || len(a.backends) != 1 || len(a.warnings) != 1 || !strings.Contains(a.warnings[0], "target bad.example.: ") {
+		t.Errorf("it said %s", a)
+	}
+}
+
 func TestSRVBackends(t *testing.T) {
 	s := newSRV(srvOf("x", "y")).(*srvSource)
 	s.backend.Priority, s.backend.Weight = 250, 3
@@ -89,7 +110,7 @@ func TestSRVBackends(t *testing.T) {
 // serves records of its own.
 func TestDNSMasq(t *testing.T) {
 	b := startBind(t, "web 3 IN A 192.0.2.1\n_web._tcp 3 IN SRV 0 5 8080 web")
-	masq, port := program(t, "dnsmasq"), freePorts(t, 1)[0]
+	masq, port := installed(t, "dnsmasq"), freePorts(t, 1)[0]
 	address := fmt.Sprintf("127.0.0.1:%d", port)
 	start(t, dialable(address), masq, "--keep-in-foreground", "--conf-file=/dev/null", "--no-resolv", "--no-hosts", "--pid-file=", "--user=",
 		"--listen-address=127.0.0.1", "--bind-interfaces", fmt.Sprintf("--port=%d", port),

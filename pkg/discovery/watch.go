@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -42,10 +43,16 @@ func watchPath(path string) (*pathWatch, error) {
 
 func (w *pathWatch) close() { w.watcher.Close() }
 
-// follow watches the way to the path as it is now. What cannot be watched is
-// read now and then all the same.
+// follow watches the way to the path as it is now, and no other. What cannot be
+// watched is read now and then all the same.
 func (w *pathWatch) follow() {
-	for _, dir := range directoriesTo(w.path) {
+	dirs := directoriesTo(w.path)
+	for _, dir := range w.watcher.WatchList() {
+		if !slices.Contains(dirs, dir) {
+			_ = w.watcher.Remove(dir) // it may be gone by itself
+		}
+	}
+	for _, dir := range dirs {
 		_ = w.watcher.Add(dir) // one that is watched already is no error
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/xlb-io/xlb/pkg/model"
@@ -28,6 +29,7 @@ type worker struct {
 	state    State
 	since    time.Time // of state
 	err      string
+	broke    time.Time // when it began to fail; good while err is not empty
 	warnings []string
 	// pending waits for more changes until the timer debounce ends.
 	pending  []model.Backend
@@ -127,8 +129,8 @@ func (w *worker) emit(backends []model.Backend, warnings []string) {
 		return
 	}
 	answer, more := clean(w.definition, backends)
-	if !slices.Equal(w.warnings, append(warnings, more...)) {
-		w.warnings = append(slices.Clone(warnings), more...)
+	if warnings = few(slices.Concat(warnings, more)); !slices.Equal(w.warnings, warnings) {
+		w.warnings = warnings
 		for _, text := range w.warnings {
 			w.m.opts.Log.Warn("discovery: "+text, "service", w.key.service, "source", w.key.source)
 		}
@@ -140,6 +142,9 @@ func (w *worker) emit(backends []model.Backend, warnings []string) {
 	first := !w.own || w.state == Stale
 	w.at, w.own = time.Now(), true
 	w.heal()
+	if w.m.cache != nil {
+		w.m.cache.renew(w.key, w.at)
+	}
 	switch {
 	case slices.Equal(answer, w.answer) && !first:
 		if w.debounce != nil { // it changed back
@@ -211,7 +216,7 @@ func (w *worker) heal() {
 	}
 	if w.err != "" {
 		w.m.opts.Log.Info("discovery source answers again", "service", w.key.service, "source", w.key.source,
-			"failed_for", time.Since(w.since).Round(time.Millisecond))
+			"failed_for", time.Since(w.broke).Round(time.Millisecond))
 	}
 	w.err = ""
 	w.enter(OK)
@@ -231,10 +236,18 @@ func (w *worker) failed(err error, retry time.Duration) {
 
 // fail keeps the last answer for as long as stale_for says.
 func (w *worker) fail(err error) {
-	if text := err.Error(); text != w.err {
+	if w.err == "" {
+		w.broke = time.Now()
+	}
+	// In one line: a status is a table.
+	if text := strings.ReplaceAll(err.Error(), "\n", "; "); text != w.err {
 		w.err = text
-		w.m.opts.Log.Warn("discovery source fails, its last backends stay in use", "service", w.key.service, "source", w.key.source,
-			"type", w.definition.Type, "at", w.source.String(), "error", err, "backends", len(w.answer))
+		what := "discovery source fails"
+		if len(w.answer) > 0 {
+			what += ", its last backends stay in use"
+		}
+		w.m.opts.Log.Warn(what, "service", w.key.service, "source", w.key.source,
+			"type", w.definition.Type, "at", w.source.String(), "error", text, "backends", len(w.answer))
 	}
 	if w.state != Stale {
 		w.enter(Failing)

@@ -7,15 +7,11 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"runtime"
 	"strconv"
 	"strings"
-	"sync"
-	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
-
+	"github.com/xlb-io/xlb/internal/program"
 	"github.com/xlb-io/xlb/pkg/model"
 )
 
@@ -43,26 +39,21 @@ func newExecCheck(c connector, t Target) checker {
 // maxOutput is how much of a program's output is kept.
 const maxOutput = 4 << 10
 
+// heldOutput is how long after its end a child that left the group may hold a
+// program's output open.
+const heldOutput = 100 * time.Millisecond
+
 func (c execCheck) check(ctx context.Context) (role string, err error) {
-	// The kernel sends the death signal when the *thread* that started the program
-	// ends. So this one, which waits anyway, is kept until the program is gone.
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
 	var out, complaint head
-	cmd := exec.Command(c.command[0], c.command[1:]...)
-	cmd.Env, cmd.Dir, cmd.Stdout, cmd.Stderr = c.env, "/", &out, &complaint
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	// A child that left the group may hold the output open for ever.
-	cmd.WaitDelay = 100 * time.Millisecond
-	if err := cmd.Start(); err != nil {
-		return "", notStarted(err)
-	}
-	err = waitGroup(ctx, cmd)
+	err = program.Program{Command: c.command, Env: c.env, Stdout: &out, Stderr: &complaint, Held: heldOutput}.Run(ctx)
+	_, failed := errors.AsType[*exec.ExitError](err)
 	switch {
 	case ctx.Err() != nil:
 		return "", c.reason(ctx, phaseProgram, ctx.Err())
-	case err == nil || errors.Is(err, exec.ErrWaitDelay):
+	case err == nil || errors.Is(err, program.ErrHeld):
 		return roleLine(out.first()), nil
+	case !failed:
+		return "", notStarted(err)
 	}
 	text := complaint.first()
 	if text == "" {
@@ -81,34 +72,6 @@ func notStarted(err error) error {
 		return fmt.Errorf("%w: cannot run %s: %w", errLocal, path.Path, path.Err)
 	}
 	return fmt.Errorf("%w: %w", errLocal, err)
-}
-
-// waitGroup waits for cmd, kills its process group when ctx ends, and what is left
-// of it when cmd does.
-func waitGroup(ctx context.Context, cmd *exec.Cmd) error {
-	pid := cmd.Process.Pid
-	var mu sync.Mutex
-	alive := true
-	kill := func() {
-		mu.Lock()
-		defer mu.Unlock()
-		if alive {
-			_ = unix.Kill(-pid, unix.SIGKILL) // the group is gone already
-		}
-	}
-	stop := context.AfterFunc(ctx, kill)
-	defer stop()
-	// Look without reaping: the id, and the group's, stay ours meanwhile.
-	for {
-		if err := unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WNOWAIT, nil); !errors.Is(err, unix.EINTR) {
-			break
-		}
-	}
-	kill()
-	mu.Lock()
-	alive = false
-	mu.Unlock()
-	return cmd.Wait()
 }
 
 // roleLine is what a line role=NAME names; "" otherwise.
