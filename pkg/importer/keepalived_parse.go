@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -35,9 +36,13 @@ func (b *block) value(names ...string) string {
 	return ""
 }
 
-// readBlocks reads a file and those that it includes. Words stand between spaces
+// reader reads files of keepalived. Definitions ($NAME=text) hold from where they
+// stand on, across includes.
+type reader struct{ defined map[string]string }
+
+// blocks reads a file and those that it includes. Words stand between spaces
 // and may be quoted; # and ! begin comments; braces hold blocks.
-func readBlocks(path string, depth int) ([]*block, error) {
+func (r *reader) blocks(path string, depth int) ([]*block, error) {
 	if depth > 16 {
 		return nil, fmt.Errorf("%s: includes are nested more than 16 deep", path)
 	}
@@ -52,7 +57,7 @@ func readBlocks(path string, depth int) ([]*block, error) {
 	scanner.Buffer(nil, 1<<20)
 	for n := 1; scanner.Scan(); n++ {
 		at := place{path, n}
-		text, err := keepalivedWords(scanner.Text())
+		text, err := keepalivedWords(r.expanded(scanner.Text()))
 		if err != nil {
 			return nil, at.errorf("%v", err)
 		}
@@ -89,8 +94,10 @@ func readBlocks(path string, depth int) ([]*block, error) {
 			}
 		}
 		if len(line) > 1 && line[0] == "include" {
-			more, err := included(path, line[1], depth)
-			if err != nil {
+			more, err := r.included(path, line[1], depth)
+			if wrong := (*Error)(nil); errors.As(err, &wrong) {
+				return nil, err
+			} else if err != nil {
 				return nil, at.errorf("%v", err)
 			}
 			top := open[len(open)-1]
@@ -108,7 +115,28 @@ func readBlocks(path string, depth int) ([]*block, error) {
 	return root.inner, nil
 }
 
-func included(from, pattern string, depth int) ([]*block, error) {
+var (
+	definition = regexp.MustCompile(`^\s*\$([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(.*?)\s*$`)
+	defined    = regexp.MustCompile(`\$(?:\{([A-Za-z_][A-Za-z0-9_]*)\}|([A-Za-z_][A-Za-z0-9_]*))`)
+)
+
+// expanded is a line with the definitions it uses in their place; nothing of it is
+// left if it is one itself.
+func (r *reader) expanded(line string) string {
+	line = defined.ReplaceAllStringFunc(line, func(use string) string {
+		if text, ok := r.defined[strings.Trim(use, "${}")]; ok {
+			return text
+		}
+		return use
+	})
+	if d := definition.FindStringSubmatch(line); d != nil {
+		r.defined[d[1]] = d[2]
+		return ""
+	}
+	return line
+}
+
+func (r *reader) included(from, pattern string, depth int) ([]*block, error) {
 	if !filepath.IsAbs(pattern) {
 		pattern = filepath.Join(filepath.Dir(from), pattern)
 	}
@@ -117,11 +145,11 @@ func included(from, pattern string, depth int) ([]*block, error) {
 		return nil, err
 	}
 	if len(paths) == 0 && !strings.ContainsAny(pattern, "*?[") {
-		return nil, fmt.Errorf("include %s: %w", pattern, errors.Unwrap(&fs.PathError{Err: fs.ErrNotExist}))
+		return nil, fmt.Errorf("include %s: %w", pattern, fs.ErrNotExist)
 	}
 	var out []*block
 	for _, p := range paths {
-		more, err := readBlocks(p, depth+1)
+		more, err := r.blocks(p, depth+1)
 		if err != nil {
 			return nil, err
 		}
