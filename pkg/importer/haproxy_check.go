@@ -20,6 +20,9 @@ func (h *haproxy) checkKind(p *proxy, out *Probe, server haproxyServer, s *Servi
 			out.Type = "http"
 			h.httpRequest(l, out)
 			h.httpRules(p, out)
+			if out.TLS {
+				out.Type, out.TLS = "https", false
+			}
 		case "mysql-check":
 			out.Type = "mysql"
 			h.user(l, out)
@@ -61,7 +64,9 @@ func (h *haproxy) checkTLS(out *Probe, server haproxyServer) {
 	if !out.TLS && out.Type != "tls" && out.Type != "https" {
 		return
 	}
-	out.ServerName = server.options["check-sni"]
+	if sni, ok := server.options["check-sni"]; ok {
+		out.ServerName = sni
+	}
 	if server.options["verify"] == "required" {
 		out.CA = server.options["ca-file"]
 		return
@@ -151,10 +156,9 @@ func (h *haproxy) httpRules(p *proxy, out *Probe) {
 			h.note(l.at, l.String(), "a probe is good or bad; drain a backend by xlb backend drain")
 		case "send-state":
 			h.note(l.at, l.String(), "a probe sends no headers but Host")
-		case "connect", "comment":
-			if v, ok := l.after("port"); ok {
-				h.note(l.at, "http-check connect port "+v, "see port: of the probe")
-			}
+		case "connect":
+			h.connect(l, out)
+		case "comment":
 		default:
 			h.note(l.at, l.String(), "an HTTP probe sends one request")
 		}
@@ -210,7 +214,7 @@ func (h *haproxy) tcpCheck(p *proxy, out *Probe, s *Service) {
 // connect reads what a scripted check connects to.
 func (h *haproxy) connect(l words, out *Probe) {
 	options := l.options(2, []string{"port", "addr", "sni", "alpn", "proto"})
-	out.TLS = has(options, "ssl")
+	out.TLS, out.ServerName = has(options, "ssl"), options["sni"]
 	if n, err := strconv.Atoi(options["port"]); err == nil && n >= 1 && n <= 65535 {
 		out.Port = n
 	}

@@ -51,10 +51,13 @@ func (k *keepalived) checker(v, c *block) *Probe {
 	case "MISC_CHECK":
 		retries = 0
 		p.Type = "exec"
-		if path := c.find("misc_path"); path != nil {
-			p.Command = strings.Fields(strings.Join(path.text[1:], " "))
-			k.note(path.at, path.String(), "it runs as a probe of type exec: its exit status 0 is healthy, and it finds the backend in XLB_ADDRESS and XLB_PORT")
+		path := c.find("misc_path")
+		if path == nil || path.arg(0) == "" {
+			k.note(c.at, c.String(), "it has no misc_path")
+			return nil
 		}
+		p.Command = strings.Fields(strings.Join(path.text[1:], " "))
+		k.note(path.at, path.String(), "it runs as a probe of type exec: its exit status 0 is healthy, and it finds the backend in XLB_ADDRESS and XLB_PORT")
 		if d := c.find("misc_dynamic"); d != nil {
 			k.note(d.at, d.String(), "an exit status is healthy or not; weights come from the operator, discovery or a policy")
 		}

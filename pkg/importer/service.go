@@ -3,7 +3,6 @@ package importer
 import (
 	"cmp"
 	"fmt"
-	"maps"
 	"net/netip"
 	"path/filepath"
 	"slices"
@@ -33,10 +32,12 @@ type member struct {
 	drain    bool
 }
 
-// add makes services of a template: one for each protocol and, as nat does not
-// translate, family. Every member of the other family is noted.
+// add makes services of a template: one for each protocol, for each family, as nat
+// does not translate, and, where ports are kept, for each port. Every member of the other family is noted.
 func (w *work) add(at place, name string, listeners []listener, members []member, template Service) {
-	groups := map[string][]listener{}
+	// A server without a port gets the one that the client asked for.
+	perPort := template.keepsPorts() || slices.ContainsFunc(members, func(m member) bool { return !m.srv && m.port == 0 && m.address.Port() == 0 })
+	groups, order := map[string][]listener{}, []string{}
 	for _, l := range listeners {
 		if !w.free(at, l) {
 			continue
@@ -45,8 +46,11 @@ func (w *work) add(at place, name string, listeners []listener, members []member
 		if template.Forward == "" || template.Forward == "dnat" {
 			key += familyOf(l.address.Addr())
 		}
-		if template.keepsPorts() {
+		if perPort {
 			key += fmt.Sprint(l.address.Port())
+		}
+		if groups[key] == nil {
+			order = append(order, key)
 		}
 		groups[key] = append(groups[key], l)
 	}
@@ -54,7 +58,7 @@ func (w *work) add(at place, name string, listeners []listener, members []member
 		w.leaveOut(at, name, "there is no address left that it could be reached at")
 		return
 	}
-	for _, k := range slices.Sorted(maps.Keys(groups)) {
+	for _, k := range order {
 		group := groups[k]
 		s := template
 		s.Frontends = nil
