@@ -143,7 +143,7 @@ var haproxySilent = words{text: strings.Fields(`mode bind balance server server-
 	description id guid log log-format log-format-sd log-tag log-steps error-log-format stats backlog bind-process grace
 	load-server-state-from-file server-state-file-name unique-id-format unique-id-header external-check
 	http-request http-response http-after-response http-error http-reuse http-send-name-header errorfile errorfiles errorloc errorloc302 errorloc303
-	capture cookie appsession compression filter monitor-uri max-keep-alive-queue max-session-srv-conns
+	capture cookie appsession compression declare retry-on use-fcgi-app filter monitor-uri max-keep-alive-queue max-session-srv-conns
 	reqadd reqallow reqdel reqdeny reqidel reqirep reqrep reqiadd rspadd rspdel rspidel rspirep rsprep block redirect clitcpka-cnt clitcpka-idle clitcpka-intvl
 	srvtcpka-cnt srvtcpka-idle srvtcpka-intvl`)}
 
@@ -168,6 +168,7 @@ var haproxyWhys = map[string]string{
 	"ignore-persist":     "affinity is of all clients",
 	"persist":            "affinity is by the client's address",
 	"option persist":     "a backend that is down takes no connections",
+	"transparent":        "xlb sends to its backends alone",
 	"option transparent": "xlb sends to its backends alone",
 	"timeout connect":    "clients try again by themselves after 1 s, 3 s, …; see syn_retry",
 	"timeout queue":      "xlb keeps no queue: what cannot be served is sent to another or dropped",

@@ -148,6 +148,7 @@ var serverWhys = map[string]string{
 	"source":           "the addresses towards backends are those of all services: set sources: at the top of the file",
 	"interface":        "the kernel's routes say by which interface a backend is reached",
 	"namespace":        "xlb works in one network namespace",
+	"check-via-socks4": "xlb asks the backends themselves",
 	"socks4":           "xlb sends packets to the backends themselves",
 	"on-error":         "see eject",
 	"non-stick":        "affinity is of all backends",
@@ -163,7 +164,7 @@ var serverSilent = words{text: strings.Fields(`check weight backup disabled enab
 	on-marked-down tfo tcp-ut pool-conn-name pool-low-conn pool-max-conn pool-purge-delay max-reuse proto ws stick usesrc
 	agent-addr agent-inter agent-port agent-send proxy-v2-options send-proxy-v2-ssl send-proxy-v2-ssl-cn hash-key idle-ping group
 	sni alpn npn ciphers ciphersuites curves crt crl-file verifyhost ssl-min-ver ssl-max-ver sigalgs client-sigalgs
-	force-sslv3 force-tlsv10 force-tlsv11 force-tlsv12 force-tlsv13 ssl-reuse tls-tickets log-proto log-bufsize`)}
+	allow-0rtt force-sslv3 force-tlsv10 force-tlsv11 force-tlsv12 force-tlsv13 ssl-reuse tls-tickets log-proto log-bufsize`)}
 
 // server is a backend.
 func (h *haproxy) server(l haproxyServer, s *Service) (member, bool) {

@@ -228,6 +228,7 @@ func TestSettings(t *testing.T) {
 		"keepalived: marks alone":          {importer.Keepalived, "virtual_server_group g {\nfwmark 1\n}\nvirtual_server group g {\nreal_server 10.0.0.1 80 {\n}\n}\n", nil, nil, []string{"mark of the firewall", "its group has no address and port; the service is left out"}},
 		"keepalived: every port":           {importer.Keepalived, "virtual_server 203.0.113.1 0 {\nreal_server 10.0.0.1 0 {\n}\n}\n", nil, nil, []string{"port 0 is all of them", "the service is left out"}},
 		"keepalived: a sorry server here":  {importer.Keepalived, virtual("sorry_server 127.0.0.1 80"), []string{"10.0.0.1:80"}, []string{"127.0.0.1"}, []string{"a loopback address never leaves its host"}},
+		"keepalived: itself":               {importer.Keepalived, virtual("real_server 203.0.113.1 80 {\n}"), []string{"10.0.0.1:80"}, nil, []string{"203.0.113.1:80: it is a frontend of the same service"}},
 		"keepalived: weights of all":       {importer.Keepalived, virtual("weight 7"), []string{"weight: 7"}, nil, nil},
 		"keepalived: one directly":         {importer.Keepalived, virtual("real_server 10.0.0.2 80 {\nlvs_method DR\n}"), []string{"10.0.0.1:80"}, []string{"10.0.0.2"}, []string{"its lvs_method DR differs"}},
 		"keepalived: gre":                  {importer.Keepalived, virtual("lb_kind TUN type gre"), nil, nil, []string{"there is no such mode of forwarding; the service is left out"}},

@@ -142,6 +142,9 @@ func (w *work) fill(s *Service, front listener, members []member) {
 			address = netip.AddrPortFrom(address.Addr(), front.address.Port())
 		}
 		why := unreachable(address.Addr())
+		if slices.Contains(s.Frontends, listener{front.protocol, address}.text()) {
+			why = "it is a frontend of the same service: packets would go in circles"
+		}
 		switch {
 		case why != "":
 			w.note(m.at, address.String(), "%s", why)
