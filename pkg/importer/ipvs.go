@@ -156,19 +156,10 @@ func (v *ipvs) server(s *virtual, l words) error {
 			}
 		}
 	}
-	forward := "l2dsr" // -g, the default
-	switch {
-	case l.has("-m") || l.has("--masquerading"):
-		forward = "dnat"
-	case l.has("-i") || l.has("--ipip"):
-		forward = "ipip"
-		switch t, ok := l.after("--tun-type"); {
-		case t == "gue":
-			forward = "gue"
-		case ok && t != "ipip":
-			v.note(l.at, l.String(), "xlb wraps packets by ipip or gue")
-			return nil
-		}
+	forward := forwardOf(l)
+	if forward == "" {
+		v.note(l.at, l.String(), "xlb wraps packets by ipip or gue")
+		return nil
 	}
 	if p, ok := l.after("--tun-port"); ok && forward == "gue" && p != "6080" {
 		v.note(l.at, "--tun-port "+p, "the port is one for all: set gue_port: %s at the top of the file", p)
@@ -187,6 +178,22 @@ func (v *ipvs) server(s *virtual, l words) error {
 	}
 	s.members = append(s.members, m)
 	return nil
+}
+
+// forwardOf is the mode of a real server; empty if xlb has none like it.
+func forwardOf(l words) string {
+	tunnel, typed := l.after("--tun-type")
+	switch {
+	case l.has("-m") || l.has("--masquerading"):
+		return "dnat"
+	case !l.has("-i") && !l.has("--ipip"):
+		return "l2dsr" // -g, the default
+	case tunnel == "gue":
+		return "gue"
+	case !typed || tunnel == "ipip":
+		return "ipip"
+	}
+	return ""
 }
 
 func (v *ipvs) service(s *virtual) {

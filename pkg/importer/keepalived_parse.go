@@ -52,7 +52,7 @@ func (r *reader) blocks(path string, depth int) ([]*block, error) {
 	}
 	defer f.Close()
 	root := &block{}
-	open := []*block{root}
+	open := nest{root}
 	scanner := bufio.NewScanner(f)
 	scanner.Buffer(nil, 1<<20)
 	for n := 1; scanner.Scan(); n++ {
@@ -61,37 +61,9 @@ func (r *reader) blocks(path string, depth int) ([]*block, error) {
 		if err != nil {
 			return nil, at.errorf("%v", err)
 		}
-		var line []string
-		end := func() {
-			if len(line) > 0 {
-				top := open[len(open)-1]
-				top.inner = append(top.inner, &block{words: words{at, line}})
-				line = nil
-			}
-		}
-		for _, w := range text {
-			switch w {
-			case "{":
-				if len(line) == 0 { // on a line of its own: of the line before
-					top := open[len(open)-1]
-					if len(top.inner) == 0 {
-						return nil, at.errorf("a { without a name before it")
-					}
-					open = append(open, top.inner[len(top.inner)-1])
-					continue
-				}
-				end()
-				top := open[len(open)-1]
-				open = append(open, top.inner[len(top.inner)-1])
-			case "}":
-				end()
-				if len(open) == 1 {
-					return nil, at.errorf("a } closes nothing")
-				}
-				open = open[:len(open)-1]
-			default:
-				line = append(line, w)
-			}
+		line, err := open.read(at, text)
+		if err != nil {
+			return nil, err
 		}
 		if len(line) > 1 && line[0] == "include" {
 			more, err := r.included(path, line[1], depth)
@@ -100,19 +72,55 @@ func (r *reader) blocks(path string, depth int) ([]*block, error) {
 			} else if err != nil {
 				return nil, at.errorf("%v", err)
 			}
-			top := open[len(open)-1]
-			top.inner = append(top.inner, more...)
-			line = nil
+			open.top().inner = append(open.top().inner, more...)
+			continue
 		}
-		end()
+		open.add(at, line)
 	}
 	if err := scanner.Err(); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	if len(open) > 1 {
-		return nil, open[len(open)-1].at.errorf("%s { is not closed", open[len(open)-1].String())
+	if top := open.top(); top != root {
+		return nil, top.at.errorf("%s { is not closed", top)
 	}
 	return root.inner, nil
+}
+
+// nest are the blocks that are open while a file is read, the file itself first.
+type nest []*block
+
+func (n nest) top() *block { return n[len(n)-1] }
+
+func (n nest) add(at place, line []string) {
+	if len(line) > 0 {
+		n.top().inner = append(n.top().inner, &block{words: words{at, line}})
+	}
+}
+
+// read takes the words of a line in, but for those after its last brace, which it
+// returns.
+func (n *nest) read(at place, text []string) (rest []string, err error) {
+	for _, w := range text {
+		if w != "{" && w != "}" {
+			rest = append(rest, w)
+			continue
+		}
+		n.add(at, rest)
+		rest = nil
+		if w == "}" {
+			if len(*n) == 1 {
+				return nil, at.errorf("a } closes nothing")
+			}
+			*n = (*n)[:len(*n)-1]
+			continue
+		}
+		inner := n.top().inner // on a line of its own, { is of the line before
+		if len(inner) == 0 {
+			return nil, at.errorf("a { without a name before it")
+		}
+		*n = append(*n, inner[len(inner)-1])
+	}
+	return rest, nil
 }
 
 var (

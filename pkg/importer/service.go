@@ -35,25 +35,7 @@ type member struct {
 // add makes services of a template: one for each protocol, for each family, as nat
 // does not translate, and, where ports are kept, for each port. Every member of the other family is noted.
 func (w *work) add(at place, name string, listeners []listener, members []member, template Service) {
-	// A server without a port gets the one that the client asked for.
-	perPort := template.keepsPorts() || slices.ContainsFunc(members, func(m member) bool { return !m.srv && m.port == 0 && m.address.Port() == 0 })
-	groups, order := map[string][]listener{}, []string{}
-	for _, l := range listeners {
-		if !w.free(at, l) {
-			continue
-		}
-		key := l.protocol
-		if template.Forward == "" || template.Forward == "dnat" {
-			key += familyOf(l.address.Addr())
-		}
-		if perPort {
-			key += fmt.Sprint(l.address.Port())
-		}
-		if groups[key] == nil {
-			order = append(order, key)
-		}
-		groups[key] = append(groups[key], l)
-	}
+	groups, order := w.groups(at, listeners, members, template)
 	if len(groups) == 0 {
 		w.leaveOut(at, name, "there is no address left that it could be reached at")
 		return
@@ -90,6 +72,30 @@ func (w *work) add(at place, name string, listeners []listener, members []member
 		}
 		w.result.Services = append(w.result.Services, &s)
 	}
+}
+
+// groups are the listeners that can be of one service, in the order of their first.
+func (w *work) groups(at place, listeners []listener, members []member, template Service) (groups map[string][]listener, order []string) {
+	// A server without a port gets the one that the client asked for.
+	perPort := template.keepsPorts() || slices.ContainsFunc(members, func(m member) bool { return !m.srv && m.port == 0 && m.address.Port() == 0 })
+	groups = map[string][]listener{}
+	for _, l := range listeners {
+		if !w.free(at, l) {
+			continue
+		}
+		key := l.protocol
+		if template.Forward == "" || template.Forward == "dnat" {
+			key += familyOf(l.address.Addr())
+		}
+		if perPort {
+			key += fmt.Sprint(l.address.Port())
+		}
+		if groups[key] == nil {
+			order = append(order, key)
+		}
+		groups[key] = append(groups[key], l)
+	}
+	return groups, order
 }
 
 // free says whether packets can come to a listener, and no service has it yet.
