@@ -104,7 +104,7 @@ func (v *ipvs) line(l words) error {
 }
 
 func onlyAdds(l words) error {
-	return l.at.errorf("%s: only -A and -a are expected, as ipvsadm-save prints them", l)
+	return l.at.errorf("%s: only -A and -a are expected, as ipvsadm-save prints them", visible(l.String()))
 }
 
 func (v *ipvs) begin(s *virtual, key string) error {
