@@ -49,6 +49,9 @@ defaults
 
 frontend web
     bind {vip}:8080
+    acl clients src {client}
+    tcp-request connection accept if clients
+    tcp-request connection reject
     default_backend servers
 
 backend servers
@@ -56,7 +59,7 @@ backend servers
     option httpchk GET /
     default-server inter 200ms rise 1 fall 2
     server a {b0}:8080 check
-    server b {b1}:8080 check weight 2
+    server backup {b1}:8080 check weight 2
     server c {b2}:8080 check disabled
 `, []int{0, 1}, "nat"},
 		{"keepalived", "keepalived", testlab.TopologyOptions{Shape: testlab.OneArm, Backends: 3, BackendsHoldVIPs: true}, `
@@ -89,7 +92,7 @@ virtual_server {vip} 8080 {
 		t.Run(one.name, func(t *testing.T) {
 			n := newNetwork(t, one.topology)
 			theirs := filepath.Join(n.dir, "theirs")
-			text := strings.NewReplacer("{vip}", n.VIP4.String(), "{b0}", n.Backends[0].IP4.String(), "{b1}", n.Backends[1].IP4.String(), "{b2}", n.Backends[2].IP4.String()).Replace(one.text)
+			text := strings.NewReplacer("{vip}", n.VIP4.String(), "{client}", n.Client4.String(), "{b0}", n.Backends[0].IP4.String(), "{b1}", n.Backends[1].IP4.String(), "{b2}", n.Backends[2].IP4.String()).Replace(one.text)
 			if err := os.WriteFile(theirs, []byte(text), 0o600); err != nil {
 				t.Fatal(err)
 			}

@@ -52,14 +52,14 @@ func (e *env) importFrom(name, args, usage, description, example string, read im
 			o := importer.Options{Interfaces: c.StringSlice("interface")}
 			for _, text := range c.StringSlice("vip") {
 				vip, err := netip.ParseAddr(text)
-				if err != nil || vip.IsUnspecified() || vip.Zone() != "" {
+				if err != nil || !vip.IsGlobalUnicast() || vip.Zone() != "" {
 					return usagef("--vip %q is not an address that packets can go to", text)
 				}
 				o.VIPs = append(o.VIPs, vip.Unmap())
 			}
 			result, err := read(c, o)
 			if wrong := (*importer.Error)(nil); errors.As(err, &wrong) {
-				return &configError{err.Error()}
+				return &configError{wrong.Error()}
 			}
 			if err != nil {
 				return err
@@ -130,8 +130,12 @@ func (e *env) imported(c *cli.Context, result *importer.Result) error {
 	if len(result.Services) == 0 {
 		return failf("nothing could be imported")
 	}
-	if _, err := config.Parse("the result", text); err != nil {
-		return fmt.Errorf("what was made needs mending by hand: %w", err)
+	name := c.Path("output")
+	if name == "" {
+		name = "the output"
+	}
+	if _, err := config.Parse(name, text); err != nil {
+		return &configError{fmt.Sprintf("xlb: what was made needs mending by hand:\n%v", err)}
 	}
 	return nil
 }

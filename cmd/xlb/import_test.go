@@ -14,7 +14,7 @@ func TestImport(t *testing.T) {
 	if r.status != exitOK || !strings.Contains(r.stdout, "interfaces: [eth3]\n") || !strings.Contains(r.stdout, "# no counterpart: nginx.conf:40: proxy_connect_timeout 1s: ") {
 		t.Errorf("status %d: %s%s", r.status, r.stdout, r.stderr)
 	}
-	same(t, r.stderr, "xlb: 6 services, 1 left out, 4 without counterpart")
+	same(t, r.stderr, "xlb: 6 services, 1 left out, 8 without counterpart")
 
 	got := decode[struct {
 		Services int

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -36,13 +37,27 @@ func (w words) after(keyword string) (string, bool) {
 	return "", false
 }
 
-func (w words) has(keyword string) bool {
-	for _, t := range w.text {
-		if t == keyword {
-			return true
+// begins says whether the line begins with these words.
+func (w words) begins(keys ...string) bool {
+	return len(w.text) >= len(keys) && slices.Equal(w.text[:len(keys)], keys)
+}
+
+// options are the words from one on, each with its argument if it takes one.
+func (w words) options(from int, withArgument []string) map[string]string {
+	out := map[string]string{}
+	for i := from; i < len(w.text); i++ {
+		name, value := w.text[i], ""
+		if slices.Contains(withArgument, name) && i+1 < len(w.text) {
+			i++
+			value = w.text[i]
 		}
+		out[name] = value
 	}
-	return false
+	return out
+}
+
+func (w words) has(keyword string) bool {
+	return slices.Contains(w.text, keyword)
 }
 
 // readWords reads a file line by line as HAProxy does (its manual, section 2.2):

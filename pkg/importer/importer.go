@@ -35,7 +35,61 @@ func (n Note) String() string {
 // visible is a text with its control characters as escapes.
 func visible(s string) string {
 	quoted := strconv.Quote(s)
-	return strings.ReplaceAll(quoted[1:len(quoted)-1], `\\"`, `"`)
+	return strings.ReplaceAll(quoted[1:len(quoted)-1], `\"`, `"`)
+}
+
+// escaped is a text as send: and expect: of a probe take it.
+func escaped(s string) string {
+	var b strings.Builder
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c == '\r':
+			b.WriteString(`\r`)
+		case c == '\n':
+			b.WriteString(`\n`)
+		case c == '\t':
+			b.WriteString(`\t`)
+		case c == '\\':
+			b.WriteString(`\\`)
+		case c < ' ' || c > '~':
+			fmt.Fprintf(&b, `\x%02x`, c)
+		default:
+			b.WriteByte(c)
+		}
+	}
+	return b.String()
+}
+
+// unreachable says why packets cannot go to an address; empty if they can.
+func unreachable(a netip.Addr) string {
+	switch a = a.Unmap(); {
+	case a.IsLoopback():
+		return "a loopback address never leaves its host"
+	case a.IsLinkLocalUnicast() || a.Zone() != "":
+		return "a link-local address is valid on one link only"
+	case a.IsUnspecified() || a.IsMulticast() || a == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
+		return "it is not the address of one host"
+	}
+	return ""
+}
+
+const whyNoPeers = "balancers do not tell each other of clients and connections; with schedule: maglev or source-hash all choose alike"
+
+// portOf reads a port; 0 is none.
+func portOf(s string) int {
+	p, err := strconv.ParseUint(s, 10, 16)
+	if err != nil {
+		return 0
+	}
+	return int(p)
+}
+
+// isName says whether a text can be the name of a host.
+func isName(s string) bool {
+	if _, err := netip.ParseAddr(s); err == nil {
+		return false
+	}
+	return s != "" && strings.Trim(strings.ToLower(s), "abcdefghijklmnopqrstuvwxyz0123456789-._") == ""
 }
 
 // Error is a mistake in the file, or something only the caller can decide.
@@ -62,11 +116,12 @@ type work struct {
 	Options
 	result Result
 	names  map[string]listener // of services, with their first frontend
+	fronts map[string]string   // frontends, and whose they are
 	noted  map[string]bool
 }
 
 func newWork(o Options) *work {
-	return &work{Options: o, names: map[string]listener{}, noted: map[string]bool{}}
+	return &work{Options: o, names: map[string]listener{}, fronts: map[string]string{}, noted: map[string]bool{}}
 }
 
 // note says once that what stands at a place has no counterpart.

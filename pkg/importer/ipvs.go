@@ -4,12 +4,9 @@ import (
 	"bufio"
 	"fmt"
 	"io"
-	"math/bits"
 	"net/netip"
-	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/google/shlex"
 )
@@ -74,30 +71,40 @@ func (v *ipvs) line(l words) error {
 			}
 		}
 	}
-	if !slices.Contains([]string{"-A", "--add-service", "-a", "--add-server"}, l.first()) {
+	switch l.first() {
+	case "-A", "--add-service", "-a", "--add-server":
+	case "-C", "--clear", "-Z", "--zero": // what scripts begin with
+		return nil
+	case "--set":
+		v.note(l.at, l.String(), "see timeouts: of services")
+		return nil
+	case "--start-daemon", "--stop-daemon":
+		v.note(l.at, l.String(), "%s", whyNoPeers)
+		return nil
+	default:
 		return onlyAdds(l)
 	}
 	if key == "" {
 		return l.at.errorf("%s: it names no virtual service (-t, -u or -f)", l)
 	}
-	switch l.first() {
-	case "-A", "--add-service":
-		s := &virtual{words: l}
-		v.byKey[key] = s
-		v.order = append(v.order, s)
-		return v.begin(s, key)
-	case "-a", "--add-server":
-		s := v.byKey[key]
+	s := v.byKey[key]
+	if l.first() == "-a" || l.first() == "--add-server" {
 		if s == nil {
 			return l.at.errorf("%s: its virtual service was not added before", l)
 		}
 		return v.server(s, l)
 	}
-	return onlyAdds(l)
+	if s != nil {
+		return l.at.errorf("%s: it was added before, in line %d", l, s.at.line)
+	}
+	s = &virtual{words: l}
+	v.byKey[key] = s
+	v.order = append(v.order, s)
+	return v.begin(s, key)
 }
 
 func onlyAdds(l words) error {
-	return l.at.errorf("%s: only -A and -a are expected, as ipvsadm-save prints them", l)
+	return l.at.errorf("%s: only -A and -a are expected, as ipvsadm-save prints them", visible(l.String()))
 }
 
 func (v *ipvs) begin(s *virtual, key string) error {
@@ -141,21 +148,21 @@ func (v *ipvs) server(s *virtual, l words) error {
 		}
 		ap = netip.AddrPortFrom(a, 0)
 	}
-	m.address = ap
+	m.address = netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
 	for _, flag := range []string{"-w", "--weight"} {
 		if w, ok := l.after(flag); ok {
-			m.weight, _ = strconv.Atoi(w)
+			if m.weight, err = strconv.Atoi(w); err != nil || m.weight < 0 || m.weight > 65535 {
+				return l.at.errorf("%s %s: a weight is 0 to 65535", flag, w)
+			}
 		}
 	}
-	forward := "l2dsr" // -g, the default
-	switch {
-	case l.has("-m") || l.has("--masquerading"):
-		forward = "dnat"
-	case l.has("-i") || l.has("--ipip"):
-		forward = "ipip"
-		if t, ok := l.after("--tun-type"); ok && t == "gue" {
-			forward = "gue"
-		}
+	forward := forwardOf(l)
+	if forward == "" {
+		v.note(l.at, l.String(), "xlb wraps packets by ipip or gue")
+		return nil
+	}
+	if p, ok := l.after("--tun-port"); ok && forward == "gue" && p != "6080" {
+		v.note(l.at, "--tun-port "+p, "the port is one for all: set gue_port: %s at the top of the file", p)
 	}
 	for _, flag := range []string{"-x", "--u-threshold", "-y", "--l-threshold"} {
 		if n, ok := l.after(flag); ok && n != "0" {
@@ -173,6 +180,22 @@ func (v *ipvs) server(s *virtual, l words) error {
 	return nil
 }
 
+// forwardOf is the mode of a real server; empty if xlb has none like it.
+func forwardOf(l words) string {
+	tunnel, typed := l.after("--tun-type")
+	switch {
+	case l.has("-m") || l.has("--masquerading"):
+		return "dnat"
+	case !l.has("-i") && !l.has("--ipip"):
+		return "l2dsr" // -g, the default
+	case tunnel == "gue":
+		return "gue"
+	case !typed || tunnel == "ipip":
+		return "ipip"
+	}
+	return ""
+}
+
 func (v *ipvs) service(s *virtual) {
 	if s.left {
 		return
@@ -187,7 +210,13 @@ func (v *ipvs) service(s *virtual) {
 			name = "wlc"
 		}
 	}
-	v.scheduler(s.at, "-s "+name, name, &out)
+	var flags []string
+	if b, ok := s.after("-b"); ok {
+		flags = strings.Split(b, ",")
+	} else if b, ok := s.after("--sched-flags"); ok {
+		flags = strings.Split(b, ",")
+	}
+	v.scheduler(s.at, "-s "+name, name, flags, &out)
 	for _, flag := range []string{"-p", "--persistent"} {
 		if !s.has(flag) {
 			continue
@@ -212,18 +241,9 @@ func (v *ipvs) service(s *virtual) {
 	if pe, ok := s.after("--pe"); ok {
 		v.note(s.at, "--pe "+pe, "xlb does not look into packets")
 	}
-	if b, ok := s.after("-b"); ok {
-		v.note(s.at, "-b "+b, "flags of schedulers have no counterpart")
+	if name == "fo" {
+		failover(s.members)
 	}
 	l := s.listener
 	v.add(s.at, fmt.Sprintf("vs-%s-%d", l.address.Addr(), l.address.Port()), []listener{l}, s.members, out)
 }
-
-func ones(mask [4]byte) (n int) {
-	for _, b := range mask {
-		n += bits.OnesCount8(b)
-	}
-	return n
-}
-
-func durationOf(seconds int) time.Duration { return time.Duration(seconds) * time.Second }

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -35,9 +36,13 @@ func (b *block) value(names ...string) string {
 	return ""
 }
 
-// readBlocks reads a file and those that it includes. Words stand between spaces
+// reader reads files of keepalived. Definitions ($NAME=text) hold from where they
+// stand on, across includes.
+type reader struct{ defined map[string]string }
+
+// blocks reads a file and those that it includes. Words stand between spaces
 // and may be quoted; # and ! begin comments; braces hold blocks.
-func readBlocks(path string, depth int) ([]*block, error) {
+func (r *reader) blocks(path string, depth int) ([]*block, error) {
 	if depth > 16 {
 		return nil, fmt.Errorf("%s: includes are nested more than 16 deep", path)
 	}
@@ -47,68 +52,99 @@ func readBlocks(path string, depth int) ([]*block, error) {
 	}
 	defer f.Close()
 	root := &block{}
-	open := []*block{root}
+	open := nest{root}
 	scanner := bufio.NewScanner(f)
 	scanner.Buffer(nil, 1<<20)
 	for n := 1; scanner.Scan(); n++ {
 		at := place{path, n}
-		text, err := keepalivedWords(scanner.Text())
+		text, err := keepalivedWords(r.expanded(scanner.Text()))
 		if err != nil {
 			return nil, at.errorf("%v", err)
 		}
-		var line []string
-		end := func() {
-			if len(line) > 0 {
-				top := open[len(open)-1]
-				top.inner = append(top.inner, &block{words: words{at, line}})
-				line = nil
-			}
-		}
-		for _, w := range text {
-			switch w {
-			case "{":
-				if len(line) == 0 { // on a line of its own: of the line before
-					top := open[len(open)-1]
-					if len(top.inner) == 0 {
-						return nil, at.errorf("a { without a name before it")
-					}
-					open = append(open, top.inner[len(top.inner)-1])
-					continue
-				}
-				end()
-				top := open[len(open)-1]
-				open = append(open, top.inner[len(top.inner)-1])
-			case "}":
-				end()
-				if len(open) == 1 {
-					return nil, at.errorf("a } closes nothing")
-				}
-				open = open[:len(open)-1]
-			default:
-				line = append(line, w)
-			}
+		line, err := open.read(at, text)
+		if err != nil {
+			return nil, err
 		}
 		if len(line) > 1 && line[0] == "include" {
-			more, err := included(path, line[1], depth)
-			if err != nil {
+			more, err := r.included(path, line[1], depth)
+			if wrong := (*Error)(nil); errors.As(err, &wrong) {
+				return nil, err
+			} else if err != nil {
 				return nil, at.errorf("%v", err)
 			}
-			top := open[len(open)-1]
-			top.inner = append(top.inner, more...)
-			line = nil
+			open.top().inner = append(open.top().inner, more...)
+			continue
 		}
-		end()
+		open.add(at, line)
 	}
 	if err := scanner.Err(); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	if len(open) > 1 {
-		return nil, open[len(open)-1].at.errorf("%s { is not closed", open[len(open)-1].String())
+	if top := open.top(); top != root {
+		return nil, top.at.errorf("%s { is not closed", top)
 	}
 	return root.inner, nil
 }
 
-func included(from, pattern string, depth int) ([]*block, error) {
+// nest are the blocks that are open while a file is read, the file itself first.
+type nest []*block
+
+func (n nest) top() *block { return n[len(n)-1] }
+
+func (n nest) add(at place, line []string) {
+	if len(line) > 0 {
+		n.top().inner = append(n.top().inner, &block{words: words{at, line}})
+	}
+}
+
+// read takes the words of a line in, but for those after its last brace, which it
+// returns.
+func (n *nest) read(at place, text []string) (rest []string, err error) {
+	for _, w := range text {
+		if w != "{" && w != "}" {
+			rest = append(rest, w)
+			continue
+		}
+		n.add(at, rest)
+		rest = nil
+		if w == "}" {
+			if len(*n) == 1 {
+				return nil, at.errorf("a } closes nothing")
+			}
+			*n = (*n)[:len(*n)-1]
+			continue
+		}
+		inner := n.top().inner // on a line of its own, { is of the line before
+		if len(inner) == 0 {
+			return nil, at.errorf("a { without a name before it")
+		}
+		*n = append(*n, inner[len(inner)-1])
+	}
+	return rest, nil
+}
+
+var (
+	definition = regexp.MustCompile(`^\s*\$([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(.*?)\s*$`)
+	defined    = regexp.MustCompile(`\$(?:\{([A-Za-z_][A-Za-z0-9_]*)\}|([A-Za-z_][A-Za-z0-9_]*))`)
+)
+
+// expanded is a line with the definitions it uses in their place; nothing of it is
+// left if it is one itself.
+func (r *reader) expanded(line string) string {
+	line = defined.ReplaceAllStringFunc(line, func(use string) string {
+		if text, ok := r.defined[strings.Trim(use, "${}")]; ok {
+			return text
+		}
+		return use
+	})
+	if d := definition.FindStringSubmatch(line); d != nil {
+		r.defined[d[1]] = d[2]
+		return ""
+	}
+	return line
+}
+
+func (r *reader) included(from, pattern string, depth int) ([]*block, error) {
 	if !filepath.IsAbs(pattern) {
 		pattern = filepath.Join(filepath.Dir(from), pattern)
 	}
@@ -117,11 +153,11 @@ func included(from, pattern string, depth int) ([]*block, error) {
 		return nil, err
 	}
 	if len(paths) == 0 && !strings.ContainsAny(pattern, "*?[") {
-		return nil, fmt.Errorf("include %s: %w", pattern, errors.Unwrap(&fs.PathError{Err: fs.ErrNotExist}))
+		return nil, fmt.Errorf("include %s: %w", pattern, fs.ErrNotExist)
 	}
 	var out []*block
 	for _, p := range paths {
-		more, err := readBlocks(p, depth+1)
+		more, err := r.blocks(p, depth+1)
 		if err != nil {
 			return nil, err
 		}

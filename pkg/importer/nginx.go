@@ -1,6 +1,7 @@
 package importer
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -17,6 +18,9 @@ func Nginx(path string, o Options) (*Result, error) {
 	payload, err := crossplane.Parse(path, &crossplane.ParseOptions{
 		CombineConfigs: true, SkipDirectiveContextCheck: true, SkipDirectiveArgsCheck: true, StopParsingOnError: true,
 	})
+	if wrong := (*crossplane.ParseError)(nil); errors.As(err, &wrong) && wrong.File != nil && wrong.Line != nil {
+		return nil, &Error{*wrong.File, *wrong.Line, wrong.What}
+	}
 	if err != nil {
 		return nil, fmt.Errorf("nginx configuration: %w", err)
 	}
@@ -46,7 +50,6 @@ type nginx struct {
 	*work
 	scope     crossplane.Directives // of the stream block
 	upstreams map[string]*crossplane.Directive
-	resolvers []string
 }
 
 func (n *nginx) at(d *crossplane.Directive) place { return place{d.File, d.Line} }
@@ -64,8 +67,8 @@ func (n *nginx) stream(block *crossplane.Directive) error {
 			servers = append(servers, d)
 		case "map", "geo", "split_clients":
 			n.note(n.at(d), d.Directive+" {…}", "variables of nginx are not known to xlb; a policy can decide by the client's address (docs/guides/write-a-policy.md)")
-		case "resolver":
-			n.resolvers = resolverAddresses(d.Args)
+		default:
+			n.leftover(d)
 		}
 	}
 	for _, s := range servers {
@@ -76,19 +79,27 @@ func (n *nginx) stream(block *crossplane.Directive) error {
 	return nil
 }
 
-func resolverAddresses(args []string) []string {
-	var out []string
-	for _, a := range args {
-		if strings.Contains(a, "=") {
-			continue
-		}
-		if ip, err := netip.ParseAddr(strings.Trim(a, "[]")); err == nil {
-			out = append(out, netip.AddrPortFrom(ip, 53).String())
+// resolver is who is asked for names in a block, or in the one around it, and for
+// how long an answer holds.
+func (n *nginx) resolver(block *crossplane.Directive) (servers []string, ttl time.Duration) {
+	d := n.get(block, "resolver")
+	if d == nil {
+		return nil, 0
+	}
+	for _, a := range d.Args {
+		if name, value, ok := strings.Cut(a, "="); ok {
+			if t, ok := nginxTime(value); ok && name == "valid" {
+				ttl = min(max(t, time.Second), 24*time.Hour)
+			}
+		} else if ip, err := netip.ParseAddr(strings.Trim(a, "[]")); err == nil {
+			servers = append(servers, netip.AddrPortFrom(ip, 53).String())
 		} else if ap, err := netip.ParseAddrPort(a); err == nil {
-			out = append(out, ap.String())
+			servers = append(servers, ap.String())
+		} else {
+			n.note(n.at(d), "resolver "+a, "a DNS server is an address in servers: of discover")
 		}
 	}
-	return out
+	return servers, ttl
 }
 
 // get is the directive of a server, or what it inherits of the stream block.
@@ -119,10 +130,6 @@ func (n *nginx) server(d *crossplane.Directive) error {
 		n.leaveOut(n.at(pass), "proxy_pass "+target, "variables of nginx are not known to xlb")
 		return nil
 	}
-	if strings.HasPrefix(target, "unix:") {
-		n.leaveOut(n.at(pass), "proxy_pass "+target, "xlb sends packets, and a Unix socket takes none")
-		return nil
-	}
 	if bad := n.terminates(d); bad != nil {
 		n.leaveOut(n.at(bad), text(bad), "nginx speaks TLS itself here; xlb passes on what the client sends")
 		return nil
@@ -135,15 +142,19 @@ func (n *nginx) server(d *crossplane.Directive) error {
 			return nil
 		}
 	} else {
-		m, ok := n.member(n.at(pass), target)
-		if !ok {
+		m, why := n.member(d, n.at(pass), target, false)
+		if why != "" {
+			n.leaveOut(n.at(pass), text(pass), "%s", why)
 			return nil
 		}
 		members = []member{m}
 		name = "to-" + target
 	}
 	n.options(d, &s)
-	n.access(d, &s)
+	n.rules(d, &s)
+	for _, l := range d.Block {
+		n.leftover(l)
+	}
 	n.add(at, name, listeners, members, s)
 	return nil
 }
@@ -180,7 +191,7 @@ func (n *nginx) listeners(server *crossplane.Directive) ([]listener, bool, error
 			case "proxy_protocol":
 				n.leaveOut(at, text(d), "xlb does not read the PROXY protocol")
 				return nil, false, nil
-			case "ssl", "reuseport", "backlog", "rcvbuf", "sndbuf", "bind", "so_keepalive", "ipv6only", "fastopen", "default_server":
+			case "ssl", "reuseport", "backlog", "rcvbuf", "sndbuf", "bind", "so_keepalive", "ipv6only", "fastopen", "deferred", "setfib", "default_server":
 				// They are about nginx's own sockets, of which xlb has none.
 			default:
 				n.note(at, "listen … "+a, "is not known")
@@ -191,7 +202,10 @@ func (n *nginx) listeners(server *crossplane.Directive) ([]listener, bool, error
 			continue
 		}
 		addr, first, last, err := listenAddress(where)
-		if err != nil {
+		if name := (*nameError)(nil); errors.As(err, &name) {
+			n.note(at, text(d), "%v", err)
+			continue
+		} else if err != nil {
 			return nil, false, at.errorf("listen %s: %v", where, err)
 		}
 		both := slices.Contains(d.Args, "ipv6only=off")
@@ -205,11 +219,7 @@ func (n *nginx) listeners(server *crossplane.Directive) ([]listener, bool, error
 			n.leaveOut(at, text(d), "a frontend is one port, and these are %d", last-first+1)
 			return nil, false, nil
 		}
-		for _, vip := range vips {
-			for port := first; port <= last; port++ {
-				out = append(out, listener{protocol, netip.AddrPortFrom(vip, uint16(port))})
-			}
-		}
+		out = append(out, listenersOf(protocol, vips, first, last)...)
 	}
 	if len(out) == 0 {
 		n.leaveOut(n.at(server), "server {…}", "it listens nowhere that packets come to")
@@ -232,132 +242,23 @@ func listenAddress(s string) (addr netip.Addr, first, last int, err error) {
 	first, err1 := strconv.Atoi(a)
 	last, err2 := strconv.Atoi(b)
 	if err1 != nil || err2 != nil || first < 1 || last > 65535 || first > last {
+		if _, err := netip.ParseAddr(strings.Trim(s, "[]")); err == nil {
+			return addr, 0, 0, fmt.Errorf("it names no port")
+		}
 		return addr, 0, 0, fmt.Errorf("%q is not a port from 1 to 65535", ports)
 	}
 	if host = strings.Trim(host, "[]"); host == "" || host == "*" {
 		return addr, first, last, nil
 	}
 	if addr, err = netip.ParseAddr(host); err != nil {
-		return addr, 0, 0, fmt.Errorf("%q is not an IP address (xlb needs the address itself)", host)
+		return addr, 0, 0, &nameError{host}
 	}
 	return addr.Unmap(), first, last, nil
 }
 
-func (n *nginx) options(server *crossplane.Directive, s *Service) {
-	if d := n.get(server, "proxy_timeout"); d != nil {
-		if t, ok := nginxTime(d.Args[0]); ok {
-			v := n.seconds(n.at(d), text(d), t)
-			s.Timeouts["tcp_established"], s.Timeouts["udp"] = v, v
-		}
-	} else {
-		s.Timeouts["tcp_established"], s.Timeouts["udp"] = "10m", "10m" // nginx's default
-	}
-	if d := n.get(server, "proxy_next_upstream"); d == nil || d.Args[0] == "on" {
-		s.SynRetry = 2
-		if tries := n.get(server, "proxy_next_upstream_tries"); tries != nil {
-			if k, err := strconv.Atoi(tries.Args[0]); err == nil && k > 0 {
-				s.SynRetry = min(k-1, 3)
-			}
-		}
-	}
-	if d := n.get(server, "proxy_bind"); d != nil && d.Args[0] != "off" {
-		if slices.Contains(d.Args, "transparent") {
-			s.Forward = "dnat"
-			s.SynRetry = min(s.SynRetry, 3)
-		} else {
-			n.note(n.at(d), text(d), "the addresses towards backends are those of all services: set sources: [%s] at the top of the file", d.Args[0])
-		}
-	}
-	if d := n.get(server, "limit_conn"); d != nil {
-		n.note(n.at(d), text(d), "xlb limits new connections a second of a source (rate_per_source), not how many it has")
-	}
-	whys := map[string]string{
-		"proxy_protocol":              "xlb does not write into connections; forward: dnat and the DSR modes keep the client's address instead",
-		"proxy_connect_timeout":       "clients try again by themselves after 1 s, 3 s, …: see syn_retry",
-		"proxy_next_upstream_timeout": "see proxy_connect_timeout",
-		"proxy_download_rate":         "xlb does not slow connections down",
-		"proxy_upload_rate":           "xlb does not slow connections down",
-		"health_check":                "of nginx Plus; set probe:",
-		"ssl_preread":                 "the name in TLS is inside the connection, which begins at a backend before the name is known",
-		"js_access":                   "a policy can decide on new flows (docs/guides/write-a-policy.md)",
-		"js_filter":                   "xlb does not change what is in a connection",
-		"js_preread":                  "xlb does not look into connections",
-		"proxy_requests":              "",
-	}
-	for _, d := range server.Block {
-		if why := whys[d.Directive]; why != "" && !(len(d.Args) > 0 && d.Args[0] == "off") {
-			n.note(n.at(d), text(d), "%s", why)
-		}
-	}
-	if d := n.get(server, "proxy_responses"); d != nil && d.Args[0] == "0" {
-		n.note(n.at(d), text(d), "a UDP flow is remembered for timeouts.udp whatever the answers; where they go back directly, ops: true forgets it at once")
-	}
-}
+// nameError: a name stands where xlb needs an address.
+type nameError struct{ name string }
 
-// access turns allow and deny. In nginx the first that holds decides; in xlb the
-// longest prefix does.
-func (n *nginx) access(server *crossplane.Directive, s *Service) {
-	rules := server.Block
-	has := func(d *crossplane.Directive) bool { return d.Directive == "allow" || d.Directive == "deny" }
-	if !slices.ContainsFunc(rules, has) {
-		rules = n.scope
-	}
-	closed := false
-	for i, d := range rules {
-		if !has(d) || len(d.Args) == 0 {
-			continue
-		}
-		what := d.Args[0]
-		if what == "all" {
-			closed = d.Directive == "deny"
-			if slices.ContainsFunc(rules[i+1:], has) {
-				n.note(n.at(d), text(d), "what follows it has no effect in nginx, and was not taken")
-			}
-			break
-		}
-		if what == "unix:" {
-			continue
-		}
-		if d.Directive == "allow" {
-			s.Allow = append(s.Allow, what)
-		} else {
-			s.Deny = append(s.Deny, what)
-		}
-	}
-	if len(s.Allow) > 0 && !closed {
-		// An allow list admits nobody else in xlb; here everybody else came in.
-		s.Allow = append(s.Allow, "0.0.0.0/0", "::/0")
-	}
-	if closed && len(s.Allow) == 0 {
-		s.Deny = []string{"0.0.0.0/0", "::/0"}
-	}
-}
-
-// nginxTime reads 10, 10s, 1m30s, 500ms, 1d.
-func nginxTime(s string) (time.Duration, bool) {
-	var total time.Duration
-	units := map[string]time.Duration{"ms": time.Millisecond, "s": time.Second, "m": time.Minute, "h": time.Hour, "d": 24 * time.Hour, "w": 7 * 24 * time.Hour, "": time.Second}
-	for s != "" {
-		i := strings.IndexFunc(s, func(r rune) bool { return r < '0' || r > '9' })
-		digits, rest := s, ""
-		if i >= 0 {
-			digits, rest = s[:i], s[i:]
-		}
-		v, err := strconv.Atoi(digits)
-		if err != nil {
-			return 0, false
-		}
-		j := strings.IndexFunc(rest, func(r rune) bool { return r >= '0' && r <= '9' })
-		unit := rest
-		if j >= 0 {
-			unit = rest[:j]
-		}
-		u, ok := units[strings.TrimSpace(unit)]
-		if !ok {
-			return 0, false
-		}
-		total += time.Duration(v) * u
-		s = rest[len(unit):]
-	}
-	return total, total > 0
+func (e *nameError) Error() string {
+	return fmt.Sprintf("%q is not an IP address, and xlb needs the address itself", e.name)
 }

@@ -2,6 +2,7 @@ package importer
 
 import (
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -15,27 +16,34 @@ const (
 	nginxFailTimeout = 10 * time.Second
 )
 
+// server of an upstream: the failures before it is taken out, and for how long.
+type nginxFails struct {
+	at    place
+	what  string // the line
+	said  bool   // max_fails stands there
+	fails int
+	time  time.Duration
+}
+
 // upstream is the servers of an upstream block, and what it says of the choice
 // between them; nil if none can be a backend.
-func (n *nginx) upstream(d *crossplane.Directive, s *Service) []member {
+func (n *nginx) upstream(block *crossplane.Directive, s *Service) []member {
 	var members []member
-	fails, failTime, said := 0, time.Duration(0), Eject{}
-	for _, d := range d.Block {
+	var fails []nginxFails
+	for _, d := range block.Block {
 		at := n.at(d)
 		switch d.Directive {
 		case "server":
 			if len(d.Args) == 0 {
 				continue
 			}
-			m, ok := n.member(at, d.Args[0])
-			if !ok {
+			record := slices.ContainsFunc(d.Args, func(a string) bool { return strings.HasPrefix(a, "service=") })
+			m, why := n.member(block, at, d.Args[0], record)
+			if why != "" {
+				n.note(at, text(d), "%s", why)
 				continue
 			}
-			f, t := n.parameters(d, &m, s)
-			fails, failTime = max(fails, f), max(failTime, t)
-			if strings.Contains(text(d), " max_fails=") {
-				said = Eject{at: at, what: text(d)}
-			}
+			fails = append(fails, n.parameters(d, &m, s))
 			members = append(members, m)
 		case "least_conn":
 			s.Schedule = "least-connections"
@@ -49,20 +57,39 @@ func (n *nginx) upstream(d *crossplane.Directive, s *Service) []member {
 			}
 		case "hash":
 			n.hash(d, s)
-		case "zone", "state", "resolver", "resolver_timeout", "keepalive":
+		case "zone", "resolver", "resolver_timeout", "keepalive":
 			// nginx's own memory and sockets.
 		default:
 			n.note(at, text(d), "is not known")
 		}
 	}
 	if len(members) == 0 {
-		n.leaveOut(n.at(d), text(d), "it has no server that xlb can send to")
+		n.leaveOut(n.at(block), text(block), "it has no server that xlb can send to")
 		return nil
 	}
-	if fails > 0 {
-		s.Eject = &Eject{Consecutive: fails, Time: short(max(failTime, time.Second)), at: said.at, what: said.what}
-	}
+	n.eject(fails, s)
 	return members
+}
+
+// eject is of a service: the most that one of its servers may do counts.
+func (n *nginx) eject(of []nginxFails, s *Service) {
+	most := nginxFails{}
+	for _, f := range of {
+		most.fails, most.time = max(most.fails, f.fails), max(most.time, f.time)
+		if f.said {
+			most.at, most.what = f.at, f.what
+		}
+	}
+	if most.fails == 0 {
+		return
+	}
+	took := min(max(most.time.Truncate(time.Second), time.Second), time.Hour)
+	s.Eject = &Eject{Consecutive: min(most.fails, 1000000), Time: short(took), at: most.at, what: most.what}
+	for _, f := range of {
+		if f.fails != s.Eject.Consecutive || f.time != took {
+			n.note(f.at, f.what, "eject is of a service: consecutive: %d and time: %s, where this server has %d and %s", s.Eject.Consecutive, s.Eject.Time, f.fails, short(f.time))
+		}
+	}
 }
 
 // hash turns the key of a hash. Only what stands in the packets' headers can be
@@ -89,64 +116,60 @@ func (n *nginx) hash(d *crossplane.Directive, s *Service) {
 	}
 }
 
-func (n *nginx) member(at place, where string) (member, bool) {
-	m := member{at: at, weight: 1, servers: n.resolvers}
+// member is a server of a block, or why it cannot be one. Of a service record no
+// port is given.
+func (n *nginx) member(block *crossplane.Directive, at place, where string, record bool) (m member, why string) {
+	m = member{at: at, weight: 1}
 	if strings.HasPrefix(where, "unix:") {
-		n.note(at, "server "+where, "xlb sends packets, and a Unix socket takes none")
-		return m, false
+		return m, "xlb sends packets, and a Unix socket takes none"
 	}
 	if ap, err := netip.ParseAddrPort(where); err == nil {
 		m.address = netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
-		return m, true
+		return m, ""
 	}
-	host, port, ok := strings.Cut(where, ":")
-	p, err := strconv.Atoi(port)
-	if !ok || err != nil || p < 1 || p > 65535 || strings.Contains(host, "$") {
-		n.note(at, "server "+where, "is no address or name with a port")
-		return m, false
+	host, port, _ := strings.Cut(where, ":")
+	p := portOf(port)
+	if service := port == "" && record; !service && p == 0 || !isName(host) {
+		return m, "it is no address or name with a port"
 	}
 	m.name, m.port = host, p
-	return m, true
+	m.servers, m.ttl = n.resolver(block)
+	return m, ""
 }
 
-// parameters reads those of a server: its failures before it is taken out, and
-// for how long.
-func (n *nginx) parameters(d *crossplane.Directive, m *member, s *Service) (fails int, failTime time.Duration) {
-	fails, failTime = nginxMaxFails, nginxFailTimeout
+// parameters reads those of a server.
+func (n *nginx) parameters(d *crossplane.Directive, m *member, s *Service) nginxFails {
+	at := n.at(d)
+	f := nginxFails{at: at, what: text(d), fails: nginxMaxFails, time: nginxFailTimeout}
 	for _, a := range d.Args[1:] {
 		name, value, _ := strings.Cut(a, "=")
 		number, err := strconv.Atoi(value)
-		switch name {
-		case "weight":
-			if err == nil {
-				m.weight = min(max(number, 0), 65535)
-			}
-		case "max_fails":
-			fails = number
-		case "fail_timeout":
-			if t, ok := nginxTime(value); ok {
-				failTime = t
-			}
-		case "backup":
+		t, timed := nginxTime(value)
+		switch {
+		case name == "weight" && err == nil:
+			m.weight = min(max(number, 0), 65535)
+		case name == "max_fails" && err == nil:
+			f.fails, f.said = max(number, 0), true
+		case name == "fail_timeout" && timed:
+			f.time = t
+		case name == "backup":
 			m.priority = 1
-		case "down":
+		case name == "down":
 			m.drain = true
-		case "slow_start":
-			if t, ok := nginxTime(value); ok {
-				s.SlowStart = short(t)
-			}
-		case "resolve":
+		case name == "slow_start" && timed:
+			n.slowStart(at, a, t, s)
+		case name == "resolve":
 			// Names are always asked again.
-		case "service":
-			m.name, m.srv = "_"+strings.TrimPrefix(value, "_")+"._tcp."+m.name, true
-			if strings.Contains(value, ".") {
-				m.name = value
+		case name == "service" && m.name != "":
+			if !strings.Contains(value, ".") {
+				value = "_" + strings.TrimPrefix(value, "_") + "._tcp"
 			}
-		case "max_conns":
-			n.note(n.at(d), a, "the cap is of a service (max_connections), not of a backend; schedule: least-connections spreads them")
+			m.name, m.srv = value+"."+m.name, true
+		case name == "max_conns":
+			n.note(at, a, "the cap is of a service (max_connections), not of a backend; schedule: least-connections spreads them")
 		default:
-			n.note(n.at(d), a, "is not known")
+			n.note(at, a, "is not known")
 		}
 	}
-	return fails, failTime
+	return f
 }

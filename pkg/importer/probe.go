@@ -22,6 +22,8 @@ type Probe struct {
 	QueryType       string   `yaml:"query_type,omitempty"`
 	TLS             bool     `yaml:"tls,omitempty"`
 	Verify          *bool    `yaml:"verify,omitempty"`
+	ServerName      string   `yaml:"server_name,omitempty"`
+	CA              string   `yaml:"ca,omitempty"`
 	Command         []string `yaml:"command,flow,omitempty"`
 	Interval        string   `yaml:"interval,omitempty"`
 	IntervalFailing string   `yaml:"interval_failing,omitempty"`
@@ -30,22 +32,30 @@ type Probe struct {
 	Fall            int      `yaml:"fall,omitempty"`
 }
 
-// within brings times into the limits of xlb: an interval of 100 ms to 1 h, a
-// timeout of 10 ms to the interval.
-func (p *Probe) within(w *work, at place, interval, timeout time.Duration) {
-	fit := min(max(interval.Truncate(time.Millisecond), 100*time.Millisecond), time.Hour)
-	if interval > 0 {
-		if fit != interval {
-			w.note(at, "interval "+short(interval), "a probe's interval is 100ms to 1h; it became %s", short(fit))
+// within brings times into the limits of xlb: intervals of 100 ms to 1 h, a timeout
+// of 10 ms to the shorter of them. What is 0 is left to the default.
+func (p *Probe) within(w *work, at place, interval, failing, timeout time.Duration) {
+	fit := func(name string, d time.Duration) time.Duration {
+		f := min(max(d.Truncate(time.Millisecond), 100*time.Millisecond), time.Hour)
+		if f != d {
+			w.note(at, name+" "+short(d), "a probe's interval is 100ms to 1h; it became %s", short(f))
 		}
-		p.Interval = short(fit)
-	} else {
-		fit = 2 * time.Second // xlb's own
+		return f
+	}
+	longest := 2 * time.Second // xlb's own
+	if interval > 0 {
+		longest = fit("interval", interval)
+		p.Interval = short(longest)
+	}
+	if failing > 0 {
+		failing = fit("interval after a failure", failing)
+		longest = min(longest, failing)
+		p.IntervalFailing = short(failing)
 	}
 	if timeout <= 0 {
 		return
 	}
-	most := min(max(timeout.Truncate(time.Millisecond), 10*time.Millisecond), fit)
+	most := min(max(timeout.Truncate(time.Millisecond), 10*time.Millisecond), longest)
 	if most != timeout {
 		w.note(at, "timeout "+short(timeout), "a probe's timeout is at most its interval, and at least 10ms; it became %s", short(most))
 	}
