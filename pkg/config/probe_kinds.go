@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -142,7 +143,7 @@ func (r *reader) into(p *model.Probe, c *rawCheck) {
 	case model.ProbeExec:
 		for i, word := range c.command.v {
 			if i == 0 {
-				word.v = r.fromHere(word.v)
+				word.v = r.program(word.v)
 			}
 			p.Command = append(p.Command, word.v)
 		}
@@ -157,6 +158,16 @@ func (r *reader) into(p *model.Probe, c *rawCheck) {
 	if p.Type == model.ProbePostgres || p.Type == model.ProbeMySQL {
 		p.Login.Database = c.database.v
 	}
+}
+
+// program is the path of a program that the file names, from the root: it runs in
+// another directory than the daemon, and a bare name would be looked for in PATH.
+func (r *reader) program(path string) string {
+	path = r.fromHere(path)
+	if whole, err := filepath.Abs(path); path != "" && err == nil { // else the working directory is gone
+		return whole
+	}
+	return path
 }
 
 func (r *reader) probeTLS(c *rawCheck, kind model.ProbeType) model.TLSProbe {

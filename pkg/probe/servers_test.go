@@ -170,7 +170,7 @@ func TestRedis(t *testing.T) {
 	n := space(t)
 	ca, p := pair(t)
 	primary := must(servers.StartRedis(n, 6379, servers.RedisOptions{Password: "secret", Settings: []string{
-		"user joe on >joes ~* +ping", "user ann on >anns ~* +ping +info",
+		"user joe on >joes ~* +ping", "user ann on >anns ~* +ping +info", "user free on nopass ~* +@all",
 	}}))(t)
 	replica := must(servers.StartRedis(n, 6380, servers.RedisOptions{Password: "secret", ReplicaOf: primary.At(netip.MustParseAddr("127.0.0.1"))}))(t)
 	must(servers.StartRedis(n, 6381, servers.RedisOptions{TLS: p}))(t)
@@ -181,6 +181,7 @@ func TestRedis(t *testing.T) {
 	wants(t, n, withLogin(first, "default", "secret"), model.RolePrimary, "")
 	wants(t, n, withLogin(first, "joe", "joes"), "", "")
 	wants(t, n, withLogin(first, "ann", "anns"), model.RolePrimary, "")
+	wants(t, n, withLogin(first, "free", ""), model.RolePrimary, "")
 	wants(t, n, withLogin(first, "", ""), "", "redis: NOAUTH Authentication required.")
 	wants(t, n, withLogin(first, "", "wrong"), "", "redis: WRONGPASS invalid username-password pair or user is disabled.")
 	third := local(model.ProbeRedis, 6381)
