@@ -38,6 +38,7 @@ func (c *controller) reconcile() {
 	} else {
 		c.retry = 0
 	}
+	c.roles.save()
 	c.publish()
 	for _, w := range c.waiters {
 		w <- err
@@ -244,6 +245,7 @@ func (c *controller) protect() {
 
 // retryProblems repeats, at every sweep, what failed without stopping a round.
 func (c *controller) retryProblems() {
+	c.roles.save()
 	if c.plan == nil {
 		return
 	}

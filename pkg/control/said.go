@@ -212,7 +212,7 @@ func (s *operatorStore) change(change func(*Operator)) error {
 	defer s.mu.Unlock()
 	next := s.current.clone()
 	change(&next)
-	if err := writeOperator(s.path, next); err != nil {
+	if err := replaceFile(s.path, next.file()); err != nil {
 		return fmt.Errorf("keep what the operator says: %w", err)
 	}
 	s.current = next
@@ -233,9 +233,10 @@ func (s *operatorStore) override(key probe.Key, change func(*model.Override)) er
 	})
 }
 
-// writeOperator replaces the file, so that a crash leaves the old or the new one.
-func writeOperator(path string, o Operator) error {
-	data, err := json.MarshalIndent(o.file(), "", "  ")
+// replaceFile writes content as JSON, so that a crash leaves the old file or the new
+// one.
+func replaceFile(path string, content any) error {
+	data, err := json.MarshalIndent(content, "", "  ")
 	if err != nil {
 		return err
 	}
@@ -243,7 +244,7 @@ func writeOperator(path string, o Operator) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(dir, ".overrides-*")
+	f, err := os.CreateTemp(dir, "."+filepath.Base(path)+"-*")
 	if err != nil {
 		return err
 	}

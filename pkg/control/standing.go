@@ -14,7 +14,8 @@ import (
 // never changed.
 //
 // A daemon that starts has none, and takes from the maps what it can: what served
-// or was in the table then counts as old.
+// or was in the table then counts as old. Roles and their times it has from
+// [roleStore].
 type standing struct {
 	// up is since when each usable backend is usable.
 	up map[netip.AddrPort]time.Duration
