@@ -38,12 +38,12 @@ func (c *controller) reconcile() {
 	} else {
 		c.retry = 0
 	}
-	c.roles.save()
 	c.publish()
 	for _, w := range c.waiters {
 		w <- err
 	}
 	c.waiters = nil
+	c.roles.save() // last, for a disk may take its time
 }
 
 func (c *controller) round() (reason string, err error) {
