@@ -41,7 +41,7 @@ func pinDirFlag() cli.Flag {
 
 func stateDirFlag() cli.Flag {
 	return &cli.PathFlag{
-		Name: "state-dir", Usage: "`DIR` for what outlives the daemon: what operators said (drains, weights, additions), what sources found, roles of backends",
+		Name: "state-dir", Usage: "`DIR` for what operators said, what sources found and which roles backends had",
 		Value: defaultStateDir, EnvVars: []string{"XLB_STATE_DIR"},
 	}
 }
