@@ -161,9 +161,12 @@ func TestDatabase(t *testing.T) {
 		t.Fatal(err)
 	}
 	d.awaitServer(d.reads, 0, "primary")
-	if s, status := d.service("reads"); !s.StandsIn || s.FailOpen || len(status.Reasons) > 0 || !status.Ready {
-		t.Errorf("without a replica: %+v, %v", s, status.Reasons)
-	}
+	d.eventually("the status without a replica", func() string { // it follows the maps
+		if s, status := d.service("reads"); !s.StandsIn || s.FailOpen || len(status.Reasons) > 0 || !status.Ready {
+			return fmt.Sprintf("%+v, %v", s, status.Reasons)
+		}
+		return ""
+	})
 	if err := d.replica.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -220,6 +223,38 @@ func TestDatabase(t *testing.T) {
 		t.Errorf("warnings %q", status.Warnings)
 	}
 	d.checkTold()
+	d.restartWithoutPrimary()
+}
+
+// restartWithoutPrimary begins a new daemon while the new primary is away and the old
+// one claims to be it: that must not get what is written now.
+func (d *database) restartWithoutPrimary() {
+	t := d.t
+	d.daemons[len(d.daemons)-1].stop()
+	if err := d.replica.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	daemon := d.launch() // which will not be ready: there is no primary
+	d.eventually("the daemon answers", func() string {
+		if s, err := d.poll(); err != nil || s.PID != daemon.Pid() || len(s.Services) < 2 {
+			return fmt.Sprintf("process %d, %v", s.PID, err)
+		}
+		return ""
+	})
+	d.eventually("the new primary is down", func() string {
+		old, b := d.backend("writes", 0), d.backend("writes", 1)
+		if old.State != api.StateHealthy || old.EffectiveWeight > 0 || b.State != api.StateUnhealthy || b.Role != "primary" {
+			return fmt.Sprintf("%+v, %+v", old, b)
+		}
+		return ""
+	})
+	if answer, err := d.query(d.writes, whoAnswers); err == nil {
+		t.Errorf("writes are answered by %s", answer)
+	}
+	if err := d.replica.Start(); err != nil {
+		t.Fatal(err)
+	}
+	d.awaitServer(d.writes, 1, "primary")
 }
 
 // promote makes the replica the primary, and counts the probes until writes go there:

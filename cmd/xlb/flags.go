@@ -41,7 +41,7 @@ func pinDirFlag() cli.Flag {
 
 func stateDirFlag() cli.Flag {
 	return &cli.PathFlag{
-		Name: "state-dir", Usage: "`DIR` for what outlives the daemon, as what operators said",
+		Name: "state-dir", Usage: "`DIR` for what outlives the daemon: what operators said, sources found, backends were",
 		Value: defaultStateDir, EnvVars: []string{"XLB_STATE_DIR"},
 	}
 }

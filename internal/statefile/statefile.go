@@ -2,6 +2,7 @@
 package statefile
 
 import (
+	"encoding/json"
 	"errors"
 	"os"
 	"path/filepath"
@@ -32,4 +33,13 @@ func Replace(path string, data []byte) error {
 		return err
 	}
 	return errors.Join(d.Sync(), d.Close())
+}
+
+// ReplaceJSON is Replace with content in indented JSON.
+func ReplaceJSON(path string, content any) error {
+	data, err := json.MarshalIndent(content, "", "  ")
+	if err != nil {
+		return err
+	}
+	return Replace(path, append(data, '\n'))
 }

@@ -51,7 +51,8 @@ func Read(path string) ([]byte, error) {
 }
 
 // Parse reads a configuration from data, at most 16 MiB of UTF-8. The name is
-// used in errors only. The error is always [Errors].
+// used in errors, and relative paths count from its directory. The error is always
+// [Errors].
 func Parse(name string, data []byte, options ...Option) (*model.Config, error) {
 	r := &reader{file: name, budget: maxNodes, networks: map[string]*model.Networks{}}
 	for _, o := range options {

@@ -78,6 +78,9 @@ func (r *reader) fromHere(path string) string {
 // searched for, and a relative path be taken from where the program is to run.
 func (r *reader) program(path string) string {
 	path = r.fromHere(path)
+	if path == "" {
+		return ""
+	}
 	if absolute, err := filepath.Abs(path); err == nil {
 		return absolute
 	}

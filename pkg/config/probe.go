@@ -38,11 +38,10 @@ func (w *world) serviceProbe(at place, s *model.Service, own, inherited *opt[raw
 	}
 	kind := named.orValue(probe.Type)
 	if proto == model.UDP && !p.kind.given && !p.port.or(d.port).given {
-		kind = model.ProbeNone
 		if keys := p.keys(); len(keys) > 0 {
 			w.fail(keys[0].at, fmt.Sprintf("probe: %s has no effect: the service is UDP, and its probe has neither a type nor a port", keys[0].name), "add type: and, if it is not the backends' own, port:")
-			return model.Probe{Type: kind}
 		}
+		return model.Probe{Type: model.ProbeNone}
 	}
 	if kind == model.ProbeNone {
 		for _, k := range p.keys() {
@@ -58,6 +57,15 @@ func (w *world) serviceProbe(at place, s *model.Service, own, inherited *opt[raw
 	w.checkPlace(p, kind)
 	w.checkNeeds(at, &check, kind)
 	w.checkPairs(at, &check, kind)
+	result := w.probeOf(kind, p, d, &check)
+	if result.Via == model.ViaVIP {
+		w.checkProbeVia(at, s, p, result)
+	}
+	return result
+}
+
+// probeOf is a service's probe of that type; check holds what is inherited too.
+func (w *world) probeOf(kind model.ProbeType, p, d *rawProbe, check *rawCheck) model.Probe {
 	if p.interval.given || p.timeout.given || len(p.pace.keys()) > 0 {
 		w.checkProbeTimes(p, d)
 	}
@@ -77,9 +85,8 @@ func (w *world) serviceProbe(at place, s *model.Service, own, inherited *opt[raw
 	}
 	if goesVia(kind) {
 		result.Via = p.via.or(d.via).orValue(probe.Via)
-		w.checkProbeVia(at, s, p, result)
 	}
-	w.into(&result, &check)
+	w.into(&result, check)
 	if kind == model.ProbePolicy && check.policy.ok {
 		w.checkPolicyName(check.policy.at, check.policy.v)
 	}
@@ -103,9 +110,6 @@ func (r *reader) checkPlace(p *rawProbe, kind model.ProbeType) {
 // checkProbeVia refuses the way via the VIP where the backends do not hold it, and
 // where another host is probed.
 func (r *reader) checkProbeVia(at place, s *model.Service, own *rawProbe, p model.Probe) {
-	if p.Via != model.ViaVIP {
-		return
-	}
 	if s.Forward.RewritesPorts() {
 		hint := "remove via, or use forward: l2dsr, ipip or gue"
 		if own.via.given {

@@ -2,6 +2,7 @@ package config
 
 import (
 	"net/netip"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -87,6 +88,20 @@ func TestProbeKinds(t *testing.T) {
 	}
 }
 
+// TestProbeProgram: a program is named from the file's directory, wherever it runs
+// and whatever PATH holds.
+func TestProbeProgram(t *testing.T) {
+	here, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{"check": here + "/check", "bin/check": here + "/bin/check", "/bin/check": "/bin/check"} {
+		if got := probeOf(t, "", "{type: exec, command: ["+name+", -v]}").Command; got[0] != want || got[1] != "-v" {
+			t.Errorf("%s is %q, want %s", name, got, want)
+		}
+	}
+}
+
 func TestProbeKindErrors(t *testing.T) {
 	for _, c := range []struct{ defaults, own, want string }{
 		{"", "dns", "3:86: probe: type dns needs query (for example query: www.example.com)"},
@@ -121,7 +136,11 @@ func TestProbeKindErrors(t *testing.T) {
 		{"", "TCP:0", "3:86: probe: TCP:0: port 0 is out of range (1 to 65535)"},
 		{"", "TCP:65536", "3:86: probe: TCP:65536: port 65536 is out of range (1 to 65535)"},
 		{"", "TCP:80/x", "3:86: probe: TCP:80/x: a probe of type tcp has no path (remove /x)"},
-		{"", "ICMP:80", "3:86: probe: ICMP:80: there is no probe of type ICMP with a port (known: TCP, TLS, HTTP, HTTPS, HTTP2, GRPC, DNS, UDP, MQTT, REDIS, POSTGRES, MYSQL, SMTP, SEND-EXPECT, EXEC, POLICY)"},
+		{"", "ICMP", `3:86: probe: "ICMP" is not a probe (write icmp)`},
+		{"", "ICMP:80", "3:86: probe: ICMP:80: a probe of type icmp has no port (write icmp)"},
+		{"", "icmp:80", `3:86: probe: "icmp:80" is not a probe (write icmp)`},
+		{"", "tcp:80x", `3:86: probe: "tcp:80x" is not a probe (a type alone, for example tcp, or TYPE:PORT/PATH, for example HTTP:8080/health)`},
+		{"", "FTP:21", "3:86: probe: FTP:21: there is no probe of type FTP (known: TCP, TLS, HTTP, HTTPS, HTTP2, GRPC, DNS, UDP, MQTT, REDIS, POSTGRES, MYSQL, SMTP, SEND-EXPECT, EXEC, POLICY)"},
 		{"", "GRPC:1/a b", "3:86: probe: GRPC:1/a b: \"a b\" is not a valid gRPC service (letters, digits, `_`, `.`, `/`, `-`)"},
 		{"", "tcp:", `3:86: probe: "tcp:" is not a probe (a type alone, for example tcp, or TYPE:PORT/PATH, for example HTTP:8080/health)`},
 		{"", "80", "3:86: probe: unknown value 80 (known: none, tcp, tls, http, https, http2, grpc, dns, udp, icmp, mqtt, redis, postgres, mysql, smtp, send-expect, exec, policy)"},

@@ -139,8 +139,12 @@ func shortProbe(s string, given func(string) opt[string]) (p rawProbe, _ *proble
 		return p, &problem{quote(s) + " is not a probe", shortHint(s)}
 	}
 	t := model.ProbeType(strings.ToLower(parts[1]))
-	if !slices.Contains(shortNames(), parts[1]) {
-		return p, &problem{fmt.Sprintf("%s: there is no probe of type %s with a port", s, parts[1]), "known: " + strings.Join(shortNames(), ", ")}
+	switch {
+	case slices.Contains(shortNames(), parts[1]):
+	case slices.Contains(probeTypes, t):
+		return p, &problem{fmt.Sprintf("%s: a probe of type %s has no port", s, t), "write " + string(t)}
+	default:
+		return p, &problem{fmt.Sprintf("%s: there is no probe of type %s", s, parts[1]), "known: " + strings.Join(shortNames(), ", ")}
 	}
 	number, problem := port(parts[2], s)
 	if problem != nil {
@@ -177,12 +181,15 @@ func shortPath(p *rawProbe, s, path string, given func(string) opt[string]) *pro
 // shortHint is what somebody may have meant.
 func shortHint(s string) string {
 	head, rest, colon := strings.Cut(s, ":")
-	low := strings.ToLower(head)
+	low, capital := strings.ToLower(head), strings.ToUpper(head)
 	switch {
-	case colon && shortExp.MatchString(strings.ToUpper(head)+":"+rest):
-		return "write " + strings.ToUpper(head) + ":" + rest
-	case !colon && slices.Contains(probeTypes, model.ProbeType(low)):
-		return "write " + low + ", or " + strings.ToUpper(head) + ":PORT"
+	case !slices.Contains(probeTypes, model.ProbeType(low)):
+	case !slices.Contains(shortNames(), capital):
+		return "write " + low
+	case !colon:
+		return "write " + low + ", or " + capital + ":PORT"
+	case shortExp.MatchString(capital + ":" + rest):
+		return "write " + capital + ":" + rest
 	}
 	return "a type alone, for example tcp, or TYPE:PORT/PATH, for example HTTP:8080/health"
 }

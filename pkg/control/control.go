@@ -78,9 +78,11 @@ var usual = timing{
 
 // parts is what a controller works with.
 type parts struct {
-	data       dataPlane
-	host       host
-	operator   *operatorStore
+	data     dataPlane
+	host     host
+	operator *operatorStore
+	// roles outlive the daemon; nil means that they do not.
+	roles      *roleStore
 	log        *slog.Logger
 	version    string
 	configPath string
@@ -191,6 +193,9 @@ func newController(p parts, cfg *model.Config) *controller {
 	if p.now == nil {
 		p.now = time.Now
 	}
+	if p.roles == nil {
+		p.roles = &roleStore{of: map[probe.Key]lastRole{}}
+	}
 	c := &controller{
 		parts: p, since: p.now(), cfg: cfg,
 		wake: make(chan struct{}, 1), stopped: make(chan struct{}), networksUsed: make(chan struct{}, 1),
@@ -219,6 +224,7 @@ func newController(p parts, cfg *model.Config) *controller {
 	}
 	c.hooks = notify.New(notify.Options{Log: p.log})
 	c.hooks.Apply(cfg.Services)
+	c.roles.apply(cfg.Services)
 	c.prober = probe.NewRunner(probe.Options{Probing: cfg.Settings.Probing, Log: p.log, Policy: c.askProbe, OnChange: func(r probe.Result) {
 		c.post(func() { c.probed(r) })
 	}})
@@ -232,6 +238,7 @@ func (c *controller) run(ctx context.Context) {
 		c.prober.Close()
 		c.hooks.Close()
 		c.discovery.Close()
+		c.roles.save()
 		c.endDecisions()
 		close(c.stopped)
 		c.helpers.Wait()

@@ -61,7 +61,7 @@ func startIn(t *testing.T, dir string, data *memory, services string, tweaks ...
 		t.Fatal(err)
 	}
 	p := parts{
-		data: data, host: d.host, operator: operator, log: quiet(), version: "1.2.3", configPath: d.path, text: text, loaded: loaded, timing: quick,
+		data: data, host: d.host, operator: operator, roles: openRoles(filepath.Join(dir, "state"), quiet()), log: quiet(), version: "1.2.3", configPath: d.path, text: text, loaded: loaded, timing: quick,
 		interfaces: []api.Interface{{Name: "eth0", Mode: "native", Why: "asked for", Hook: "xdp link"}},
 	}
 	for _, tweak := range tweaks {

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/xlb-io/xlb/pkg/api"
 	"github.com/xlb-io/xlb/pkg/model"
 )
 
@@ -38,7 +39,12 @@ func (e *election) chooseRole() {
 	able := func(which func(*contender) bool) bool {
 		return e.any(func(c *contender) bool { return which(c) && c.usable() })
 	}
-	e.state.StandIns = !able(has) && able(standsIn)
+	there := func(which func(*contender) bool) bool {
+		return e.any(func(c *contender) bool { return which(c) && c.possible() })
+	}
+	// Fail open doubts the probes of those that stand in only if there is none of the
+	// role.
+	e.state.StandIns = !able(has) && (able(standsIn) || !there(has) && there(standsIn))
 	for i := range e.contenders {
 		c := &e.contenders[i]
 		c.Serves = c.Serves && (has(c) || c.Role == "" || standsIn(c))
@@ -62,8 +68,10 @@ func whyNot(wanted string, c *contender, disbelieved bool, incumbent *contender)
 	switch {
 	case c.Role == "":
 		return "its role is not known; the service wants " + wanted
-	case disbelieved:
+	case disbelieved && incumbent.roleSince.After(c.roleSince):
 		return fmt.Sprintf("says that it is %s, but %s became it later", c.Role, incumbent.Address)
+	case disbelieved:
+		return fmt.Sprintf("says that it is %s, but so does %s, which had the connections first", c.Role, incumbent.Address)
 	}
 	return fmt.Sprintf("role %s; the service wants %s", c.Role, wanted)
 }
@@ -71,8 +79,8 @@ func whyNot(wanted string, c *contender, disbelieved bool, incumbent *contender)
 // incumbent is the backend that is believed to have a role of which there is one;
 // nil if none says so. The one wins that was seen to take the role last: one that
 // was replaced while it was away comes back as what it was. Among those of which
-// that was not seen, one that is usable does, then the one of the last election or,
-// after a restart, one that has the table.
+// that was not seen, by this daemon or one before, one that is usable does, then the
+// one of the last election or, after a restart, one that has the table.
 func (e *election) incumbent(role string) *contender {
 	var all []*contender
 	for i := range e.contenders {
@@ -86,7 +94,10 @@ func (e *election) incumbent(role string) *contender {
 	if len(all) == 1 {
 		return all[0]
 	}
-	e.state.warnings = append(e.state.warnings, fmt.Sprintf("service %q: %d backends say that they are %s (see `xlb backend ls %s`)", e.service.Name, len(all), role, e.service.Name))
+	said := slices.DeleteFunc(slices.Clone(all), func(c *contender) bool { return c.State == api.StateUnhealthy })
+	if len(said) > 1 { // one that is down says nothing any more
+		e.state.warnings = append(e.state.warnings, fmt.Sprintf("service %q: %d backends say that they are %s (see `xlb backend ls %s`)", e.service.Name, len(said), role, e.service.Name))
+	}
 	holds := e.inTable(e.state.ID)
 	return slices.MinFunc(all, func(a, b *contender) int {
 		return cmp.Or(b.roleSince.Compare(a.roleSince), trueFirst(a.usable(), b.usable()),
@@ -117,18 +128,36 @@ func (in *Input) inTable(service uint32) map[uint32]bool {
 // and was not probed under this one.
 const roleUnknown = "unknown"
 
+// leftOver is what an earlier daemon left of a backend.
+type leftOver struct {
+	serves, inTable bool
+	role            lastRole
+	replaced        bool // another became later what it is
+}
+
 // healthAtStart is what is taken for granted of a backend until its first probe,
 // by what the maps hold: one that did not serve stays out, and one that took the
-// flows of a role has that.
-func healthAtStart(s model.Service, serves, inTable bool, now time.Time) (h model.BackendHealth, known bool) {
+// flows of a role has that, or stood in by the role that is remembered.
+func healthAtStart(s model.Service, was leftOver, now time.Time) (h model.BackendHealth, known bool) {
+	last := was.role
+	wanted := func(role string) bool { return role == s.Role.Role || s.Role.StandsIn(role) }
+	down := model.BackendHealth{State: model.Unhealthy, Reason: "was down when the daemon started; not probed yet", Since: now}
+	h = model.BackendHealth{Role: last.role, RoleSince: last.since, Since: now}
 	byRole := s.Role.Role != "" && s.Role.Fallback != model.FallbackAny
 	switch {
-	case !serves && byRole:
-		return model.BackendHealth{Role: roleUnknown, Since: now}, true
-	case !serves:
-		return model.BackendHealth{State: model.Unhealthy, Reason: "was down when the daemon started; not probed yet", Since: now}, true
-	case byRole && inTable:
-		return model.BackendHealth{Role: s.Role.Role, Since: now}, true
+	case !was.serves && !byRole:
+		return down, true
+	case !was.serves && last.role == "":
+		h.Role = roleUnknown
+	case !was.serves && wanted(last.role) && !was.replaced:
+		// It has the role all the same: of two that say so it may be the later one.
+		down.Role, down.RoleSince = last.role, last.since
+		return down, true
+	case !was.serves:
+	case !byRole || !was.inTable:
+		return model.BackendHealth{}, false
+	case last.role == "" || !wanted(last.role):
+		h.Role, h.RoleSince = s.Role.Role, time.Time{}
 	}
-	return model.BackendHealth{}, false
+	return h, true
 }

@@ -100,6 +100,27 @@ func TestReplicasFallBack(t *testing.T) {
 	s.dies(3).after(0).wants("0- 1 0- 0-")
 }
 
+// TestStandInFails: without any of the role fail open tries those that stand in.
+func TestStandInFails(t *testing.T) {
+	s := onStageByRole(t, reads, "primary", "witness").wants("1 0-")
+	s.dies(1).after(0).wants("1 0-")
+	if w := s.web(); w.Usable != 0 || !w.FailOpen || !w.StandIns {
+		t.Errorf("%d usable, fail open %v, stand-ins %v", w.Usable, w.FailOpen, w.StandIns)
+	}
+	s.is(2, "replica").dies(2).after(0).wants("0- 1")
+	s.is(2, "primary").after(0).wants("0- 1").warned(0)
+	s.is(1, "primary").after(0).warned(1)
+}
+
+// warned counts the warnings.
+func (s *stage) warned(n int) *stage {
+	s.Helper()
+	if got := s.plan.Warnings; len(got) != n {
+		s.Errorf("warnings %q, want %d", got, n)
+	}
+	return s
+}
+
 func TestRoleFallsBackToAny(t *testing.T) {
 	s := onStageByRole(t, model.RoleChoice{Role: "leader", Fallback: model.FallbackAny, Exclusive: "leader"}, "", "follower", "leader").wants("0 0 1")
 	s.dies(3).after(0).wants("1 1 0-")
@@ -130,7 +151,7 @@ func TestRolesAtStart(t *testing.T) {
 		s := onStageByRole(t, c.choice, c.roles...).wants(c.want)
 		known := s.in.Health
 		s.restart()
-		s.in.Health = s.in.atStart(time.Unix(99, 0))
+		s.in.Health = s.in.atStart(nil, time.Unix(99, 0))
 		if c.choice.Fallback == model.FallbackAny {
 			s.in.Health[s.key(3)] = model.BackendHealth{Role: "leader"} // its probe was the first
 		}
@@ -150,7 +171,7 @@ func TestRoleIsNew(t *testing.T) {
 	s := onStage(t, model.Placement{}, pair[:3]...).wants("1 1 1")
 	s.in.Services[0].Role = writes
 	s.restart()
-	s.in.Health = s.in.atStart(time.Unix(99, 0))
+	s.in.Health = s.in.atStart(nil, time.Unix(99, 0))
 	s.after(0).wants("0 0 0")
 	s.is(2, "primary").after(0).wants("0 1 0")
 	s.is(1, "replica").after(0).wants("0- 1 0")

@@ -28,6 +28,7 @@ func (c *controller) adopt(cfg *model.Config) {
 	c.retarget, c.dirty = true, true
 	c.prober.SetProbing(cfg.Settings.Probing)
 	c.hooks.Apply(cfg.Services)
+	c.roles.apply(cfg.Services)
 	c.discovery.Apply(cfg.Services)
 	c.takeDiscovered()
 }
@@ -43,7 +44,7 @@ func (c *controller) probed(r probe.Result) {
 	} else if _, seeded := c.health[key]; seeded {
 		return // the probe itself failed: what the maps said still holds
 	}
-	c.health[key] = r.Health
+	c.health[key] = c.roles.complete(key, r.Health, c.now())
 	c.touch(key.Service)
 	c.weighSoon(key.Service)
 }
@@ -90,6 +91,11 @@ func (c *controller) aimProbes() {
 			health[key] = h
 		}
 	}
+	for key := range c.targets {
+		if !targets[key] {
+			c.roles.forget(key)
+		}
+	}
 	c.targets, c.pending, c.health = targets, pending, health
 	c.prober.Apply(list)
 }
@@ -98,13 +104,13 @@ func (c *controller) aimProbes() {
 // not of the role that was wanted, stays out until its first probe says otherwise.
 func (c *controller) seed() {
 	in := c.input(c.cfg, c.discovered, autoSources{})
-	for key, h := range in.atStart(c.since) {
+	for key, h := range in.atStart(c.roles.of, c.since) {
 		c.health[key] = h
 	}
 }
 
-// atStart is what the maps say of probed backends.
-func (in Input) atStart(now time.Time) map[probe.Key]model.BackendHealth {
+// atStart is what the maps, and roles that are remembered, say of probed backends.
+func (in Input) atStart(roles map[probe.Key]lastRole, now time.Time) map[probe.Key]model.BackendHealth {
 	r := &round{Input: in, used: map[uint32]bool{}}
 	r.services = in.Services
 	r.indexPresent()
@@ -124,15 +130,31 @@ func (in Input) atStart(now time.Time) map[probe.Key]model.BackendHealth {
 		if s.Role.Exclusive == s.Role.Role && len(holds) > 1 {
 			clear(holds) // the daemon before knew nothing of roles
 		}
-		for _, b := range in.backendsOf(s) {
+		backends := in.backendsOf(s)
+		later := lastTaken(s, backends, roles)
+		for _, b := range backends {
 			id, ok := r.present[numbers[s.Name]][b.Address]
 			if !ok {
 				continue
 			}
-			if h, known := healthAtStart(s, in.Present.Backends[id].Serves, holds[id], now); known {
-				out[probe.Key{Service: s.Name, Backend: b.Address}] = h
+			key := probe.Key{Service: s.Name, Backend: b.Address}
+			was := leftOver{serves: in.Present.Backends[id].Serves, inTable: holds[id], role: roles[key]}
+			was.replaced = was.role.role == s.Role.Exclusive && was.role.since.Before(later)
+			if h, known := healthAtStart(s, was, now); known {
+				out[key] = h
 			}
 		}
 	}
 	return out
+}
+
+// lastTaken is when a backend of a service took the role of which there is one, the
+// last time; zero if nobody saw it.
+func lastTaken(s model.Service, backends []model.Backend, roles map[probe.Key]lastRole) (last time.Time) {
+	for _, b := range backends {
+		if had := roles[probe.Key{Service: s.Name, Backend: b.Address}]; s.Role.Exclusive != "" && had.role == s.Role.Exclusive && had.since.After(last) {
+			last = had.since
+		}
+	}
+	return last
 }

@@ -121,7 +121,7 @@ func (c *controller) keepStandings() {
 	}
 	c.keeping = true
 	c.helpers.Go(func() {
-		err := writeStandings(c.standingsFile, now)
+		err := statefile.ReplaceJSON(c.standingsFile, now)
 		c.post(func() {
 			c.keeping = false
 			if err == nil {
@@ -143,15 +143,7 @@ func (c *controller) keepLast() {
 	if len(last.Services)+len(c.kept) == 0 {
 		return
 	}
-	if err := writeStandings(c.standingsFile, last); err != nil {
+	if err := statefile.ReplaceJSON(c.standingsFile, last); err != nil {
 		c.log.Warn("slow starts, returns and drains cannot be kept over a restart", "error", err)
 	}
-}
-
-func writeStandings(path string, k keptStandings) error {
-	data, err := json.MarshalIndent(k, "", "  ")
-	if err != nil {
-		return err
-	}
-	return statefile.Replace(path, append(data, '\n'))
 }

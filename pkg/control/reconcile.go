@@ -43,6 +43,7 @@ func (c *controller) reconcile() {
 		w <- err
 	}
 	c.waiters = nil
+	c.roles.save() // last, for a disk may take its time
 }
 
 func (c *controller) round() (reason string, err error) {
@@ -244,6 +245,7 @@ func (c *controller) protect() {
 
 // retryProblems repeats, at every sweep, what failed without stopping a round.
 func (c *controller) retryProblems() {
+	c.roles.save()
 	if c.plan == nil {
 		return
 	}

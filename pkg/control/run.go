@@ -23,8 +23,8 @@ type Options struct {
 	// PinDir holds the pinned maps and links; empty means
 	// [loader.DefaultPinDir].
 	PinDir string
-	// StateDir holds what the operator said and what discovery found last; empty
-	// means [DefaultStateDir].
+	// StateDir holds what the operator said, what discovery found last and which
+	// roles backends had; empty means [DefaultStateDir].
 	StateDir string
 	// Socket of the API; empty means [api.DefaultSocket].
 	Socket string
@@ -100,7 +100,7 @@ func Run(ctx context.Context, o Options) (err error) {
 	defer func() { err = errors.Join(err, plane.Close()) }()
 
 	c := newController(parts{
-		data: plane.Maps(), host: plane, operator: operator, log: o.Log, version: o.Version, configPath: o.ConfigPath, text: text,
+		data: plane.Maps(), host: plane, operator: operator, roles: openRoles(o.StateDir, o.Log), log: o.Log, version: o.Version, configPath: o.ConfigPath, text: text,
 		runtime: runtime, first: policies, discoveryCache: discoveryCache(o.StateDir), standingsFile: standingsPath(o.StateDir),
 		newReader:   func() (upcallReader, error) { return plane.Maps().Upcalls() },
 		newInjector: func() (injector, error) { return plane.Injector() },

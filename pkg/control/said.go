@@ -214,7 +214,7 @@ func (s *operatorStore) change(change func(*Operator)) error {
 	defer s.mu.Unlock()
 	next := s.current.clone()
 	change(&next)
-	if err := writeOperator(s.path, next); err != nil {
+	if err := statefile.ReplaceJSON(s.path, next.file()); err != nil {
 		return fmt.Errorf("nothing changed, for it cannot be kept over a restart: %w", err)
 	}
 	s.current = next
@@ -233,15 +233,6 @@ func (s *operatorStore) override(key probe.Key, change func(*model.Override)) er
 			delete(next.Overrides, key)
 		}
 	})
-}
-
-// writeOperator replaces the file.
-func writeOperator(path string, o Operator) error {
-	data, err := json.MarshalIndent(o.file(), "", "  ")
-	if err != nil {
-		return err
-	}
-	return statefile.Replace(path, append(data, '\n'))
 }
 
 func sortedOverrides(all map[probe.Key]model.Override) []model.Override {

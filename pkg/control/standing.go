@@ -13,8 +13,9 @@ import (
 // Input.Now. What a service's settings do not ask for is nil. It is shared and
 // never changed.
 //
-// A daemon that starts has what the last one kept ([keptStandings]), and takes the
-// rest from the maps: what served or was in the table then counts as old.
+// A daemon that starts has what the last one kept ([keptStandings], and [roleStore]
+// for roles and their times), and takes the rest from the maps: what served or was
+// in the table then counts as old.
 type standing struct {
 	// kept: what is not in it is not known, and not new.
 	kept bool

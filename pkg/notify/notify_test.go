@@ -1,7 +1,6 @@
 package notify
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -22,6 +21,7 @@ import (
 	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
 
+	"github.com/xlb-io/xlb/internal/testlab"
 	"github.com/xlb-io/xlb/pkg/model"
 )
 
@@ -138,7 +138,7 @@ func TestDocument(t *testing.T) {
 // TestCommandFails: what it says is in the log and the statistics, and the next
 // change is told all the same.
 func TestCommandFails(t *testing.T) {
-	var log lockedBuffer
+	var log testlab.Buffer
 	n := notifier(t, Options{Log: slog.New(slog.NewTextHandler(&log, nil))})
 	n.Apply([]model.Service{service("web", shell(`test "$XLB_USABLE" = 1 || { echo no such pager >&2; exit 3; }`)),
 		service("dns", model.Hook{Command: []string{"/nonexistent/program"}, Events: all, Timeout: time.Second})})
@@ -222,7 +222,7 @@ func TestCommandHangs(t *testing.T) {
 // lost ones are counted.
 func TestQueueIsBounded(t *testing.T) {
 	dir := t.TempDir()
-	var log lockedBuffer
+	var log testlab.Buffer
 	n := notifier(t, Options{Queue: 10, Log: slog.New(slog.NewTextHandler(&log, nil))})
 	n.Apply([]model.Service{service("web", shell(`while ! test -e "$1/go"; do sleep 0.01; done; echo $XLB_USABLE >> "$1/out"`, dir))})
 	n.Tell(change("web", model.HookUnhealthy, 0))
@@ -399,21 +399,4 @@ func TestPauses(t *testing.T) {
 			t.Errorf("pause %d did not end with its context", n)
 		}
 	}
-}
-
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }

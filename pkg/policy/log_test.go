@@ -5,10 +5,12 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/xlb-io/xlb/internal/testlab"
 )
 
 func TestLogRate(t *testing.T) {
-	l := &logged{}
+	l := &testlab.Buffer{}
 	now := time.Hour
 	log := newLogger(slog.New(slog.NewTextHandler(l, nil)), "p", func() time.Duration { return now })
 	for range logBurst + 7 {
@@ -46,7 +48,7 @@ func TestLogText(t *testing.T) {
 
 // TestLines: what is printed is logged line by line.
 func TestLines(t *testing.T) {
-	l := &logged{}
+	l := &testlab.Buffer{}
 	log := newLogger(slog.New(slog.NewTextHandler(l, nil)), "p", func() time.Duration { return 0 })
 	s := &lines{}
 	for _, part := range []string{"one", " line\n\nand ", strings.Repeat("y", 3000), "\nrest"} {

@@ -11,34 +11,16 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
 
+	"github.com/xlb-io/xlb/internal/testlab"
 	"github.com/xlb-io/xlb/pkg/model"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-// logged is where a test's policies log to.
-type logged struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *logged) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(b)
-}
-
-func (l *logged) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
 
 func newRuntime(t testing.TB, o Options) *Runtime {
 	t.Helper()
@@ -55,8 +37,8 @@ func newRuntime(t testing.TB, o Options) *Runtime {
 }
 
 // newLogged is a runtime whose log can be read.
-func newLogged(t testing.TB) (*Runtime, *logged) {
-	l := &logged{}
+func newLogged(t testing.TB) (*Runtime, *testlab.Buffer) {
+	l := &testlab.Buffer{}
 	return newRuntime(t, Options{Log: slog.New(slog.NewTextHandler(l, &slog.HandlerOptions{Level: slog.LevelDebug}))}), l
 }
 

@@ -133,8 +133,8 @@ func TestForeignAnswers(t *testing.T) {
 	for _, c := range []hearing{
 		{model.ProbeRedis, "redis", model.RolePrimary, ""},
 		{model.ProbeRedis, "redis loading", "", "redis: LOADING Redis is loading the dataset in memory"},
-		{model.ProbeRedis, "redis huge", "", "waiting for the response: the answer is not Redis's protocol"},
-		{model.ProbeRedis, "ssh", "", "waiting for the response: the answer is not Redis's protocol"},
+		{model.ProbeRedis, "redis huge", "", "redis: the answer is not Redis's protocol"},
+		{model.ProbeRedis, "ssh", "", "redis: the answer is not Redis's protocol"},
 		{model.ProbeRedis, "nothing", "", "connection closed by the backend while waiting for the response"},
 		{model.ProbePostgres, "postgres", "", ""},
 		{model.ProbePostgres, "postgres start", "", "postgres: the database system is starting up"},

@@ -8,13 +8,14 @@ import (
 	"golang.org/x/net/icmp"
 	"golang.org/x/net/ipv4"
 
+	"github.com/xlb-io/xlb/internal/testlab/labtest"
 	"github.com/xlb-io/xlb/pkg/model"
 )
 
 // By a ping socket and, where the kernel allows none, by a raw one.
 func TestICMP(t *testing.T) {
 	noSocketLeft(t)
-	n := space(t)
+	n := labtest.Space(t)
 	for _, groups := range []string{"0 2147483647", "1 0"} {
 		if err := n.Sysctl("net.ipv4.ping_group_range", groups); err != nil {
 			t.Fatal(err)

@@ -1,6 +1,7 @@
 package probe
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -25,7 +26,7 @@ func (c redisCheck) check(ctx context.Context) (role string, err error) {
 	}
 	defer done()
 	r := newRESP(conn)
-	if secret != "" {
+	if secret != "" || c.login.User != "" { // of a user with `nopass` any will do
 		words := []string{"AUTH", secret}
 		if c.login.User != "" {
 			words = []string{"AUTH", c.login.User, secret}
@@ -60,7 +61,7 @@ func (c redisCheck) role(ctx context.Context, r *resp) (role string, err error) 
 		return "", nil // this user may not ask; the server is alive all the same
 	}
 	if err != nil || len(answer) != 1 {
-		return "", c.refusal(ctx, phaseHeader, errors.Join(err, errNotRESP))
+		return "", c.refusal(ctx, phaseHeader, cmp.Or(err, errNotRESP))
 	}
 	value := func(key string) string {
 		_, text, _ := strings.Cut(answer[0], "\n"+key+":")
@@ -90,6 +91,9 @@ func redisRole(name string, linked bool, link string) (role string, err error) {
 func (c redisCheck) refusal(ctx context.Context, p phase, err error) error {
 	if refused, ok := errors.AsType[respError](err); ok {
 		return errors.New(shorten("redis: " + refused.Error()))
+	}
+	if errors.Is(err, errNotRESP) && ctx.Err() == nil {
+		return errNotRESP
 	}
 	return c.reason(ctx, p, err)
 }

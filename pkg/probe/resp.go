@@ -22,7 +22,7 @@ type respError string
 
 func (e respError) Error() string { return string(e) }
 
-var errNotRESP = errors.New("the answer is not Redis's protocol")
+var errNotRESP = errors.New("redis: the answer is not Redis's protocol")
 
 // maxDepth bounds lists in lists.
 const maxDepth = 8

@@ -9,43 +9,12 @@ import (
 	"time"
 
 	"github.com/xlb-io/xlb/internal/testlab"
+	"github.com/xlb-io/xlb/internal/testlab/labtest"
 	"github.com/xlb-io/xlb/internal/testlab/servers"
 	"github.com/xlb-io/xlb/pkg/model"
 )
 
 // Tests of this file run the checks against real servers, in a namespace.
-
-func space(t *testing.T) *testlab.Namespace {
-	t.Helper()
-	if os.Getuid() != 0 {
-		t.Skip("namespaces need root")
-	}
-	lab, err := testlab.New("probe")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := lab.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	n, err := lab.Namespace("one")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return n
-}
-
-// must returns what a starter of a server returns.
-func must[T any](v T, err error) func(t *testing.T) T {
-	return func(t *testing.T) T {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
-		return v
-	}
-}
 
 // dialIn dials as a check without a DialFunc does, inside n.
 func dialIn(n *testlab.Namespace) DialFunc {
@@ -100,8 +69,8 @@ func soon(t *testing.T, n *testlab.Namespace, tg Target, role, reason string) {
 // pair is a certificate for db.example.com and 127.0.0.1, and who signed it.
 func pair(t *testing.T) (ca string, p servers.Pair) {
 	t.Helper()
-	a := must(servers.NewAuthority(t.TempDir()))(t)
-	return a.File, must(a.Issue("server", "db.example.com", "127.0.0.1"))(t)
+	a := labtest.Must(servers.NewAuthority(t.TempDir()))(t)
+	return a.File, labtest.Must(a.Issue("server", "db.example.com", "127.0.0.1"))(t)
 }
 
 func withTLS(tg Target, p model.TLSProbe) Target {
@@ -119,10 +88,10 @@ const untrusted = `tls: the certificate is signed by an authority that is not tr
 
 func TestPostgres(t *testing.T) {
 	noSocketLeft(t)
-	n := space(t)
+	n := labtest.Space(t)
 	ca, p := pair(t)
-	primary := must(servers.StartPostgres(n, 5432, servers.PostgresOptions{Password: "secret", TLS: p}))(t)
-	replica := must(primary.Replica(n, 5433, netip.MustParseAddr("127.0.0.1")))(t)
+	primary := labtest.Must(servers.StartPostgres(n, 5432, servers.PostgresOptions{Password: "secret", TLS: p}))(t)
+	replica := labtest.Must(primary.Replica(n, 5433, netip.MustParseAddr("127.0.0.1")))(t)
 
 	first, second := local(model.ProbePostgres, 5432), local(model.ProbePostgres, 5433)
 	wants(t, n, first, "", "")
@@ -157,8 +126,8 @@ func TestPostgres(t *testing.T) {
 
 func TestPostgresWithoutPasswordOrTLS(t *testing.T) {
 	noSocketLeft(t)
-	n := space(t)
-	must(servers.StartPostgres(n, 5432, servers.PostgresOptions{}))(t)
+	n := labtest.Space(t)
+	labtest.Must(servers.StartPostgres(n, 5432, servers.PostgresOptions{}))(t)
 	wants(t, n, withTLS(local(model.ProbePostgres, 5432), model.TLSProbe{}), "", "postgres: the server does not offer TLS")
 	// The role does not exist, which says nothing against the server.
 	wants(t, n, local(model.ProbePostgres, 5432), "", "")
@@ -167,13 +136,13 @@ func TestPostgresWithoutPasswordOrTLS(t *testing.T) {
 
 func TestRedis(t *testing.T) {
 	noSocketLeft(t)
-	n := space(t)
+	n := labtest.Space(t)
 	ca, p := pair(t)
-	primary := must(servers.StartRedis(n, 6379, servers.RedisOptions{Password: "secret", Settings: []string{
-		"user joe on >joes ~* +ping", "user ann on >anns ~* +ping +info",
+	primary := labtest.Must(servers.StartRedis(n, 6379, servers.RedisOptions{Password: "secret", Settings: []string{
+		"user joe on >joes ~* +ping", "user ann on >anns ~* +ping +info", "user free on nopass ~* +@all",
 	}}))(t)
-	replica := must(servers.StartRedis(n, 6380, servers.RedisOptions{Password: "secret", ReplicaOf: primary.At(netip.MustParseAddr("127.0.0.1"))}))(t)
-	must(servers.StartRedis(n, 6381, servers.RedisOptions{TLS: p}))(t)
+	replica := labtest.Must(servers.StartRedis(n, 6380, servers.RedisOptions{Password: "secret", ReplicaOf: primary.At(netip.MustParseAddr("127.0.0.1"))}))(t)
+	labtest.Must(servers.StartRedis(n, 6381, servers.RedisOptions{TLS: p}))(t)
 
 	first, second := withLogin(local(model.ProbeRedis, 6379), "", "secret"), withLogin(local(model.ProbeRedis, 6380), "", "secret")
 	wants(t, n, first, model.RolePrimary, "")
@@ -181,6 +150,7 @@ func TestRedis(t *testing.T) {
 	wants(t, n, withLogin(first, "default", "secret"), model.RolePrimary, "")
 	wants(t, n, withLogin(first, "joe", "joes"), "", "")
 	wants(t, n, withLogin(first, "ann", "anns"), model.RolePrimary, "")
+	wants(t, n, withLogin(first, "free", ""), model.RolePrimary, "")
 	wants(t, n, withLogin(first, "", ""), "", "redis: NOAUTH Authentication required.")
 	wants(t, n, withLogin(first, "", "wrong"), "", "redis: WRONGPASS invalid username-password pair or user is disabled.")
 	third := local(model.ProbeRedis, 6381)
@@ -191,7 +161,7 @@ func TestRedis(t *testing.T) {
 		t.Fatal(err)
 	}
 	soon(t, n, second, model.RoleReplica, "redis: the replica's link to its primary is not up (connect)")
-	must(replica.Command("REPLICAOF", "NO", "ONE"))(t)
+	labtest.Must(replica.Command("REPLICAOF", "NO", "ONE"))(t)
 	wants(t, n, second, model.RolePrimary, "")
 	if err := replica.Freeze(); err != nil {
 		t.Fatal(err)
@@ -203,8 +173,8 @@ func TestRedis(t *testing.T) {
 // The password is read anew each time.
 func TestPasswordFile(t *testing.T) {
 	noSocketLeft(t)
-	n := space(t)
-	must(servers.StartRedis(n, 6379, servers.RedisOptions{Password: "secret"}))(t)
+	n := labtest.Space(t)
+	labtest.Must(servers.StartRedis(n, 6379, servers.RedisOptions{Password: "secret"}))(t)
 	tg := local(model.ProbeRedis, 6379)
 	tg.Probe.Login.PasswordFile = t.TempDir() + "/password"
 	wants(t, n, tg, "", "not probed: open "+tg.Probe.Login.PasswordFile+": no such file or directory")
@@ -220,9 +190,9 @@ func TestPasswordFile(t *testing.T) {
 
 func TestMySQL(t *testing.T) {
 	noSocketLeft(t)
-	n := space(t)
+	n := labtest.Space(t)
 	ca, p := pair(t)
-	s := must(servers.StartMariaDB(n, 3306, servers.MariaDBOptions{Users: map[string]string{"joe": "secret"}, TLS: p}))(t)
+	s := labtest.Must(servers.StartMariaDB(n, 3306, servers.MariaDBOptions{Users: map[string]string{"joe": "secret"}, TLS: p}))(t)
 	tg := local(model.ProbeMySQL, 3306)
 	wants(t, n, tg, "", "")
 	joe := withLogin(tg, "joe", "secret")
@@ -247,8 +217,8 @@ func TestMySQL(t *testing.T) {
 
 func TestMySQLReadOnlyWithoutTLS(t *testing.T) {
 	noSocketLeft(t)
-	n := space(t)
-	must(servers.StartMariaDB(n, 3306, servers.MariaDBOptions{Users: map[string]string{"joe": "secret"}, Settings: []string{"read_only = 1"}}))(t)
+	n := labtest.Space(t)
+	labtest.Must(servers.StartMariaDB(n, 3306, servers.MariaDBOptions{Users: map[string]string{"joe": "secret"}, Settings: []string{"read_only = 1"}}))(t)
 	joe := withLogin(local(model.ProbeMySQL, 3306), "joe", "secret")
 	wants(t, n, joe, model.RoleReplica, "")
 	wants(t, n, withTLS(joe, model.TLSProbe{}), "", "mysql: the server does not offer TLS")
@@ -256,10 +226,10 @@ func TestMySQLReadOnlyWithoutTLS(t *testing.T) {
 
 func TestMQTT(t *testing.T) {
 	noSocketLeft(t)
-	n := space(t)
+	n := labtest.Space(t)
 	ca, p := pair(t)
-	s := must(servers.StartMosquitto(n, 1883, servers.MosquittoOptions{Users: map[string]string{"joe": "secret"}}))(t)
-	must(servers.StartMosquitto(n, 8883, servers.MosquittoOptions{TLS: p}))(t)
+	s := labtest.Must(servers.StartMosquitto(n, 1883, servers.MosquittoOptions{Users: map[string]string{"joe": "secret"}}))(t)
+	labtest.Must(servers.StartMosquitto(n, 8883, servers.MosquittoOptions{TLS: p}))(t)
 	for version, refusal := range map[model.MQTTVersion]string{
 		model.MQTT311: "mqtt: the broker refused: not authorized", model.MQTT5: "mqtt: the broker refused: code 135 not authorized",
 	} {
@@ -283,10 +253,10 @@ func TestMQTT(t *testing.T) {
 
 func TestSMTP(t *testing.T) {
 	noSocketLeft(t)
-	n := space(t)
+	n := labtest.Space(t)
 	ca, p := pair(t)
-	must(servers.StartExim(n, 25, p))(t)
-	must(servers.StartExim(n, 26, servers.Pair{}))(t)
+	labtest.Must(servers.StartExim(n, 25, p))(t)
+	labtest.Must(servers.StartExim(n, 26, servers.Pair{}))(t)
 	tg := local(model.ProbeSMTP, 25)
 	wants(t, n, tg, "", "")
 	tg.Probe.TLS = model.TLSProbe{Mode: model.TLSStart, CA: ca, ServerName: "db.example.com"}
@@ -300,10 +270,10 @@ func TestSMTP(t *testing.T) {
 
 func TestHTTP2(t *testing.T) {
 	noSocketLeft(t)
-	n := space(t)
+	n := labtest.Space(t)
 	ca, p := pair(t)
 	keys := "ssl_certificate " + p.Certificate + "; ssl_certificate_key " + p.Key + ";"
-	must(servers.StartNginx(n, 443, `
+	labtest.Must(servers.StartNginx(n, 443, `
 server { `+servers.Listen(443, "ssl http2")+keys+` location / { return 200 "$server_protocol $scheme $host $request_uri $http_user_agent"; } location /down { return 503; } }
 server { `+servers.Listen(444, "ssl")+keys+` }
 server { `+servers.Listen(80, "http2")+` location / { return 200 "$server_protocol $scheme $host $request_uri"; } }
@@ -331,8 +301,8 @@ server { `+servers.Listen(81, "")+` }`))(t)
 
 func TestDNS(t *testing.T) {
 	noSocketLeft(t)
-	n := space(t)
-	must(servers.StartDNSMasq(n, 53, "--host-record=www.example.com,192.0.2.1,2001:db8::1", "--mx-host=example.com,mail.example.com,10", "--txt-record=example.com,some text"))(t)
+	n := labtest.Space(t)
+	labtest.Must(servers.StartDNSMasq(n, 53, "--host-record=www.example.com,192.0.2.1,2001:db8::1", "--mx-host=example.com,mail.example.com,10", "--txt-record=example.com,some text"))(t)
 	for _, c := range []struct {
 		probe  model.DNSProbe
 		reason string

@@ -49,7 +49,7 @@ type Server struct {
 
 	mu      sync.Mutex
 	process *testlab.Process
-	log     *lockedBuffer
+	log     *testlab.Buffer
 }
 
 // newServer makes the directory of a server that runs as who.
@@ -58,7 +58,7 @@ func newServer(n *testlab.Namespace, name string, port uint16, who account) (*Se
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
-	s := &Server{Namespace: n, Port: port, Dir: dir, name: name, who: who, stop: unix.SIGTERM, log: new(lockedBuffer)}
+	s := &Server{Namespace: n, Port: port, Dir: dir, name: name, who: who, stop: unix.SIGTERM, log: new(testlab.Buffer)}
 	s.ready = s.connects
 	err = errors.Join(n.OnClose(func() error { return os.RemoveAll(dir) }), s.give(dir))
 	if err != nil {
@@ -223,24 +223,6 @@ func accountOf(names ...string) (account, error) {
 		return account{uint32(uid), uint32(gid)}, errors.Join(err1, err2)
 	}
 	return account{}, fmt.Errorf("no user %v on this machine", names)
-}
-
-// lockedBuffer is a buffer that a program writes while a test reads.
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }
 
 // listens lists the sockets of a configuration: every address of both families.

@@ -15,45 +15,12 @@ import (
 
 	"go.uber.org/goleak"
 
-	"github.com/xlb-io/xlb/internal/testlab"
+	"github.com/xlb-io/xlb/internal/testlab/labtest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// space is a namespace of its own lab.
-func space(t *testing.T) *testlab.Namespace {
-	t.Helper()
-	if os.Getuid() != 0 {
-		t.Skip("needs root")
-	}
-	lab, err := testlab.New("servers")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := lab.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	n, err := lab.Namespace("one")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return n
-}
-
-// must returns what a starter returns.
-func must[T any](v T, err error) func(t *testing.T) T {
-	return func(t *testing.T) T {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
-		return v
-	}
-}
-
-// gone checks that the server's directory went with its lab. Call it before space.
+// gone checks that the server's directory went with its lab. Call it before Space.
 func gone(t *testing.T, s **Server) {
 	t.Cleanup(func() {
 		if *s == nil {
@@ -69,25 +36,25 @@ var loopback = netip.MustParseAddr("127.0.0.1")
 
 func certificate(t *testing.T) (*Authority, Pair) {
 	t.Helper()
-	a := must(NewAuthority(t.TempDir()))(t)
-	return a, must(a.Issue("server", "localhost", "127.0.0.1"))(t)
+	a := labtest.Must(NewAuthority(t.TempDir()))(t)
+	return a, labtest.Must(a.Issue("server", "localhost", "127.0.0.1"))(t)
 }
 
 func TestPostgres(t *testing.T) {
 	var last *Server
 	gone(t, &last)
-	n := space(t)
+	n := labtest.Space(t)
 	_, pair := certificate(t)
-	primary := must(StartPostgres(n, 5432, PostgresOptions{Password: "secret'", TLS: pair}))(t)
+	primary := labtest.Must(StartPostgres(n, 5432, PostgresOptions{Password: "secret'", TLS: pair}))(t)
 	last = primary.Server
-	must(primary.SQL("CREATE TABLE t (n int); INSERT INTO t VALUES (7)"))(t)
-	replica := must(primary.Replica(n, 5433, loopback))(t)
+	labtest.Must(primary.SQL("CREATE TABLE t (n int); INSERT INTO t VALUES (7)"))(t)
+	replica := labtest.Must(primary.Replica(n, 5433, loopback))(t)
 	for p, want := range map[*Postgres]string{primary: "f", replica: "t"} {
-		if got := must(p.SQL("SELECT pg_is_in_recovery()"))(t); got != want {
+		if got := labtest.Must(p.SQL("SELECT pg_is_in_recovery()"))(t); got != want {
 			t.Errorf("port %d is in recovery: %s, want %s", p.Port, got, want)
 		}
 	}
-	if got := must(replica.SQL("SELECT n FROM t"))(t); got != "7" {
+	if got := labtest.Must(replica.SQL("SELECT n FROM t"))(t); got != "7" {
 		t.Errorf("the replica has %q", got)
 	}
 	if err := primary.Kill(); err != nil {
@@ -96,22 +63,22 @@ func TestPostgres(t *testing.T) {
 	if err := replica.Promote(); err != nil {
 		t.Fatal(err)
 	}
-	must(replica.SQL("INSERT INTO t VALUES (8)"))(t)
+	labtest.Must(replica.SQL("INSERT INTO t VALUES (8)"))(t)
 	if err := primary.Start(); err != nil {
 		t.Error(err)
 	}
 }
 
 func TestRedis(t *testing.T) {
-	n := space(t)
+	n := labtest.Space(t)
 	_, pair := certificate(t)
-	primary := must(StartRedis(n, 6379, RedisOptions{Password: "secret"}))(t)
-	replica := must(StartRedis(n, 6380, RedisOptions{Password: "secret", ReplicaOf: primary.At(loopback)}))(t)
-	must(StartRedis(n, 6381, RedisOptions{TLS: pair}))(t)
-	if role := must(primary.Command("ROLE"))(t); !strings.HasPrefix(role, "master") {
+	primary := labtest.Must(StartRedis(n, 6379, RedisOptions{Password: "secret"}))(t)
+	replica := labtest.Must(StartRedis(n, 6380, RedisOptions{Password: "secret", ReplicaOf: primary.At(loopback)}))(t)
+	labtest.Must(StartRedis(n, 6381, RedisOptions{TLS: pair}))(t)
+	if role := labtest.Must(primary.Command("ROLE"))(t); !strings.HasPrefix(role, "master") {
 		t.Errorf("the primary's role: %s", role)
 	}
-	if role := must(replica.Command("ROLE"))(t); !strings.HasPrefix(role, "slave") {
+	if role := labtest.Must(replica.Command("ROLE"))(t); !strings.HasPrefix(role, "slave") {
 		t.Errorf("the replica's role: %s", role)
 	}
 	if _, err := replica.Command("REPLICAOF", "NO", "ONE"); err != nil {
@@ -123,11 +90,11 @@ func TestRedis(t *testing.T) {
 }
 
 func TestNginx(t *testing.T) {
-	n := space(t)
+	n := labtest.Space(t)
 	authority, pair := certificate(t)
-	s := must(StartNginx(n, 443, "server { "+Listen(443, "ssl http2")+" ssl_certificate "+pair.Certificate+"; ssl_certificate_key "+pair.Key+"; location / { return 200 hello; } }"))(t)
+	s := labtest.Must(StartNginx(n, 443, "server { "+Listen(443, "ssl http2")+" ssl_certificate "+pair.Certificate+"; ssl_certificate_key "+pair.Key+"; location / { return 200 hello; } }"))(t)
 	roots := x509.NewCertPool()
-	roots.AppendCertsFromPEM(must(os.ReadFile(authority.File))(t))
+	roots.AppendCertsFromPEM(labtest.Must(os.ReadFile(authority.File))(t))
 	client := &http.Client{Transport: &http.Transport{
 		DialContext: n.Dial, TLSClientConfig: &tls.Config{RootCAs: roots}, DisableKeepAlives: true, ForceAttemptHTTP2: true,
 	}}
@@ -143,8 +110,8 @@ func TestNginx(t *testing.T) {
 }
 
 func TestStopFreezeStart(t *testing.T) {
-	n := space(t)
-	s := must(StartMosquitto(n, 1883, MosquittoOptions{Users: map[string]string{"joe": "secret"}, WebSocketPort: 8083}))(t)
+	n := labtest.Space(t)
+	s := labtest.Must(StartMosquitto(n, 1883, MosquittoOptions{Users: map[string]string{"joe": "secret"}, WebSocketPort: 8083}))(t)
 	if err := s.connects(t.Context()); err != nil {
 		t.Error(err)
 	}
@@ -172,7 +139,7 @@ func TestStopFreezeStart(t *testing.T) {
 }
 
 func TestServerThatFails(t *testing.T) {
-	n := space(t)
+	n := labtest.Space(t)
 	_, err := StartMosquitto(n, 1883, MosquittoOptions{Settings: []string{"no_such_thing true"}})
 	if err == nil || !strings.Contains(err.Error(), "no_such_thing") {
 		t.Errorf("the error does not hold what the server said: %v", err)
@@ -180,11 +147,11 @@ func TestServerThatFails(t *testing.T) {
 }
 
 func TestMariaDBEximDNSMasq(t *testing.T) {
-	n := space(t)
+	n := labtest.Space(t)
 	_, pair := certificate(t)
-	must(StartMariaDB(n, 3306, MariaDBOptions{Users: map[string]string{"joe": "secret"}, TLS: pair}))(t)
-	mail := must(StartExim(n, 25, pair))(t)
-	must(StartDNSMasq(n, 53, "--host-record=www.example.com,192.0.2.1"))(t)
+	labtest.Must(StartMariaDB(n, 3306, MariaDBOptions{Users: map[string]string{"joe": "secret"}, TLS: pair}))(t)
+	mail := labtest.Must(StartExim(n, 25, pair))(t)
+	labtest.Must(StartDNSMasq(n, 53, "--host-record=www.example.com,192.0.2.1"))(t)
 
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
@@ -209,8 +176,8 @@ func TestMariaDBEximDNSMasq(t *testing.T) {
 func TestBIND(t *testing.T) {
 	var last *Server
 	gone(t, &last)
-	n := space(t)
-	b := must(StartBIND(n, 53, "xlb.test", "www IN A 192.0.2.1"))(t)
+	n := labtest.Space(t)
+	b := labtest.Must(StartBIND(n, 53, "xlb.test", "www IN A 192.0.2.1"))(t)
 	last = b.Server
 	resolver := &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
 		return n.Dial(ctx, network, b.At(loopback).String())
