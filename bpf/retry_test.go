@@ -195,6 +195,27 @@ func TestRetryWithoutOther(t *testing.T) {
 	}
 }
 
+// Where there are fewer backends than tries each is tried again, but for the one that
+// has just failed.
+func TestRetryFewBackends(t *testing.T) {
+	change := func(w world, x way) world {
+		w = among(3)(w, x)
+		w.table(x.service, x.number, x.over(2).number)
+		return w
+	}
+	eachOutcome(t, answering(), change, func(t *testing.T, p *plane, w way) {
+		for port := range uint16(6) {
+			p.forget(t)
+			x, nat := p.begin(t, w.fromPort(40000+port))
+			for range 3 {
+				p.refuses(t, x, nat, true)
+				x, nat = p.goesOn(t, []way{x})
+			}
+			p.refuses(t, x, nat, false)
+		}
+	})
+}
+
 // A backend that failed last is not asked again, though the table changed meanwhile.
 func TestRetryAfterChange(t *testing.T) {
 	eachOutcome(t, answering(), among(3), func(t *testing.T, p *plane, w way) {

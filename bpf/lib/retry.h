@@ -128,7 +128,7 @@ static long retry_look(__u32 i, void *unused)
  * The backend for the next try, 0 if there is none. The flow's hash leads to a row of
  * slots, and those to a row of different backends: a connection that tried the first
  * has the second next, then the third. So it goes to none twice, if it began where the
- * table said; and never to the one that has just failed.
+ * table said and there are as many; and never to the one that has just failed.
  */
 __noinline int retry_choose(const struct choice *c, __u32 service, __u32 tried, __u32 failed)
 {
