@@ -62,7 +62,7 @@ type breaker struct {
 	// ejections so far, without one that was forgotten.
 	ejections int
 	// samples are in order of time; the first is the beginning of the window, or of
-	// the phase. The last is the present.
+	// the phase if that is later or a test. The last is the present.
 	samples []sample
 	// streak are failures since the last success.
 	streak uint64
@@ -84,8 +84,12 @@ type turn struct {
 // known is seen now. replies says that the data plane sees what backends answer.
 func (b breakers) judge(limits model.Eject, replies bool, now time.Time, seen []observation) (breakers, []turn) {
 	next := make(breakers, len(seen))
+	window := limits.Window
+	if !replies {
+		window += settles // of the last attempts nothing can be said yet
+	}
 	for _, o := range seen {
-		next[o.address] = b[o.address].watch(limits, now, o)
+		next[o.address] = b[o.address].watch(window, now, o)
 	}
 	j := judgement{limits: limits, replies: replies, now: now, seen: seen, next: next}
 	for _, o := range seen {
@@ -100,8 +104,9 @@ func (b breakers) judge(limits model.Eject, replies bool, now time.Time, seen []
 	return next, j.turns
 }
 
-// watch takes a backend's new counters.
-func (b breaker) watch(limits model.Eject, now time.Time, o observation) breaker {
+// watch takes a backend's new counters. All that came since a test began counts for
+// it, however seldom somebody comes.
+func (b breaker) watch(window time.Duration, now time.Time, o observation) breaker {
 	if b.id != o.id || b.grown(o.total) {
 		b = breaker{id: o.id, since: now}
 	}
@@ -112,7 +117,11 @@ func (b breaker) watch(limits model.Eject, now time.Time, o observation) breaker
 			b.streak = 0
 		}
 	}
-	b.samples = slide(b.samples, sample{now, o.total}, limits.Window)
+	begun := 0
+	if b.phase == halfOpen {
+		begun = min(1, len(b.samples))
+	}
+	b.samples = append(slices.Clone(b.samples[:begun]), slide(b.samples[begun:], sample{now, o.total}, window)...)
 	return b
 }
 
@@ -317,6 +326,9 @@ func (j *judgement) eject() {
 		if room <= 0 {
 			b := j.next[a.address]
 			b.why = a.why
+			if b.phase == halfOpen {
+				b.samples = b.samples[len(b.samples)-1:] // it is tested anew
+			}
 			j.next[a.address] = b
 			continue
 		}
