@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/goccy/go-yaml/ast"
+
 	"github.com/xlb-io/xlb/pkg/model"
 )
 
@@ -33,7 +35,7 @@ type (
 // zoneMinHealthy is the default of `zones: {min_healthy: …}`.
 const zoneMinHealthy = 50
 
-var percentKind = textOf("percentage", "`1%` to `100%`", `^[0-9]{1,3}%$`, func(s string) (int, *problem) {
+var percentKind = withSign(textOf("percentage", "`1%` to `100%`", `^[0-9]{1,3}%$`, func(s string) (int, *problem) {
 	n, err := strconv.Atoi(strings.TrimSuffix(s, "%"))
 	switch {
 	case err != nil || !strings.HasSuffix(s, "%"):
@@ -42,7 +44,20 @@ var percentKind = textOf("percentage", "`1%` to `100%`", `^[0-9]{1,3}%$`, func(s
 		return 0, &problem{s + " is out of range", "1% to 100%"}
 	}
 	return n, nil
-})
+}))
+
+// withSign says of a plain number what it lacks.
+func withSign(percentage kind[int]) kind[int] {
+	parse := percentage.parse
+	percentage.parse = func(r *reader, n ast.Node) (int, bool) {
+		if number := n.GetToken().Value; isScalar(n) && decimal.MatchString(number) && number[0] != '-' {
+			r.wrong(n, number+" has no percent sign", "write "+number+"%")
+			return 0, false
+		}
+		return parse(r, n)
+	}
+	return percentage
+}
 
 var longKind = duration(time.Second, 168*time.Hour, time.Second)
 

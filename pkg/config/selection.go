@@ -118,7 +118,14 @@ func (c *selectionCheck) check() {
 		c.fail(key, message, hint)
 	}
 	if sel.Schedule != model.Maglev && sel.Hash != model.HashFiveTuple {
-		refuse(own.hash.at, own.hash.given, fmt.Sprintf("service %q: hash: %s has no effect with schedule: %s", name, sel.Hash, sel.Schedule), "remove one of them")
+		key, hint := own.hash, "remove one of them"
+		switch {
+		case !own.hash.given && own.schedule.given:
+			key.at, key.given, hint = own.schedule.at, true, "set hash: five-tuple here; defaults: has hash"
+		case own.hash.given && !own.schedule.given:
+			hint = "set schedule: maglev here; defaults: has schedule"
+		}
+		refuse(key.at, key.given, fmt.Sprintf("service %q: hash: %s has no effect with schedule: %s", name, sel.Hash, sel.Schedule), hint)
 	}
 	if sel.RecordsAll() && c.s.Track == model.TrackNever {
 		key, text := own.schedule, "schedule: "+sel.Schedule.String()

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -67,6 +68,22 @@ func TestSelectionErrors(t *testing.T) {
 		mistakes(t, c.service, "udp", c.want)
 	}
 	parse(t, "interfaces: eth0\nservices: {a: {frontends: udp://192.0.2.1:53, backends: 10.0.0.1, probe: {type: tcp}, schedule: least-latency}}\n")
+}
+
+// Where one of two keys is of the defaults, what is said is what to write beside the
+// other.
+func TestHashOfDefaults(t *testing.T) {
+	for _, c := range []struct{ defaults, service, want string }{
+		{"hash: source", "schedule: random", `x.yaml:4:68: service "a": hash: source has no effect with schedule: random (set hash: five-tuple here; defaults: has hash)`},
+		{"schedule: random", "hash: source", `x.yaml:4:64: service "a": hash: source has no effect with schedule: random (set schedule: maglev here; defaults: has schedule)`},
+		{"hash: source, schedule: random", "track: always", `x.yaml:4:3: service "a": hash: source has no effect with schedule: random (remove one of them)`},
+		{"hash: source", "schedule: random, hash: five-tuple", ""},
+	} {
+		_, err := Parse("x.yaml", []byte("interfaces: eth0\ndefaults: {"+c.defaults+"}\nservices:\n  a: {frontends: tcp://192.0.2.1:80, backends: 10.0.0.1, "+c.service+"}\n"))
+		if got := fmt.Sprint(err); got != c.want && !(err == nil && c.want == "") {
+			t.Errorf("%s, %s:\n%v, want\n%s", c.defaults, c.service, err, c.want)
+		}
+	}
 }
 
 func mistakes(t *testing.T, service, protocol, want string) {
