@@ -179,7 +179,7 @@ func TestRetryWithoutOther(t *testing.T) {
 			eachOutcome(t, answering(), change, func(t *testing.T, p *plane, w way) {
 				x, nat := p.begin(t, w)
 				p.refuses(t, x, nat, true)
-				if again := p.asks(t, x, syn, nil); again != nat {
+				if again := p.asks(t, x, syn, nil, "attempts"); again != nat {
 					t.Errorf("again from %v, not %v", again, nat)
 				}
 				p.refuses(t, x, nat, false)

@@ -160,8 +160,12 @@ static __always_inline bool retry(const struct packet *p, const struct service *
 	if (s->options & OPTION_HASH)
 		by.hash = hash_input(p, s->hash_input);
 	other = retry_choose(&by, service, state_tries(state) + 1, failed);
-	if (!other)
+	if (!other) {
+		/* Who was refused tries the same one again. */
+		if (state_held(state))
+			outcome_add(service, failed, OUTCOME_ATTEMPTS);
 		return false;
+	}
 	outcome_add(service, failed, OUTCOME_RETRIED);
 	count_event(EVENT_SYN_RETRIED);
 	*backend_id = other;
