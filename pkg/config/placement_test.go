@@ -78,8 +78,8 @@ func TestPlacementErrors(t *testing.T) {
 		{"when_low without effect", web + "    tiers: {when_low: add}\n",
 			`x.yaml:6:13: tiers: when_low: add has no effect without min_healthy: a tier with one usable backend is good (add min_healthy, for example 50%)`},
 		{"times", web + "    slow_start: 500ms\n    drain_timeout: 200h\n    tiers: {return_after: 30}\n", lines(
-			`x.yaml:6:17: slow_start: 500ms is out of range (1s to 168h, whole seconds)`,
-			`x.yaml:7:20: drain_timeout: 200h is out of range (1s to 168h, whole seconds)`,
+			`x.yaml:6:17: slow_start: 500ms is finer than its resolution of 1s`,
+			`x.yaml:7:20: drain_timeout: 200h is out of range (0s to 168h, whole seconds)`,
 			`x.yaml:8:27: return_after: 30 has no unit (for seconds write 30s)`)},
 	} {
 		t.Run(c.name, func(t *testing.T) {
