@@ -125,12 +125,12 @@ func TestRetryUnanswered(t *testing.T) {
 		for port := range uint16(6) {
 			p.forget(t)
 			first, late := p.begin(t, w.fromPort(40000+port))
-			p.asks(t, first, syn, nil)
+			p.copies(t, first)
 			p.age(t, time.Second)
 			second, nat := p.goesOn(t, []way{first}, fmt.Sprintf("unanswered@%d", first.number))
 			p.expect(t, first.reply(segment(syn|ack), late), want{reason: "pass_not_vip"})
 			p.expect(t, first.reply(segment(rst|ack), late), want{reason: "pass_not_vip"})
-			p.asks(t, second, syn, nil)
+			p.copies(t, second)
 			p.refuses(t, second, nat, true)
 			third, nat := p.goesOn(t, []way{first, second})
 			p.answers(t, third, syn|ack, nat, "answered")
@@ -179,7 +179,7 @@ func TestRetryWithoutOther(t *testing.T) {
 			eachOutcome(t, answering(), change, func(t *testing.T, p *plane, w way) {
 				x, nat := p.begin(t, w)
 				p.refuses(t, x, nat, true)
-				if again := p.asks(t, x, syn, nil); again != nat {
+				if again := p.asks(t, x, syn, nil, "attempts"); again != nat {
 					t.Errorf("again from %v, not %v", again, nat)
 				}
 				p.refuses(t, x, nat, false)
@@ -193,6 +193,27 @@ func TestRetryWithoutOther(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Where there are fewer backends than tries each is tried again, but for the one that
+// has just failed.
+func TestRetryFewBackends(t *testing.T) {
+	change := func(w world, x way) world {
+		w = among(3)(w, x)
+		w.table(x.service, x.number, x.over(2).number)
+		return w
+	}
+	eachOutcome(t, answering(), change, func(t *testing.T, p *plane, w way) {
+		for port := range uint16(6) {
+			p.forget(t)
+			x, nat := p.begin(t, w.fromPort(40000+port))
+			for range 3 {
+				p.refuses(t, x, nat, true)
+				x, nat = p.goesOn(t, []way{x})
+			}
+			p.refuses(t, x, nat, false)
+		}
+	})
 }
 
 // A backend that failed last is not asked again, though the table changed meanwhile.

@@ -296,6 +296,32 @@ func TestOnePacket(t *testing.T) {
 	}
 }
 
+// Where nobody can ask the policies a backend is drawn all the same: one flow, again
+// and again, does not always go where its hash says.
+func TestDrawnWithoutDaemon(t *testing.T) {
+	for _, s := range []model.Schedule{model.Random, model.RoundRobin, model.LeastConnections, model.LeastLatency} {
+		t.Run(fmt.Sprint(s), func(t *testing.T) {
+			x := choosing(xlb.Selection{Schedule: s})
+			for id := range x.Services {
+				x.polices(id, model.OverloadContinue, plenty, plenty)
+			}
+			p := newPlane(t, settings(), sizes(), x)
+			p.bothHooks(t, func(t *testing.T) {
+				for _, w := range throughWays() {
+					seen := map[uint32]int{}
+					for range 40 {
+						p.forget(t)
+						seen[p.chosen(t, w.request(segment(syn)))]++
+					}
+					if len(seen) < 2 {
+						t.Errorf("%s: 40 flows went to %v", w.name, seen)
+					}
+				}
+			})
+		})
+	}
+}
+
 // A flow that the policies are asked about takes its turn once, though its packet
 // comes by twice; what they say of it goes before the turn.
 func TestRoundRobinWithPolicies(t *testing.T) {

@@ -33,10 +33,11 @@ static __always_inline __u64 hash_input(const struct packet *p, __u8 input)
 	return hash_flow(&p->source, &p->destination, family, p->ipv6);
 }
 
-/* Completes what is the packet's choice by default. Of a flow that the policies are
- * still to be asked about nothing is drawn: its packet will be here again. Not
- * static, so that the verifier looks at it once. */
-__noinline int choice_make(struct packet *p, __u32 service, struct choice *c, bool draws)
+/* Completes what is the packet's choice by default. A flow that the policies are
+ * still to be asked about takes no turn, for its packet will be here again: it gets a
+ * backend by chance, and keeps it if nobody can be asked. Not static, so that the
+ * verifier looks at it once. */
+__noinline int choice_make(struct packet *p, __u32 service, struct choice *c, bool turns)
 {
 	struct service *s = service_get(service);
 
@@ -48,7 +49,8 @@ __noinline int choice_make(struct packet *p, __u32 service, struct choice *c, bo
 		return 0;
 	if (s->options & OPTION_AFFINITY)
 		affinity_find(p, s, service, c);
-	if (s->options & OPTION_SCHEDULE && !c->backend && draws)
-		c->backend = draw(s->schedule, c->table);
+	if (s->options & OPTION_SCHEDULE && !c->backend)
+		c->backend = draw(turns || s->schedule != SCHEDULE_ROUND_ROBIN ?
+				  s->schedule : SCHEDULE_RANDOM, c->table);
 	return 0;
 }

@@ -128,7 +128,7 @@ static long retry_look(__u32 i, void *unused)
  * The backend for the next try, 0 if there is none. The flow's hash leads to a row of
  * slots, and those to a row of different backends: a connection that tried the first
  * has the second next, then the third. So it goes to none twice, if it began where the
- * table said; and never to the one that has just failed.
+ * table said and there are as many; and never to the one that has just failed.
  */
 __noinline int retry_choose(const struct choice *c, __u32 service, __u32 tried, __u32 failed)
 {
@@ -160,8 +160,12 @@ static __always_inline bool retry(const struct packet *p, const struct service *
 	if (s->options & OPTION_HASH)
 		by.hash = hash_input(p, s->hash_input);
 	other = retry_choose(&by, service, state_tries(state) + 1, failed);
-	if (!other)
+	if (!other) {
+		/* Who was refused tries the same one again. */
+		if (state_held(state))
+			outcome_add(service, failed, OUTCOME_ATTEMPTS);
 		return false;
+	}
 	outcome_add(service, failed, OUTCOME_RETRIED);
 	count_event(EVENT_SYN_RETRIED);
 	*backend_id = other;

@@ -128,6 +128,8 @@ func reasonText(reason string) string {
 		"critical_down":    "critical, and down:",
 		"hook_failing":     "changes of backends could not be told to",
 		"discovery_failed": "no news of the backends of",
+		"rules_stale":      "a file of rules is wrong, and what it held before stays in force, for",
+		"policy_failing":   "failing policy:",
 	}[word]
 	if !known {
 		return reason

@@ -242,7 +242,8 @@ type Backend struct {
 	Tier int `json:"tier"`
 	// Role is what its probe says it is, for example "primary".
 	Role string `json:"role,omitempty"`
-	// Since is when the probe's state was entered; nil without a result.
+	// Since is when the probe's state was entered, or an ejection began or ended if
+	// that was later; nil without a result.
 	Since *time.Time `json:"since,omitempty"`
 	Zone  string     `json:"zone,omitempty"`
 	// Shadow is what policies in shadow mode would say of its weight, in words.

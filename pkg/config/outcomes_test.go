@@ -55,7 +55,7 @@ func TestOutcomeErrors(t *testing.T) {
 			"x.yaml:3:99: failures: 0% is out of range (1% to 100%)",
 			"x.yaml:3:116: max_ejected: 101% is out of range (1% to 100%)",
 			"x.yaml:3:130: trials: 0 is out of range (1 to 1000000)",
-			`x.yaml:3:141: resets: must be a text (percentage), not 50 (if it is meant so, quote it: "50")`,
+			`x.yaml:3:141: resets: 50 has no percent sign (write 50%)`,
 			"x.yaml:3:153: window: 500ms is out of range (1s to 5m, whole seconds)")},
 		{"no percentage", lines("services:", "  a: {frontends: tcp://192.0.2.1:80, backends: [], eject: {failures: half}}"),
 			`x.yaml:3:70: failures: "half" is not a percentage (for example 50%)`},

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/goccy/go-yaml/ast"
+
 	"github.com/xlb-io/xlb/pkg/model"
 )
 
@@ -33,7 +35,7 @@ type (
 // zoneMinHealthy is the default of `zones: {min_healthy: …}`.
 const zoneMinHealthy = 50
 
-var percentKind = textOf("percentage", "`1%` to `100%`", `^[0-9]{1,3}%$`, func(s string) (int, *problem) {
+var percentKind = withSign(textOf("percentage", "`1%` to `100%`", `^[0-9]{1,3}%$`, func(s string) (int, *problem) {
 	n, err := strconv.Atoi(strings.TrimSuffix(s, "%"))
 	switch {
 	case err != nil || !strings.HasSuffix(s, "%"):
@@ -42,9 +44,23 @@ var percentKind = textOf("percentage", "`1%` to `100%`", `^[0-9]{1,3}%$`, func(s
 		return 0, &problem{s + " is out of range", "1% to 100%"}
 	}
 	return n, nil
-})
+}))
 
-var longKind = duration(time.Second, 168*time.Hour, time.Second)
+// withSign says of a plain number what it lacks.
+func withSign(percentage kind[int]) kind[int] {
+	parse := percentage.parse
+	percentage.parse = func(r *reader, n ast.Node) (int, bool) {
+		if number := n.GetToken().Value; isScalar(n) && decimal.MatchString(number) && number[0] != '-' {
+			r.wrong(n, number+" has no percent sign", "write "+number+"%")
+			return 0, false
+		}
+		return parse(r, n)
+	}
+	return percentage
+}
+
+// longKind has a value that takes back what `defaults:` says: 0s.
+var longKind = duration(0, 168*time.Hour, time.Second)
 
 var placementFields = []field[rawCommon]{
 	of("subset", subsetKind, func(c *rawCommon) *opt[rawSubset] { return &c.placement.subset }, about{
@@ -55,7 +71,7 @@ var placementFields = []field[rawCommon]{
 		of("when_low", enum(model.LowSwitch, model.LowAdd), func(t *rawTiers) *opt[model.WhenLow] { return &t.whenLow }, about{
 			doc: "What becomes of a tier with a smaller share: `switch` leaves it to the next tier, `add` uses what is left of it beside the next tier.", def: model.LowSwitch, example: "add"}),
 		of("return_after", longKind, func(t *rawTiers) *opt[time.Duration] { return &t.returnAfter }, about{
-			doc: "A tier takes back what the next one took over when it was good for so long.", defDoc: "at once", example: "30s"}),
+			doc: "A tier takes back what the next one took over when it was good for so long.", defDoc: "`0s`, at once", example: "30s"}),
 	), func(c *rawCommon) *opt[rawTiers] { return &c.placement.tiers }, about{
 		doc: "Failing over between tiers (`priority` of backends), and back.", example: "{min_healthy: 50%, return_after: 30s}"}),
 	of("zones", object("zones", "How new flows are spread over the zones of backends; see docs/selection.md.",
@@ -70,9 +86,9 @@ var placementFields = []field[rawCommon]{
 	of("panic_threshold", percentKind, func(c *rawCommon) *opt[int] { return &c.placement.panic }, about{
 		doc: "When a smaller share of the backends that serve, by weight, is usable, the unhealthy and ejected ones are used too: rather some lost flows than a few backends that drown. Needs `fail: open`.", defDoc: "only when none is usable", example: "30%"}),
 	of("slow_start", longKind, func(c *rawCommon) *opt[time.Duration] { return &c.placement.slowStart }, about{
-		doc: "A backend that came up, or came back, begins with a tenth of its weight and has all of it after this time, in ten steps.", defDoc: "all at once", example: "60s"}),
+		doc: "A backend that came up, or came back, begins with a tenth of its weight and has all of it after this time, in ten steps.", defDoc: "`0s`, all at once", example: "60s"}),
 	of("drain_timeout", longKind, func(c *rawCommon) *opt[time.Duration] { return &c.placement.drain }, about{
-		doc: "How long a backend that drains keeps its flows; after that they move to others.", defDoc: "until they end", example: "10m"}),
+		doc: "How long a backend that drains keeps its flows; after that they move to others.", defDoc: "`0s`, until they end", example: "10m"}),
 }
 
 // servicePlacement is which backends take part.

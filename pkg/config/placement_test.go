@@ -59,7 +59,7 @@ func TestPlacementErrors(t *testing.T) {
 	web := "interfaces: eth0\nservices:\n  web:\n    frontends: tcp://192.0.2.1:80\n    backends: []\n"
 	for _, c := range []struct{ name, text, want string }{
 		{"percentages", web + "    panic_threshold: 30\n    tiers: {min_healthy: 0%}\n    zones: {share: equal, min_healthy: half}\n", lines(
-			`x.yaml:6:22: panic_threshold: must be a text (percentage), not 30 (if it is meant so, quote it: "30")`,
+			`x.yaml:6:22: panic_threshold: 30 has no percent sign (write 30%)`,
 			`x.yaml:7:26: min_healthy: 0% is out of range (1% to 100%)`,
 			`x.yaml:8:40: min_healthy: "half" is not a percentage (for example 50%)`)},
 		{"subset of nothing", "defaults: {subset: {}}\n" + web + "    subset: {}\n", lines(
@@ -78,8 +78,8 @@ func TestPlacementErrors(t *testing.T) {
 		{"when_low without effect", web + "    tiers: {when_low: add}\n",
 			`x.yaml:6:13: tiers: when_low: add has no effect without min_healthy: a tier with one usable backend is good (add min_healthy, for example 50%)`},
 		{"times", web + "    slow_start: 500ms\n    drain_timeout: 200h\n    tiers: {return_after: 30}\n", lines(
-			`x.yaml:6:17: slow_start: 500ms is out of range (1s to 168h, whole seconds)`,
-			`x.yaml:7:20: drain_timeout: 200h is out of range (1s to 168h, whole seconds)`,
+			`x.yaml:6:17: slow_start: 500ms is finer than its resolution of 1s`,
+			`x.yaml:7:20: drain_timeout: 200h is out of range (0s to 168h, whole seconds)`,
 			`x.yaml:8:27: return_after: 30 has no unit (for seconds write 30s)`)},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -172,7 +172,7 @@ func (r *reader) rates(out *model.Rules, own, inherited *rawRules) {
 // checkRecords refuses what needs flows to be recorded where none are.
 func (w *world) checkRecords(at place, s *model.Service, out *model.Rules, raw *rawService) {
 	if s.Selection.OnePacket && out.Limits() {
-		w.fail(at, fmt.Sprintf("service %q: a limit tells a new UDP flow by its record, and ops has none", s.Name), "remove ops, or rate, rate_per_source and max_connections")
+		w.fail(or(raw.common.selection.onePacket.at, raw.common.selection.onePacket.given, at), fmt.Sprintf("service %q: a limit tells a new UDP flow by its record, and ops has none", s.Name), "remove ops, or rate, rate_per_source and max_connections")
 		return
 	}
 	if s.Track != model.TrackNever || s.Forward.RewritesPorts() || len(s.Frontends) == 0 {

@@ -139,7 +139,7 @@ func TestRulesErrors(t *testing.T) {
 		"cap without records": {ruled("max_connections: 5", "forward: l2dsr", "track: never"),
 			`x.yaml:8:12: service "w" has max_connections, which counts recorded flows: track: never is impossible (remove track, or the limit)`},
 		"one packet": {"interfaces: eth0\nservices:\n  w: {frontends: udp://192.0.2.1:80, backends: 10.0.0.1, forward: l2dsr, ops: true, rate: 5}\n",
-			`x.yaml:3:3: service "w": a limit tells a new UDP flow by its record, and ops has none (remove ops, or rate, rate_per_source and max_connections)`},
+			`x.yaml:3:79: service "w": a limit tells a new UDP flow by its record, and ops has none (remove ops, or rate, rate_per_source and max_connections)`},
 		"udp rate without records": {"interfaces: eth0\ndefaults: {track: never, forward: l2dsr}\nservices:\n  w: {frontends: udp://192.0.2.1:80, backends: 10.0.0.1, rate_per_source: 5}\n",
 			`x.yaml:4:3: service "w" has rate_per_source, which tells a new UDP flow by its record: track: never is impossible (remove track, or the limit)`},
 	} {

@@ -46,18 +46,16 @@ var selectionFields = []field[rawCommon]{
 				"A change of this key moves connections that are not recorded.",
 			def: model.HashFiveTuple, example: "source-destination"}),
 	of("affinity", affinityKind, func(c *rawCommon) *opt[rawAffinity] { return &c.selection.affinity }, about{
-		doc: "New flows of a client go where its last one went: for how long, or a mapping. Every flow is recorded then.", defDoc: "none", example: "10m"}),
+		doc: "New flows of a client go where its last one went: for how long, or a mapping. Every flow is recorded then.", defDoc: "`0s`, none", example: "10m"}),
 	of("ops", boolean, func(c *rawCommon) *opt[bool] { return &c.selection.onePacket }, about{
 		doc: "One-packet scheduling, for UDP services with `l2dsr`, `ipip` or `gue`: each datagram gets its backend by itself, and none is recorded. In `defaults` it holds for UDP services.", def: false, example: "true"}),
 	of("quic", quicKind, func(c *rawCommon) *opt[rawQUIC] { return &c.selection.quic }, about{
 		doc: "For UDP services whose servers put their ID into QUIC connection IDs (draft-ietf-quic-load-balancers, plaintext): a client that changes its address stays with its server. In `defaults` it holds for UDP services.", defDoc: "connection IDs are not looked at", example: "{server_id_length: 4}"}),
 }
 
-var affinityTimeoutKind = duration(time.Second, 168*time.Hour, time.Second)
-
-var affinityKind = shorthand(affinityTimeoutKind,
+var affinityKind = shorthand(longKind,
 	needed(object("affinity", "The long form of an affinity. The short form is its timeout.",
-		of("timeout", affinityTimeoutKind, func(a *rawAffinity) *opt[time.Duration] { return &a.timeout }, about{
+		of("timeout", longKind, func(a *rawAffinity) *opt[time.Duration] { return &a.timeout }, about{
 			doc: "Time since the client's last new flow after which it is forgotten.", example: "10m", required: true}),
 		of("ipv4", integer(1, 32), func(a *rawAffinity) *opt[int] { return &a.ipv4 }, about{
 			doc: "Bits of an IPv4 address that are one client.", def: 32, example: "24"}),
@@ -81,7 +79,7 @@ func (w *world) serviceSelection(at place, s *model.Service, raw *rawService) mo
 		Schedule: own.schedule.or(inherited.schedule).orValue(model.Maglev),
 		Hash:     own.hash.or(inherited.hash).orValue(model.HashFiveTuple),
 	}
-	if a := own.affinity.or(inherited.affinity); a.ok && a.v.timeout.ok {
+	if a := own.affinity.or(inherited.affinity); a.ok && a.v.timeout.v > 0 {
 		out.Affinity = model.Affinity{
 			Timeout: a.v.timeout.v, IPv4: uint8(a.v.ipv4.orValue(32)), IPv6: uint8(a.v.ipv6.orValue(64)),
 		}
@@ -118,7 +116,14 @@ func (c *selectionCheck) check() {
 		c.fail(key, message, hint)
 	}
 	if sel.Schedule != model.Maglev && sel.Hash != model.HashFiveTuple {
-		refuse(own.hash.at, own.hash.given, fmt.Sprintf("service %q: hash: %s has no effect with schedule: %s", name, sel.Hash, sel.Schedule), "remove one of them")
+		key, hint := own.hash, "remove one of them"
+		switch {
+		case !own.hash.given && own.schedule.given:
+			key.at, key.given, hint = own.schedule.at, true, "set hash: five-tuple here; defaults: has hash"
+		case own.hash.given && !own.schedule.given:
+			hint = "set schedule: maglev here; defaults: has schedule"
+		}
+		refuse(key.at, key.given, fmt.Sprintf("service %q: hash: %s has no effect with schedule: %s", name, sel.Hash, sel.Schedule), hint)
 	}
 	if sel.RecordsAll() && c.s.Track == model.TrackNever {
 		key, text := own.schedule, "schedule: "+sel.Schedule.String()

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -40,7 +41,7 @@ func TestSelectionErrors(t *testing.T) {
 	for _, c := range []struct{ service, want string }{
 		{"schedule: wlc", `x.yaml:3:62: schedule: unknown value "wlc" (known: maglev, source-hash, random, round-robin, least-connections, least-latency)`},
 		{"hash: port", `x.yaml:3:58: hash: unknown value "port" (known: five-tuple, source, source-destination, destination-port)`},
-		{"affinity: 0s", `x.yaml:3:62: affinity: 0s is out of range (1s to 168h, whole seconds)`},
+		{"affinity: 169h", `x.yaml:3:62: affinity: 169h is out of range (0s to 168h, whole seconds)`},
 		{"affinity: {ipv4: 33}", lines(
 			"x.yaml:3:62: timeout is missing in affinity (for example timeout: 10m)",
 			"x.yaml:3:69: ipv4: 33 is out of range (1 to 32)")},
@@ -69,11 +70,40 @@ func TestSelectionErrors(t *testing.T) {
 	parse(t, "interfaces: eth0\nservices: {a: {frontends: udp://192.0.2.1:53, backends: 10.0.0.1, probe: {type: tcp}, schedule: least-latency}}\n")
 }
 
+// Where one of two keys is of the defaults, what is said is what to write beside the
+// other.
+func TestHashOfDefaults(t *testing.T) {
+	for _, c := range []struct{ defaults, service, want string }{
+		{"hash: source", "schedule: random", `x.yaml:4:68: service "a": hash: source has no effect with schedule: random (set hash: five-tuple here; defaults: has hash)`},
+		{"schedule: random", "hash: source", `x.yaml:4:64: service "a": hash: source has no effect with schedule: random (set schedule: maglev here; defaults: has schedule)`},
+		{"hash: source, schedule: random", "track: always", `x.yaml:4:3: service "a": hash: source has no effect with schedule: random (remove one of them)`},
+		{"hash: source", "schedule: random, hash: five-tuple", ""},
+	} {
+		_, err := Parse("x.yaml", []byte("interfaces: eth0\ndefaults: {"+c.defaults+"}\nservices:\n  a: {frontends: tcp://192.0.2.1:80, backends: 10.0.0.1, "+c.service+"}\n"))
+		if got := fmt.Sprint(err); got != c.want && !(err == nil && c.want == "") {
+			t.Errorf("%s, %s:\n%v, want\n%s", c.defaults, c.service, err, c.want)
+		}
+	}
+}
+
 func mistakes(t *testing.T, service, protocol, want string) {
 	t.Helper()
 	_, err := Parse("x.yaml", []byte("interfaces: eth0\nservices:\n  a: {frontends: "+protocol+"://192.0.2.1:80, backends: [], "+service+"}\n"))
 	if err == nil || err.Error() != want {
 		t.Errorf("%s:\n%v, want\n%s", service, err, want)
+	}
+}
+
+// What defaults say a service can take back.
+func TestTakenBack(t *testing.T) {
+	cfg := parse(t, "interfaces: eth0\ndefaults: {affinity: 10m, slow_start: 1m, drain_timeout: 1h, tiers: {return_after: 30s}}\nservices:\n"+
+		"  a: {frontends: tcp://192.0.2.1:80, backends: 10.0.0.1, affinity: 0s, slow_start: 0s, drain_timeout: 0s, tiers: {return_after: 0s}}\n"+
+		"  b: {frontends: tcp://192.0.2.2:80, backends: 10.0.0.1, affinity: {timeout: 0s, ipv4: 24}}\n")
+	if a := cfg.Services[0]; a.Selection != (model.Selection{}) || a.Placement != (model.Placement{}) {
+		t.Errorf("selection %+v, placement %+v", a.Selection, a.Placement)
+	}
+	if b := cfg.Services[1]; b.Selection != (model.Selection{}) || b.Placement.SlowStart != time.Minute || b.Placement.Tiers.ReturnAfter != 30*time.Second {
+		t.Errorf("selection %+v, placement %+v", b.Selection, b.Placement)
 	}
 }
 

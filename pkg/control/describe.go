@@ -108,6 +108,9 @@ func Describe(c maps.Changes, w Words) []api.PlanChange {
 	}
 	for _, r := range c.Rules {
 		one := describe(r, "rules", r.Key, rulesText)
+		if r.Old != nil && r.New != nil {
+			one.New += rulesChanged(*r.Old, *r.New)
+		}
 		one.Service, one.Key = w.service(r.Key), w.service(r.Key)
 		out = append(out, one)
 	}
@@ -191,6 +194,9 @@ func (w Words) backend(b maps.Change[uint32, maps.Backend]) api.PlanChange {
 			out := stateText(states[b.Key], v.Serves)
 			if passed {
 				out += fmt.Sprintf(" as %s of %s", v.Address, w.service(v.Service))
+			}
+			if v.Weight > 0 {
+				out += fmt.Sprintf(", connections compared by weight %d", v.Weight)
 			}
 			return out
 		}

@@ -58,6 +58,28 @@ func rulesText(r maps.Rules) string {
 	return fmt.Sprintf("%s, some of them by the tables of %d subsets", text, len(tables))
 }
 
+// rulesChanged says how many prefixes differ, of which the kinds alone do not tell.
+// Both are in their order.
+func rulesChanged(old, new maps.Rules) string {
+	added, gone, other := 0, 0, 0
+	for len(old) > 0 || len(new) > 0 {
+		switch {
+		case len(old) == 0 || len(new) > 0 && new[0].Prefix.Compare(old[0].Prefix) < 0:
+			added++
+			new = new[1:]
+		case len(new) == 0 || new[0].Prefix != old[0].Prefix:
+			gone++
+			old = old[1:]
+		default:
+			if new[0] != old[0] {
+				other++
+			}
+			old, new = old[1:], new[1:]
+		}
+	}
+	return fmt.Sprintf("; %d new, %d gone, %d decide otherwise", added, gone, other)
+}
+
 // limitsText is empty without limits.
 func limitsText(l maps.Limits) string {
 	var parts []string

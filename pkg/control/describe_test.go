@@ -36,10 +36,15 @@ func TestDescribe(t *testing.T) {
 	want.VIPs[maps.VIPKey{Address: source}] = maps.VIP{Source: 3}
 	want.Backends[1] = maps.Backend{Address: ap("10.0.0.1:80"), Service: 1}
 	want.Backends[2] = maps.Backend{Address: ap("10.0.0.9:80"), Service: 1, Serves: true}
-	want.Backends[4] = maps.Backend{Address: ap("10.0.0.4:80"), Service: 1, Serves: true}
+	want.Backends[4] = maps.Backend{Address: ap("10.0.0.4:80"), Service: 1, Serves: true, Weight: 3}
 	delete(want.Backends, 3)
 	want.Tables[1] = maps.Table{Present: []uint32{2, 2, 4}, Marked: []maps.Mark{{Slot: 0, Previous: 1}}}
 	delete(want.Tables, 2)
+	rule := func(prefix string, verdict model.Verdict) maps.Rule {
+		return maps.Rule{Prefix: netip.MustParsePrefix(prefix), Verdict: verdict}
+	}
+	have.Rules = map[uint32]maps.Rules{1: {rule("0.0.0.0/0", model.Taken), rule("10.0.0.6/32", model.Denied), rule("10.0.1.0/24", model.Denied), rule("10.0.2.0/24", model.Taken)}}
+	want.Rules = map[uint32]maps.Rules{1: {rule("0.0.0.0/0", model.Taken), rule("10.0.0.7/32", model.Denied), rule("10.0.1.0/24", model.Taken), rule("10.0.2.0/24", model.Denied), rule("10.0.3.0/24", model.Denied)}}
 	told := want.Clone()
 	told.Sources[2] = source
 
@@ -58,9 +63,10 @@ func TestDescribe(t *testing.T) {
 			"change backend 1 #1 10.0.0.1:80: serves > does not serve",
 			"change backend 2 #1 10.0.0.9:80: serves as 10.0.0.2:80 of #1 > serves as 10.0.0.9:80 of #1",
 			"delete backend 3 #2 10.0.0.3:80: does not serve > ",
-			"add backend 4 #1 10.0.0.4:80:  > serves",
+			"add backend 4 #1 10.0.0.4:80:  > serves, connections compared by weight 3",
 			"change table 1 #1 #1: 2 backends in 3 slots > 2 backends in 3 slots, 1 marked, 2/3",
 			"delete table 2 #2 #2: 1 backend in 3 slots > , 3/3",
+			"change rules 1 #1 #1: 4 prefixes: 2 taken, 2 denied > 5 prefixes: 2 taken, 3 denied; 2 new, 1 gone, 2 decide otherwise",
 		}},
 		{"by name and state", told, Words{
 			Services: map[uint32]string{1: "web", 2: "mail"},
@@ -74,9 +80,10 @@ func TestDescribe(t *testing.T) {
 			"change backend 1 web 10.0.0.1:80: healthy > unhealthy, its flows move to others",
 			"change backend 2 web 10.0.0.9:80: healthy as 10.0.0.2:80 of web > healthy as 10.0.0.9:80 of web",
 			"delete backend 3 mail 10.0.0.3:80: retired, its flows move to others > ",
-			"add backend 4 web 10.0.0.4:80:  > not probed yet",
+			"add backend 4 web 10.0.0.4:80:  > not probed yet, connections compared by weight 3",
 			"change table 1 web web: 2 backends in 3 slots > 2 backends in 3 slots, 1 marked, 2/3",
 			"delete table 2 mail mail: 1 backend in 3 slots > , 3/3",
+			"change rules 1 web web: 4 prefixes: 2 taken, 2 denied > 5 prefixes: 2 taken, 3 denied; 2 new, 1 gone, 2 decide otherwise",
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

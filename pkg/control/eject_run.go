@@ -128,6 +128,9 @@ func (b breaker) contend(limits model.Eject, out *BackendState) {
 		return
 	}
 	out.Ejections, out.EjectedUntil = b.ejections, time.Time{}
+	if b.ejections > 0 && b.since.After(out.Since) {
+		out.Since = b.since
+	}
 	switch {
 	case b.phase == ejected:
 		out.State, out.EjectedUntil = api.StateEjected, b.until

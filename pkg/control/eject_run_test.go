@@ -111,6 +111,9 @@ func TestBreaker(t *testing.T) {
 		state, reason, half, _ := first()
 		return unless(state == "healthy" && half, "%s: %s", state, reason)
 	})
+	if got := d.status(t).Services[0].Backends[0]; got.Since == nil || !got.Since.Equal(now.Add(time.Minute)) {
+		t.Errorf("half open since %v, want %v", got.Since, now.Add(time.Minute))
+	}
 	data.fails(1, maps.Outcomes{Attempts: 11, Refused: 8, Unanswered: 1, Answered: 2})
 	eventually(t, func() string {
 		state, reason, half, _ := first()

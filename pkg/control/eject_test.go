@@ -170,6 +170,45 @@ func TestEjectionGrows(t *testing.T) {
 	c.wait(30).tried(1, served(3)).wait(1).wants("1 trusted").wait(100).tried(1, refused(5)).wait(1).wants("1 ejected").lasts(1, time.Minute)
 }
 
+// A test is as long as it takes for enough to come, and begins anew where one that
+// fails it may not be ejected.
+func TestEjectSlowTest(t *testing.T) {
+	for _, replies := range []bool{true, false} {
+		c := inCourt(t, ejecting, 3)
+		c.replies = replies
+		c.tried(1, silent(5)).wait(1).wants("1 ejected").wait(30).wants("1 half open")
+		c.tried(1, served(1)).wait(20).wants().tried(1, served(1)).wait(300).wants()
+		if n := len(c.all[c.address(1)].samples); n > windowSamples+8 {
+			t.Errorf("%d samples are kept", n)
+		}
+		c.tried(1, served(1))
+		if !replies {
+			c.wait(2).wants()
+		}
+		c.wait(1).wants("1 trusted")
+	}
+	c := inCourt(t, ejecting, 2).tried(1, refused(5)).wait(1).wants("1 ejected").wait(30).wants("1 half open")
+	c.seen[1].usable = false // so that no more than none may be ejected
+	c.tried(1, refused(1)).wait(1).wants().tried(1, served(2)).wait(15).wants().tried(1, served(1)).wait(1).wants("1 trusted")
+}
+
+// However short the window is, an attempt that nobody hears of again is in it when it
+// is known to have failed.
+func TestEjectShortWindow(t *testing.T) {
+	limits := ejecting
+	limits.Window, limits.Consecutive = time.Second, 0
+	c := inCourt(t, limits, 3)
+	c.replies = false
+	ejected := false
+	for range 6 {
+		c.tried(1, maps.Outcomes{Attempts: 30}).tried(2, served(30)).tried(3, served(30)).wait(1)
+		ejected = ejected || len(c.turns) > 0
+	}
+	if !ejected {
+		t.Error("it is not ejected")
+	}
+}
+
 // Never more than the share, the worst first; the others are shown.
 func TestMaxEjected(t *testing.T) {
 	inCourt(t, ejecting, 1).tried(1, refused(100)).wait(1).wants().why(1, "100 failed in a row: 100 of 100 connections failed, 100 refused")

@@ -160,7 +160,8 @@ type BackendState struct {
 	// State is one of the api.State constants.
 	State  string
 	Reason string
-	// Since is when the probe's state was entered; zero without a result.
+	// Since is when the probe's state was entered, or an ejection began or ended if
+	// that was later; zero without a result.
 	Since time.Time
 	Zone  string
 	Tags  model.Tags

@@ -108,7 +108,7 @@ func (r *round) compile(b builtRules) (*compiledRules, error) {
 
 // rulesKey is the same for rules with the same lists.
 func rulesKey(r model.Rules) string {
-	return fmt.Sprintf("%t %v %v %v %v", r.Allow != nil, r.Allow, r.Deny, r.Steer, r.Default)
+	return fmt.Sprintf("%t %q %q %q %q", r.Allow != nil, r.Allow, r.Deny, r.Steer, r.Default)
 }
 
 // table names subsets by the numbers of their tables.

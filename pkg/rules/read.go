@@ -3,6 +3,7 @@ package rules
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"net/netip"
@@ -97,7 +98,9 @@ func readPrefixes(data []byte) (list []netip.Prefix, line int, err error) {
 		}
 		list = append(list, p)
 	}
-	if err := lines.Err(); err != nil {
+	if err := lines.Err(); errors.Is(err, bufio.ErrTooLong) {
+		return nil, line + 1, errors.New("the line is far too long for a prefix (is this a list of them?)")
+	} else if err != nil {
 		return nil, line + 1, err
 	}
 	slices.SortFunc(list, comparePrefixes)
