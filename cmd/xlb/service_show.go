@@ -65,6 +65,14 @@ func markedText(s api.Service) string {
 	return text + " until those with former backends end"
 }
 
+// noBackendsText is what becomes of flows to a service that lists no backends.
+func noBackendsText(s api.Service) string {
+	if s.Starting {
+		return "the daemon starts: flows go where they went before"
+	}
+	return "no backends: new flows are dropped"
+}
+
 // serviceNote says what a service without a usable backend does.
 func serviceNote(s api.Service) string {
 	configured := slices.ContainsFunc(s.Backends, func(b api.Backend) bool { return b.State != api.StateRetired })
@@ -74,7 +82,7 @@ func serviceNote(s api.Service) string {
 	case s.Panic:
 		return "few usable: panic, the others are used too"
 	case !configured:
-		return "no backends: new flows are dropped"
+		return noBackendsText(s)
 	}
 	return "none usable: new flows are dropped"
 }
@@ -172,7 +180,7 @@ func printTraffic(s api.ServiceDetail, line func(name, format string, args ...an
 // printMembers prints the backends of a service.
 func (e *env) printMembers(s api.ServiceDetail) {
 	if len(s.Backends) == 0 {
-		e.printf("no backends: new flows are dropped\n")
+		e.printf("%s\n", noBackendsText(s.Service))
 		return
 	}
 	if s.FailOpen {

@@ -13,7 +13,7 @@ func (e *env) printSources(sources []api.Source, indent string) {
 	}
 	t := &table{columns: []column{
 		{name: "SOURCE"}, {name: "TYPE"}, {name: "STATE"}, {name: "SINCE", align: right}, {name: "BACKENDS", align: right},
-		{name: "ANSWERED", align: right}, {name: "WHERE", shrinks: true}, {name: "ERROR", shrinks: true},
+		{name: "ANSWERED", align: right}, {name: "WHERE", shrinks: true}, {name: "NOTE", shrinks: true},
 	}}
 	for _, s := range sources {
 		answered := "never"

@@ -21,7 +21,7 @@ func TestSources(t *testing.T) {
 	}
 	s.start(t)
 	const table = `
-SOURCE  TYPE    STATE    SINCE  BACKENDS  ANSWERED  WHERE                         ERROR
+SOURCE  TYPE    STATE    SINCE  BACKENDS  ANSWERED  WHERE                         NOTE
 site    consul  failing     1m         3    3m ago  web at http://127.0.0.1:8500  connection refused
 exec    exec    ok          3m         1    3m ago  /bin/list                     line 2 is no address
 more    dns     waiting     0s         0     never  web.example.com

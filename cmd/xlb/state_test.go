@@ -63,6 +63,22 @@ no services are configured
 `)
 }
 
+// TestStatusOfStart: no backends are listed before the first plan, and that does not
+// mean that there are none.
+func TestStatusOfStart(t *testing.T) {
+	s := newSample()
+	for i := range s.status.Services {
+		s.status.Services[i].Starting, s.status.Services[i].Backends, s.status.Services[i].FailOpen = true, nil, false
+	}
+	s.start(t)
+	for _, args := range [][]string{{"status"}, {"service", "ls"}, {"service", "show", "web"}} {
+		text := xlb(t, args...).ok(t)
+		if !strings.Contains(text, "flows go where they went before") || strings.Contains(text, "dropped\n") {
+			t.Errorf("%v says\n%s", args, text)
+		}
+	}
+}
+
 // A service that is tunnelled says where from, and what is recorded of it.
 func TestTunnelledService(t *testing.T) {
 	s := newSample()

@@ -93,7 +93,7 @@ func (e *env) printStatus(s api.Status) {
 		}
 		e.printSources(service.Sources, "  ")
 		if len(service.Backends) == 0 {
-			e.printf("  no backends: new flows are dropped\n")
+			e.printf("  %s\n", noBackendsText(service))
 			continue
 		}
 		t := backendTable(false)

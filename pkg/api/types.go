@@ -105,6 +105,9 @@ type Service struct {
 	QUIC *QUIC `json:"quic,omitempty"`
 	// Fail is "open" or "closed".
 	Fail string `json:"fail"`
+	// Starting: the daemon has not yet planned where flows go, and lists no
+	// backends. They go where they went before, if the service was there.
+	Starting bool `json:"starting,omitempty"`
 	// Critical: without a usable backend the load balancer is not ready.
 	Critical bool `json:"critical,omitempty"`
 	// Role is the role that backends must have to take connections, and

@@ -126,7 +126,9 @@ func (s *snapshot) services() []api.Service {
 	if s.plan == nil {
 		out := make([]api.Service, 0, len(s.cfg.Services))
 		for _, one := range s.cfg.Services {
-			out = append(out, s.service(ServiceState{Name: one.Name, Frontends: one.Frontends, Forward: one.Forward, Track: trackOf(one), Fail: one.Fail, Via: one.Probe.Via, Selection: one.Selection}))
+			shown := s.service(ServiceState{Name: one.Name, Frontends: one.Frontends, Forward: one.Forward, Track: trackOf(one), Fail: one.Fail, Via: one.Probe.Via, Selection: one.Selection})
+			shown.Starting = true
+			out = append(out, shown)
 		}
 		slices.SortFunc(out, func(a, b api.Service) int { return cmp.Compare(a.Name, b.Name) })
 		return out
