@@ -105,12 +105,13 @@ func TestDescribe(t *testing.T) {
 // TestBeforeFirstPlan: until the daemon knows where flows go, it says so.
 func TestBeforeFirstPlan(t *testing.T) {
 	cfg := &model.Config{Services: []model.Service{service("web", "203.0.113.1:80")}}
-	for _, one := range (&snapshot{cfg: cfg}).services() {
+	none := func(string) []api.Source { return nil }
+	for _, one := range (&snapshot{cfg: cfg, sources: none}).services() {
 		if !one.Starting || len(one.Backends) > 0 {
 			t.Errorf("service %+v", one)
 		}
 	}
-	for _, one := range (&snapshot{cfg: cfg, plan: &Plan{Services: []ServiceState{{Name: "web"}}}}).services() {
+	for _, one := range (&snapshot{cfg: cfg, sources: none, plan: &Plan{Services: []ServiceState{{Name: "web"}}}}).services() {
 		if one.Starting {
 			t.Errorf("service %+v", one)
 		}
