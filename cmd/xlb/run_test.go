@@ -1,13 +1,11 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -32,24 +30,6 @@ services:
     frontends: tcp://203.0.113.10:80
     backends: [10.9.0.2, 10.9.0.3]
 `
-
-// logBuffer may be written by a process while a test reads it.
-type logBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (l *logBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.Write(p)
-}
-
-func (l *logBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.String()
-}
 
 // until polls a condition.
 func until(t *testing.T, what string, cond func() bool) {
@@ -96,7 +76,7 @@ func TestDaemon(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	log := &logBuffer{}
+	log := &testlab.Buffer{}
 	daemon := balancer.Command(context.Background(), self, "run", "--log-level", "debug", "--log-format=json")
 	daemon.Cmd.Env = append(os.Environ(), asCommand+"=1")
 	daemon.Cmd.Stderr = log

@@ -1,35 +1,16 @@
 package control
 
 import (
-	"bytes"
 	"log/slog"
 	"strings"
-	"sync"
 	"testing"
 
+	"github.com/xlb-io/xlb/internal/testlab"
 	"github.com/xlb-io/xlb/pkg/api"
 )
 
-// lockedBuffer may be written by a daemon while a test reads it.
-type lockedBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.String()
-}
-
 func TestLog(t *testing.T) {
-	log := &lockedBuffer{}
+	log := &testlab.Buffer{}
 	d := start(t, newMemory(), "  web: {frontends: 'tcp://203.0.113.1:80', fail: closed, probe: none, backends: ['10.0.0.1:80']}\n",
 		func(p *parts) {
 			p.log = slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))

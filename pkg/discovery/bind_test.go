@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/xlb-io/xlb/internal/testlab"
 	"github.com/xlb-io/xlb/pkg/model"
 )
 
@@ -41,7 +42,7 @@ controls { };
 zone "xlb.test" { type primary; file "zone"; };
 zone "broken.test" { type primary; file "not-there"; };
 `, dir, port))
-	b.server = &server{t: t, out: new(log), argv: []string{named, "-g", "-n", "1", "-c", conf}}
+	b.server = &server{t: t, out: new(testlab.Buffer), argv: []string{named, "-g", "-n", "1", "-c", conf}}
 	b.write(records)
 	t.Cleanup(b.stop)
 	b.server.start(dialable(b.address))

@@ -20,6 +20,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/xlb-io/xlb/internal/testlab"
 	"github.com/xlb-io/xlb/pkg/model"
 )
 
@@ -47,7 +48,7 @@ func startAgent(t *testing.T, conf string) *agent {
 	}
 	ports := freePorts(t, 4)
 	a := &agent{url: fmt.Sprintf("http://127.0.0.1:%d", ports[0]), http: http.DefaultClient}
-	a.server = &server{t: t, out: new(log), argv: []string{
+	a.server = &server{t: t, out: new(testlab.Buffer), argv: []string{
 		path, "agent", "-dev", "-bind=127.0.0.1", "-client=127.0.0.1", "-node=here", "-disable-host-node-id", "-node-meta=room:cellar",
 		fmt.Sprintf("-http-port=%d", ports[0]), "-dns-port=-1", "-grpc-port=-1",
 		fmt.Sprintf("-server-port=%d", ports[1]), fmt.Sprintf("-serf-lan-port=%d", ports[2]), fmt.Sprintf("-serf-wan-port=%d", ports[3]),

@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/xlb-io/xlb/internal/testlab"
 	"github.com/xlb-io/xlb/pkg/model"
 )
 
@@ -53,7 +54,7 @@ func newEtcdCluster(t *testing.T, n int, scheme string, args ...string) (members
 	for i := range n {
 		name, peer, _ := strings.Cut(peers[i], "=")
 		e := &etcd{url: fmt.Sprintf("%s://127.0.0.1:%d", scheme, ports[i]), data: filepath.Join(t.TempDir(), "data"), http: http.DefaultClient}
-		e.server = &server{t: t, out: new(log), argv: append([]string{
+		e.server = &server{t: t, out: new(testlab.Buffer), argv: append([]string{
 			path, "--name=" + name, "--data-dir=" + e.data, "--listen-client-urls=" + e.url, "--advertise-client-urls=" + e.url,
 			"--listen-peer-urls=" + peer, "--initial-advertise-peer-urls=" + peer, "--initial-cluster=" + strings.Join(peers, ","), "--unsafe-no-fsync",
 		}, args...)}

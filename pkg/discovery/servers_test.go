@@ -1,7 +1,6 @@
 package discovery
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -18,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/xlb-io/xlb/internal/testlab"
 	"github.com/xlb-io/xlb/pkg/model"
 )
 
@@ -40,34 +40,16 @@ func installed(t *testing.T, name string) string {
 type server struct {
 	t    *testing.T
 	argv []string
-	out  *log
+	out  *testlab.Buffer
 
 	cmd  *exec.Cmd
 	done chan struct{}
 }
 
-// log is what a server prints.
-type log struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (l *log) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
-}
-
-func (l *log) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
-}
-
 // start starts a server and waits until it is ready.
 func start(t *testing.T, ready func() error, argv ...string) *server {
 	t.Helper()
-	s := &server{t: t, argv: argv, out: new(log)}
+	s := &server{t: t, argv: argv, out: new(testlab.Buffer)}
 	t.Cleanup(s.stop)
 	s.start(ready)
 	return s
