@@ -166,7 +166,7 @@ var probeKind = shorthand(briefProbeKind,
 		of("interval", duration(100*time.Millisecond, time.Hour, time.Millisecond), func(p *rawProbe) *opt[time.Duration] { return &p.interval }, about{
 			doc: "Time between the starts of two probes, longer or shorter by the `jitter`.", def: probe.Interval, example: "5s"}),
 		of("timeout", duration(10*time.Millisecond, time.Hour, time.Millisecond), func(p *rawProbe) *opt[time.Duration] { return &p.timeout }, about{
-			doc: "A probe that takes longer has failed. Not longer than `interval` and `interval_failing`.", defDoc: "`" + short(probe.Timeout) + "`, or the shorter of the intervals if that is shorter", example: "500ms"}),
+			doc: "A probe that takes longer has failed. Not longer than `interval` and `interval_failing`.", defDoc: "`" + model.DurationText(probe.Timeout) + "`, or the shorter of the intervals if that is shorter", example: "500ms"}),
 		of("rise", integer(1, 100), func(p *rawProbe) *opt[int] { return &p.rise }, about{
 			doc: "Successes in a row that bring a backend up.", def: probe.Rise, example: "1"}),
 		of("fall", integer(1, 100), func(p *rawProbe) *opt[int] { return &p.fall }, about{

@@ -12,6 +12,7 @@ import (
 	"github.com/goccy/go-yaml/ast"
 
 	"github.com/xlb-io/xlb/internal/yamlguard"
+	"github.com/xlb-io/xlb/pkg/model"
 )
 
 // shape describes a kind of value for the schema and for the reference.
@@ -70,7 +71,7 @@ var durationExp = regexp.MustCompile(durationPattern)
 
 // duration is a time like 500ms, 2s or 1h30m, a multiple of step.
 func duration(minimum, maximum, step time.Duration) kind[time.Duration] {
-	limits := fmt.Sprintf("%s to %s", short(minimum), short(maximum))
+	limits := fmt.Sprintf("%s to %s", model.DurationText(minimum), model.DurationText(maximum))
 	if step == time.Second {
 		limits += ", whole seconds"
 	}
@@ -92,25 +93,13 @@ func duration(minimum, maximum, step time.Duration) kind[time.Duration] {
 			case d < minimum || d > maximum:
 				r.wrong(n, fmt.Sprintf("%s is out of range", s), limits)
 			case d%step != 0:
-				r.wrong(n, fmt.Sprintf("%s is finer than its resolution of %s", s, short(step)), "")
+				r.wrong(n, fmt.Sprintf("%s is finer than its resolution of %s", s, model.DurationText(step)), "")
 			default:
 				return d, true
 			}
 			return 0, false
 		},
 	}
-}
-
-// short renders d without zero parts: 15m, not 15m0s.
-func short(d time.Duration) string {
-	s := d.String()
-	if strings.HasSuffix(s, "m0s") {
-		s = strings.TrimSuffix(s, "0s")
-	}
-	if strings.HasSuffix(s, "h0m") {
-		s = strings.TrimSuffix(s, "0m")
-	}
-	return s
 }
 
 // enum is one of the given values, each called by its text.
@@ -150,7 +139,7 @@ func show(v any) string {
 		}
 		return string(b)
 	case time.Duration:
-		return short(v)
+		return model.DurationText(v)
 	}
 	return fmt.Sprint(v)
 }

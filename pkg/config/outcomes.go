@@ -109,7 +109,7 @@ func (r *reader) checkEjectTimes(e, inherited *rawEject) {
 	if e.maxTime.given || !first.given {
 		at = most.at
 	}
-	r.fail(at, fmt.Sprintf("max_time of %s is shorter than the first ejection of %s", short(most.v), short(first.orValue(eject.Time))), "make time shorter or max_time longer")
+	r.fail(at, fmt.Sprintf("max_time of %s is shorter than the first ejection of %s", model.DurationText(most.v), model.DurationText(first.orValue(eject.Time))), "make time shorter or max_time longer")
 }
 
 // or is the place of what was given, or else another.
@@ -159,7 +159,7 @@ func (w *world) checkRetryTimeouts(at place, s *model.Service, own *rawOutcomes,
 		time time.Duration
 	}{{"tcp_syn", s.Timeouts.TCPSyn}, {"tcp_closed", s.Timeouts.TCPClosed}} {
 		if t.time < leastRetryTimeout {
-			w.fail(or(own.retries.at, own.retries.given, at), fmt.Sprintf("syn_retry with timeouts.%s of %s: the flow is forgotten before its SYN comes again", t.name, short(t.time)), fmt.Sprintf("make it at least %s, or set syn_retry: 0 here", short(leastRetryTimeout)))
+			w.fail(or(own.retries.at, own.retries.given, at), fmt.Sprintf("syn_retry with timeouts.%s of %s: the flow is forgotten before its SYN comes again", t.name, model.DurationText(t.time)), fmt.Sprintf("make it at least %s, or set syn_retry: 0 here", model.DurationText(leastRetryTimeout)))
 		}
 	}
 }

@@ -162,7 +162,7 @@ func (r *reader) checkProbeTimes(own, inherited *rawProbe) {
 	if own.timeout.given {
 		at = own.timeout.at
 	}
-	r.fail(at, fmt.Sprintf("probe: timeout %s is longer than %s %s", short(timeout), name, short(limit)), fmt.Sprintf("set timeout to at most %s, or a longer interval", short(limit)))
+	r.fail(at, fmt.Sprintf("probe: timeout %s is longer than %s %s", model.DurationText(timeout), name, model.DurationText(limit)), fmt.Sprintf("set timeout to at most %s, or a longer interval", model.DurationText(limit)))
 }
 
 // keyAt is a key that the file gives.

@@ -117,5 +117,5 @@ func (r *reader) checkBackoff(own *rawProbe, p model.Probe) {
 	case own.pace.intervalFailing.given:
 		at = own.pace.intervalFailing.at
 	}
-	r.fail(at, fmt.Sprintf("probe: backoff_max %s is shorter than the interval that it begins with, %s", short(p.BackoffMax), short(begin)), "set backoff_max to at least "+short(begin))
+	r.fail(at, fmt.Sprintf("probe: backoff_max %s is shorter than the interval that it begins with, %s", model.DurationText(p.BackoffMax), model.DurationText(begin)), "set backoff_max to at least "+model.DurationText(begin))
 }

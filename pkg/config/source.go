@@ -169,7 +169,7 @@ func (w *world) resolvers(raw *rawSource) model.Resolvers {
 	r.MinTTL = raw.minTTL.orValue(min(minTTL, raw.maxTTL.orValue(minTTL)))
 	r.MaxTTL = raw.maxTTL.orValue(max(maxTTL, r.MinTTL))
 	if r.MaxTTL < r.MinTTL {
-		w.fail(raw.maxTTL.at, fmt.Sprintf("discover: max_ttl %s is shorter than min_ttl %s", short(r.MaxTTL), short(r.MinTTL)), "swap them")
+		w.fail(raw.maxTTL.at, fmt.Sprintf("discover: max_ttl %s is shorter than min_ttl %s", model.DurationText(r.MaxTTL), model.DurationText(r.MinTTL)), "swap them")
 	}
 	return r
 }

@@ -106,11 +106,11 @@ var sourceKind = needed(object("discover", "A place where backends come from. `t
 	of("servers", listOf(serverKind), func(s *rawSource) *opt[[]opt[string]] { return &s.servers }, about{
 		doc: "`dns` and `srv`: DNS servers, asked in order until one answers; without a port, 53.", defDoc: "those of `/etc/resolv.conf`", example: "[192.0.2.53, 192.0.2.54:5353]"}),
 	of("timeout", duration(10*time.Millisecond, time.Hour, time.Millisecond), func(s *rawSource) *opt[time.Duration] { return &s.timeout }, about{
-		doc: "`dns` and `srv`: of one query; `exec`: of one run, after which the program is killed. Not with `keep_running`.", defDoc: "`" + short(dnsTimeout) + "`; for `exec` `" + short(execTimeout) + "`", example: "5s"}),
+		doc: "`dns` and `srv`: of one query; `exec`: of one run, after which the program is killed. Not with `keep_running`.", defDoc: "`" + model.DurationText(dnsTimeout) + "`; for `exec` `" + model.DurationText(execTimeout) + "`", example: "5s"}),
 	of("min_ttl", duration(100*time.Millisecond, 24*time.Hour, time.Millisecond), func(s *rawSource) *opt[time.Duration] { return &s.minTTL }, about{
 		doc: "`dns` and `srv`: an answer holds at least so long, whatever its TTL.", def: minTTL, example: "5s"}),
 	of("max_ttl", duration(100*time.Millisecond, 24*time.Hour, time.Millisecond), func(s *rawSource) *opt[time.Duration] { return &s.maxTTL }, about{
-		doc: "`dns` and `srv`: and at most so long.", defDoc: "`" + short(maxTTL) + "`, or `min_ttl` if that is longer", example: "1m"}),
+		doc: "`dns` and `srv`: and at most so long.", defDoc: "`" + model.DurationText(maxTTL) + "`, or `min_ttl` if that is longer", example: "1m"}),
 	of("address", agentKind, func(s *rawSource) *opt[string] { return &s.address }, about{
 		doc: "`consul`: the agent.", def: consulAddress, example: "https://consul.example.com:8501"}),
 	of("service", plainKind.kind, func(s *rawSource) *opt[string] { return &s.service }, about{

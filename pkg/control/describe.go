@@ -4,10 +4,10 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
-	"time"
 
 	"github.com/xlb-io/xlb/pkg/api"
 	"github.com/xlb-io/xlb/pkg/maps"
+	"github.com/xlb-io/xlb/pkg/model"
 )
 
 // Words say what the maps hold only as numbers. The zero value knows nothing:
@@ -247,7 +247,7 @@ func serviceText(s maps.Service) string {
 	}
 	t := s.Timeouts
 	return text + fmt.Sprintf(", timeouts syn %s, established %s, fin %s, closed %s, udp %s",
-		durationText(t.TCPSyn), durationText(t.TCPEstablished), durationText(t.TCPFin), durationText(t.TCPClosed), durationText(t.UDP))
+		model.DurationText(t.TCPSyn), model.DurationText(t.TCPEstablished), model.DurationText(t.TCPFin), model.DurationText(t.TCPClosed), model.DurationText(t.UDP))
 }
 
 func tunnelText(t maps.Tunnel) string {
@@ -256,18 +256,6 @@ func tunnelText(t maps.Tunnel) string {
 		text += fmt.Sprintf(", %d bits by flow", t.EntropyBits)
 	}
 	return text + fmt.Sprintf(", gue to port %d", t.GUEPort)
-}
-
-// durationText is exact, and as one writes it in a configuration: 15m, 1h30m.
-func durationText(d time.Duration) string {
-	text := d.String()
-	if strings.HasSuffix(text, "m0s") {
-		text = strings.TrimSuffix(text, "0s")
-	}
-	if strings.HasSuffix(text, "h0m") {
-		text = strings.TrimSuffix(text, "0m")
-	}
-	return text
 }
 
 func tableText(t maps.Table) string {

@@ -62,7 +62,7 @@ func (e *election) chooseTiers() {
 		case at > last:
 			c.explain("stands by: tier %d serves", tiers[last].number)
 		case tiers[at].good:
-			c.explain("tier %d serves until tier %d was good for %s", tiers[last].number, c.Tier, durationText(e.service.Placement.Tiers.ReturnAfter))
+			c.explain("tier %d serves until tier %d was good for %s", tiers[last].number, c.Tier, model.DurationText(e.service.Placement.Tiers.ReturnAfter))
 		default:
 			c.explain("tier %d serves: only %d%% of tier %d is usable", tiers[last].number, 100*tiers[at].usable/tiers[at].all, c.Tier)
 		}

@@ -30,7 +30,7 @@ func selectionText(s maps.Selection) string {
 		text += fmt.Sprintf(", hash %s", s.Hash)
 	}
 	if s.AffinityTimeout > 0 {
-		text += fmt.Sprintf(", affinity of IPv4 /%d and IPv6 /%d for %s", s.AffinityIPv4, s.AffinityIPv6, durationText(s.AffinityTimeout))
+		text += fmt.Sprintf(", affinity of IPv4 /%d and IPv6 /%d for %s", s.AffinityIPv4, s.AffinityIPv6, model.DurationText(s.AffinityTimeout))
 	}
 	if s.OnePacket {
 		text += ", ops"

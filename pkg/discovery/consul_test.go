@@ -351,7 +351,7 @@ func TestConsulTLS(t *testing.T) {
 	ca := newAuthority(t)
 	cert, key := ca.issue("server.dc1.consul")
 	port := freePorts(t, 1)[0]
-	a := startAgent(t, fmt.Sprintf(`{"ports": {"https": %d}, "ca_file": %q, "cert_file": %q, "key_file": %q, "verify_incoming_https": true}`, port, ca.file, cert, key))
+	a := startAgent(t, fmt.Sprintf(`{"ports": {"https": %d}, "ca_file": %q, "cert_file": %q, "key_file": %q, "verify_incoming_https": true}`, port, ca.File, cert, key))
 	a.start()
 	a.register("one", "192.0.2.1", nil)
 
@@ -360,7 +360,7 @@ func TestConsulTLS(t *testing.T) {
 	tls := &source.Consul.TLS
 	tls.ServerName = "server.dc1.consul"
 	follow(t, New(source)).fails("certificate signed by unknown authority")
-	tls.CA, tls.ServerName = ca.file, ""
+	tls.CA, tls.ServerName = ca.File, ""
 	follow(t, New(source)).fails("doesn't contain any IP SANs")
 	tls.ServerName = "server.dc1.consul"
 	follow(t, New(source)).fails("certificate required")

@@ -355,13 +355,13 @@ func TestEtcdTLS(t *testing.T) {
 	ca := newAuthority(t)
 	cert, key := ca.issue("127.0.0.1")
 	clientCert, clientKey := ca.issue("xlb")
-	e := newEtcdServer(t, "https", "--cert-file="+cert, "--key-file="+key, "--trusted-ca-file="+ca.file, "--client-cert-auth")
+	e := newEtcdServer(t, "https", "--cert-file="+cert, "--key-file="+key, "--trusted-ca-file="+ca.File, "--client-cert-auth")
 	pair, err := tls.LoadX509KeyPair(clientCert, clientKey)
 	if err != nil {
 		t.Fatal(err)
 	}
 	roots := x509.NewCertPool()
-	roots.AppendCertsFromPEM(readFile(t, ca.file))
+	roots.AppendCertsFromPEM(readFile(t, ca.File))
 	e.http = &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, Certificates: []tls.Certificate{pair}}}}
 	defer e.http.CloseIdleConnections()
 	e.start()
@@ -369,7 +369,7 @@ func TestEtcdTLS(t *testing.T) {
 
 	source := etcdOf(e.url)
 	follow(t, New(source)).fails("certificate signed by unknown authority")
-	source.Etcd.TLS.CA = ca.file
+	source.Etcd.TLS.CA = ca.File
 	follow(t, New(source)).fails("remote error: tls: ") // it wants one of us
 	source.Etcd.TLS.Certificate, source.Etcd.TLS.Key = clientCert, clientKey
 	f := follow(t, New(source))

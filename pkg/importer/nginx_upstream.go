@@ -8,6 +8,8 @@ import (
 	"time"
 
 	crossplane "github.com/nginxinc/nginx-go-crossplane"
+
+	"github.com/xlb-io/xlb/pkg/model"
 )
 
 // nginx takes a server out for 10 s after one failure, if nothing is said.
@@ -84,10 +86,10 @@ func (n *nginx) eject(of []nginxFails, s *Service) {
 		return
 	}
 	took := min(max(most.time.Truncate(time.Second), time.Second), time.Hour)
-	s.Eject = &Eject{Consecutive: min(most.fails, 1000000), Time: short(took), at: most.at, what: most.what}
+	s.Eject = &Eject{Consecutive: min(most.fails, 1000000), Time: model.DurationText(took), at: most.at, what: most.what}
 	for _, f := range of {
 		if f.fails != s.Eject.Consecutive || f.time != took {
-			n.note(f.at, f.what, "eject is of a service: consecutive: %d and time: %s, where this server has %d and %s", s.Eject.Consecutive, s.Eject.Time, f.fails, short(f.time))
+			n.note(f.at, f.what, "eject is of a service: consecutive: %d and time: %s, where this server has %d and %s", s.Eject.Consecutive, s.Eject.Time, f.fails, model.DurationText(f.time))
 		}
 	}
 }

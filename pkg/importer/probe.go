@@ -3,6 +3,8 @@ package importer
 import (
 	"strconv"
 	"time"
+
+	"github.com/xlb-io/xlb/pkg/model"
 )
 
 // Probe is a health check as the configuration file writes it.
@@ -38,28 +40,28 @@ func (p *Probe) within(w *work, at place, interval, failing, timeout time.Durati
 	fit := func(name string, d time.Duration) time.Duration {
 		f := min(max(d.Truncate(time.Millisecond), 100*time.Millisecond), time.Hour)
 		if f != d {
-			w.note(at, name+" "+short(d), "a probe's interval is 100ms to 1h; it became %s", short(f))
+			w.note(at, name+" "+model.DurationText(d), "a probe's interval is 100ms to 1h; it became %s", model.DurationText(f))
 		}
 		return f
 	}
 	longest := 2 * time.Second // xlb's own
 	if interval > 0 {
 		longest = fit("interval", interval)
-		p.Interval = short(longest)
+		p.Interval = model.DurationText(longest)
 	}
 	if failing > 0 {
 		failing = fit("interval after a failure", failing)
 		longest = min(longest, failing)
-		p.IntervalFailing = short(failing)
+		p.IntervalFailing = model.DurationText(failing)
 	}
 	if timeout <= 0 {
 		return
 	}
 	most := min(max(timeout.Truncate(time.Millisecond), 10*time.Millisecond), longest)
 	if most != timeout {
-		w.note(at, "timeout "+short(timeout), "a probe's timeout is at most its interval, and at least 10ms; it became %s", short(most))
+		w.note(at, "timeout "+model.DurationText(timeout), "a probe's timeout is at most its interval, and at least 10ms; it became %s", model.DurationText(most))
 	}
-	p.Timeout = short(most)
+	p.Timeout = model.DurationText(most)
 }
 
 // statuses are status codes as the file writes them: numbers, and ranges as text.

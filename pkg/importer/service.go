@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/xlb-io/xlb/pkg/model"
 )
 
 // listener is one address and port that a service is reached at.
@@ -179,7 +181,7 @@ func (w *work) fill(s *Service, front listener, members []member) {
 func (m member) source() Source {
 	out := Source{Type: "dns", Name: m.name, Port: m.port, Servers: m.servers, Priority: m.priority}
 	if m.ttl > 0 {
-		out.MinTTL, out.MaxTTL = short(m.ttl), short(m.ttl)
+		out.MinTTL, out.MaxTTL = model.DurationText(m.ttl), model.DurationText(m.ttl)
 	}
 	if m.srv {
 		out.Type, out.Port = "srv", 0
@@ -227,9 +229,9 @@ func (w *work) unique(name string, l listener) string {
 func (w *work) seconds(at place, what string, d time.Duration) string {
 	rounded := min(max((d+time.Second-1).Truncate(time.Second), time.Second), 168*time.Hour)
 	if rounded != d {
-		w.note(at, what, "a timeout is whole seconds from 1s to 168h; it became %s", short(rounded))
+		w.note(at, what, "a timeout is whole seconds from 1s to 168h; it became %s", model.DurationText(rounded))
 	}
-	return short(rounded)
+	return model.DurationText(rounded)
 }
 
 // slowStart sets that of a service, which has one.
@@ -251,16 +253,4 @@ func listenersOf(protocol string, addresses []netip.Addr, first, last int) []lis
 		}
 	}
 	return out
-}
-
-// short writes a duration without zero parts.
-func short(d time.Duration) string {
-	s := d.String()
-	if strings.HasSuffix(s, "m0s") {
-		s = strings.TrimSuffix(s, "0s")
-	}
-	if strings.HasSuffix(s, "h0m") {
-		s = strings.TrimSuffix(s, "0m")
-	}
-	return s
 }

@@ -32,21 +32,11 @@ func httpTarget(addr net.Addr, typ model.ProbeType) Target {
 // and closes it.
 func serveRaw(t *testing.T, answer func(conn net.Conn)) net.Addr {
 	t.Helper()
-	l := listen(t, "127.0.0.1:0")
-	go func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			conn.SetDeadline(time.Now().Add(10 * time.Second))
-			if _, err := http.ReadRequest(bufio.NewReader(conn)); err == nil {
-				answer(conn)
-			}
-			conn.Close()
+	return serve(t, func(conn net.Conn) {
+		if _, err := http.ReadRequest(bufio.NewReader(conn)); err == nil {
+			answer(conn)
 		}
-	}()
-	return l.Addr()
+	})
 }
 
 func say(text string) func(net.Conn) {
