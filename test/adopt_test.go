@@ -11,6 +11,7 @@ import (
 
 // TestModeChange starts the daemon in one mode after the other under load.
 func TestModeChange(t *testing.T) {
+	t.Parallel()
 	n := newNetwork(t, testlab.TopologyOptions{Shape: testlab.Routed, Backends: 2})
 	for _, b := range n.Backends {
 		must(b.StartTCPEcho(echoPort))(t)
@@ -45,6 +46,7 @@ func TestModeChange(t *testing.T) {
 // TestRestartChanged changes the configuration while no daemon runs. What the
 // next one finds has no names; the flows must stay with their services.
 func TestRestartChanged(t *testing.T) {
+	t.Parallel()
 	n := newNetwork(t, testlab.TopologyOptions{Shape: testlab.Routed, Backends: 3})
 	for _, b := range n.Backends {
 		must(b.StartTCPEcho(echoPort))(t)
@@ -112,8 +114,10 @@ func TestRestartChanged(t *testing.T) {
 // TestOwnAddress balances an address of the balancer that is nat's source too,
 // and leaves its other ports to the host.
 func TestOwnAddress(t *testing.T) {
+	t.Parallel()
 	for _, mode := range []string{"native", "tc"} {
 		t.Run(mode, func(t *testing.T) {
+			t.Parallel()
 			n := newNetwork(t, testlab.TopologyOptions{Shape: testlab.Routed, Backends: 2})
 			must(n.Balancer.StartHTTP(8081))(t)
 			n.VIP4 = n.Source4

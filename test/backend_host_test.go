@@ -49,6 +49,7 @@ func (h *host) must(status int, args ...string) string {
 // A backend is prepared for l2dsr by one command, serves through the balancer,
 // and is as before after another.
 func TestBackendHost(t *testing.T) {
+	t.Parallel()
 	n := newNetwork(t, testlab.TopologyOptions{Shape: testlab.OneArm, Backends: 1})
 	h := newHost(n)
 	setting := []string{"--vip", n.VIP4.String(), "--vip", n.VIP6.String(), "--forward", "l2dsr", "--interface", "eth0"}
@@ -99,6 +100,7 @@ func TestBackendHost(t *testing.T) {
 
 // The counters of a tunnel are shown, and nothing is left of it.
 func TestBackendHostTunnel(t *testing.T) {
+	t.Parallel()
 	n := newNetwork(t, testlab.TopologyOptions{Shape: testlab.OneArm, Backends: 1})
 	h := newHost(n)
 	h.must(0, "--vip", n.VIP4.String(), "--forward", "ipip", "--from", n.Source4.String())

@@ -15,6 +15,7 @@ import (
 // TestPolicyBundles runs those ready policies, on real connections, that no other
 // test here does, and a module that picks backends by their place.
 func TestPolicyBundles(t *testing.T) {
+	t.Parallel()
 	n := newNetwork(t, testlab.TopologyOptions{Shape: testlab.Routed, Backends: 3})
 	n.patience = 2 * time.Minute // the race detector makes the compilation of a Go module long
 	countries := filepath.Join(n.dir, "countries.txt")

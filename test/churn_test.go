@@ -14,6 +14,7 @@ import (
 // file, drains and weights. No request fails, and in the end the last word
 // holds.
 func TestChurn(t *testing.T) {
+	t.Parallel()
 	n := newNetwork(t, testlab.TopologyOptions{Shape: testlab.Routed, Backends: 4})
 	web := func(w ...int) service {
 		return service{name: "web", weights: w, more: "probe: {type: tcp, interval: 100ms, fall: 10}"}
@@ -67,6 +68,7 @@ func TestChurn(t *testing.T) {
 // TestCrashLoop kills the daemon at any moment of its start. No request fails,
 // long connections stay, and a start in peace comes up as ever.
 func TestCrashLoop(t *testing.T) {
+	t.Parallel()
 	n := newNetwork(t, testlab.TopologyOptions{Shape: testlab.Routed, Backends: 2})
 	for _, b := range n.Backends {
 		must(b.StartTCPEcho(echoPort))(t)
@@ -99,6 +101,7 @@ func TestCrashLoop(t *testing.T) {
 // TestHalfStart kills the daemon at any moment of its first start. Detach
 // then leaves the host as it was, and the next start finds nothing in its way.
 func TestHalfStart(t *testing.T) {
+	t.Parallel()
 	n := newNetwork(t, testlab.TopologyOptions{Shape: testlab.Routed, Backends: 1})
 	for _, i := range n.Interfaces {
 		if err := n.Balancer.Sysctl("net/ipv4/conf/"+i+"/forwarding", "0"); err != nil {

@@ -67,8 +67,10 @@ func (n *network) dumps() map[string]string {
 // TestCrash kills the daemon under load and starts it again: no request fails,
 // a download goes on, and the next daemon takes over what it finds.
 func TestCrash(t *testing.T) {
+	t.Parallel()
 	for _, mode := range []string{"native", "tc"} {
 		t.Run(mode, func(t *testing.T) {
+			t.Parallel()
 			n := newNetwork(t, testlab.TopologyOptions{Shape: testlab.Routed, Backends: 2})
 			web := service{name: "web", weights: []int{1, 2}, more: "probe: {type: http, path: /health, interval: 500ms}"}
 			first := n.run(n.config("attach: "+mode, web))
@@ -120,6 +122,7 @@ func TestCrash(t *testing.T) {
 
 // TestTwoDaemons: what one daemon owns another is refused.
 func TestTwoDaemons(t *testing.T) {
+	t.Parallel()
 	n := newNetwork(t, testlab.TopologyOptions{Shape: testlab.OneArm, Backends: 1})
 	web := service{name: "web", weights: []int{1}, more: "probe: none"}
 	d := n.run(n.config("attach: tc", web))

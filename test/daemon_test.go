@@ -139,6 +139,24 @@ func (n *network) poll() (api.Status, error) {
 	return client.Status(ctx)
 }
 
+// pollFlows are the live flows without a command of its own, for loops.
+func (n *network) pollFlows(filter api.FlowFilter) (flows []api.Flow, err error) {
+	client, err := api.Dial(n.socket())
+	if err != nil {
+		return nil, err
+	}
+	defer client.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	for f, err := range client.Flows(ctx, filter) {
+		if err != nil {
+			return nil, err
+		}
+		flows = append(flows, f)
+	}
+	return flows, nil
+}
+
 // backends are the backends of a service by their position in the network; nil
 // for those it has not.
 func (n *network) backends(status api.Status, s service) []*api.Backend {

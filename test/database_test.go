@@ -144,6 +144,7 @@ func (d *database) service(name string) (api.Service, api.Status) {
 // writes follow with its next probe, connections to the old primary are cut, and it
 // gets no more though it still says that it is the primary.
 func TestDatabase(t *testing.T) {
+	t.Parallel()
 	d := newDatabase(t)
 	d.awaitServer(d.writes, 0, "primary")
 	d.awaitServer(d.reads, 1, "replica")

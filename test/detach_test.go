@@ -70,8 +70,10 @@ func (n *network) hooked() (xdp, tc []string) {
 
 // TestDetach: detach leaves the host as it was before the first start.
 func TestDetach(t *testing.T) {
+	t.Parallel()
 	for _, mode := range []string{"native", "tc"} {
 		t.Run(mode, func(t *testing.T) {
+			t.Parallel()
 			n := newNetwork(t, testlab.TopologyOptions{Shape: testlab.Routed, Backends: 1})
 			// A host that does not forward yet.
 			for _, i := range n.Interfaces {

@@ -47,6 +47,7 @@ func (n *network) awaitSource(service, source, state, text string) {
 // and in what a program prints, and change while requests and long connections
 // go on. Nothing is lost, also when sources fail, at a reload and over a crash.
 func TestDiscovery(t *testing.T) {
+	t.Parallel()
 	n := reloadNetwork(t)
 	web, echo := service{name: "web"}, service{name: "echo", port: echoPort}
 	list, inventory, program := filepath.Join(n.dir, "list.yaml"), filepath.Join(n.dir, "inventory"), filepath.Join(n.dir, "program")

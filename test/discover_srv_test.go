@@ -62,6 +62,7 @@ func (n *network) awaitService(name string, want ...string) {
 // TestServiceRecords: backends come from a real name server, traffic follows
 // its records, and goes on when it is away.
 func TestServiceRecords(t *testing.T) {
+	t.Parallel()
 	n := newNetwork(t, testlab.TopologyOptions{Shape: testlab.Routed, Backends: 3})
 	dns := n.nameServer(n.Backends[2], record(10, 1, 1), record(10, 3, 2), record(20, 1, 3))
 	change := func(records ...string) {

@@ -14,6 +14,7 @@ import (
 // TestFailover takes backends away in several ways. The probes notice, say
 // why, and bring them back.
 func TestFailover(t *testing.T) {
+	t.Parallel()
 	n := newNetwork(t, testlab.TopologyOptions{Shape: testlab.Routed, Backends: 3})
 	const probe = "probe: {type: http, path: /health, interval: 200ms, rise: 2, fall: 2}"
 	web := service{name: "web", weights: []int{1, 1, 1}, more: probe}
@@ -60,6 +61,7 @@ func TestFailover(t *testing.T) {
 // TestAllDown: without a usable backend a service uses all of them or none, as
 // it was told.
 func TestAllDown(t *testing.T) {
+	t.Parallel()
 	n := newNetwork(t, testlab.TopologyOptions{Shape: testlab.OneArm, Backends: 2})
 	const probe = "probe: {type: http, port: 8080, path: /health, interval: 200ms, rise: 1, fall: 1}"
 	open := service{name: "open", weights: []int{1, 1}, more: "fail: open\n" + probe}

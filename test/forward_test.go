@@ -40,9 +40,11 @@ func (s service) across(n *network) string {
 // families; the backends are prepared by `xlb backend-host` and answer directly.
 // Nothing is recorded while nothing changes.
 func TestTunnels(t *testing.T) {
+	t.Parallel()
 	for _, forward := range []string{"ipip", "gue"} {
 		for _, mode := range []string{"native", "auto"} {
 			t.Run(forward+"/"+mode, func(t *testing.T) {
+				t.Parallel()
 				n := newNetwork(t, testlab.TopologyOptions{Shape: testlab.OneArm, Backends: 2})
 				for i := range n.Backends {
 					n.prepare(i, forward)
@@ -80,8 +82,10 @@ func TestTunnels(t *testing.T) {
 // TestDNAT: backends answer through the balancer, which is their gateway,
 // also those that left the configuration while they have connections.
 func TestDNAT(t *testing.T) {
+	t.Parallel()
 	for _, mode := range []string{"native", "tc"} {
 		t.Run(mode, func(t *testing.T) {
+			t.Parallel()
 			n := newNetwork(t, testlab.TopologyOptions{Shape: testlab.Routed, Backends: 2})
 			for _, b := range n.Backends {
 				must(b.StartTCPEcho(echoPort))(t)

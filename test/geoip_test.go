@@ -60,6 +60,7 @@ func (n *network) resident(places map[model.Place][]netip.Prefix, country string
 // of their zone, all others those of the default; a zone without a usable backend
 // leaves its clients to the whole service.
 func TestGeoIP(t *testing.T) {
+	t.Parallel()
 	path, places := geoDatabase(t)
 	n := newNetwork(t, testlab.TopologyOptions{Shape: testlab.Routed, Backends: 3})
 	n.patience = 2 * time.Minute // a million networks, under the race detector

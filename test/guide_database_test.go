@@ -15,6 +15,7 @@ import (
 // TestGuideDatabase follows the guide to a PostgreSQL primary and its replica, from
 // the users to the old primary that comes back as a replica.
 func TestGuideDatabase(t *testing.T) {
+	t.Parallel()
 	needs(t, "psql")
 	d := &database{network: newNetwork(t, testlab.TopologyOptions{Shape: testlab.OneArm, Backends: 2})}
 	d.patience = 90 * time.Second // databases start slowly

@@ -14,6 +14,7 @@ import (
 // TestGuideDNSDirect follows the guide's other way, in which servers answer clients
 // directly and each datagram gets its server by itself.
 func TestGuideDNSDirect(t *testing.T) {
+	t.Parallel()
 	needs(t, "named", "dig")
 	n := newNetwork(t, testlab.TopologyOptions{Shape: testlab.OneArm, Backends: 3})
 	n.patience = 60 * time.Second

@@ -22,6 +22,7 @@ import (
 // TestGuideDNS follows the guide to DNS servers with real ones, and questions over
 // UDP and TCP all the time.
 func TestGuideDNS(t *testing.T) {
+	t.Parallel()
 	needs(t, "named", "dig")
 	n := newNetwork(t, testlab.TopologyOptions{Shape: testlab.Routed, Backends: 3})
 	n.patience = 60 * time.Second
@@ -133,6 +134,9 @@ type asker struct {
 	stop     context.CancelFunc
 	wg       sync.WaitGroup
 
+	// asked are the addresses it asked from.
+	asked map[string]bool
+
 	mu            sync.Mutex
 	answers       map[string]int
 	again, failed int
@@ -141,7 +145,7 @@ type asker struct {
 
 func (n *network) askAll(protocol string) *asker {
 	ctx, stop := context.WithCancel(context.Background())
-	a := &asker{n: n, protocol: protocol, stop: stop, answers: map[string]int{}}
+	a := &asker{n: n, protocol: protocol, stop: stop, asked: map[string]bool{}, answers: map[string]int{}}
 	n.t.Cleanup(func() { stop(); a.wg.Wait() })
 	a.wg.Go(func() {
 		tick := time.NewTicker(5 * time.Millisecond)
@@ -183,12 +187,29 @@ func (a *asker) ask() {
 func (a *asker) once() (server string, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
-	conn, err := a.n.Client.Dial(ctx, a.protocol, netip.AddrPortFrom(a.n.VIP4, 53).String())
+	conn, err := a.dial(ctx)
 	if err != nil {
 		return "", err
 	}
 	defer conn.Close()
 	return question(conn)
+}
+
+// dial begins a flow. From an address that was asked from it could be the flow that it
+// was, which a server that drains keeps.
+func (a *asker) dial(ctx context.Context) (net.Conn, error) {
+	for {
+		conn, err := a.n.Client.Dial(ctx, a.protocol, netip.AddrPortFrom(a.n.VIP4, 53).String())
+		if err != nil {
+			return nil, err
+		}
+		from := conn.LocalAddr().String()
+		if !a.asked[from] {
+			a.asked[from] = true
+			return conn, nil
+		}
+		conn.Close()
+	}
 }
 
 func (a *asker) counts() map[string]int {

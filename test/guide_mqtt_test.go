@@ -24,6 +24,7 @@ const mqttPort, mqttWebSocketPort = 1883, 8083
 // TestGuideMQTT follows the guide to MQTT clusters with real brokers, and clients of
 // both transports who must hear everything again after each of its events.
 func TestGuideMQTT(t *testing.T) {
+	t.Parallel()
 	needs(t, "mosquitto", "mosquitto_sub")
 	n := newNetwork(t, testlab.TopologyOptions{Shape: testlab.Routed, Backends: 3})
 	n.patience = 60 * time.Second
@@ -262,7 +263,7 @@ func (c *mqttCluster) reconnect() {
 func (c *mqttCluster) at() map[*subscriber]netip.Addr {
 	c.t.Helper()
 	at := map[*subscriber]netip.Addr{}
-	flows := c.flows()
+	flows := must(c.pollFlows(api.FlowFilter{}))(c.t)
 	for _, s := range c.subscribers {
 		for _, f := range flows {
 			if f.Client.Addr() == s.from && f.State == "established" {

@@ -21,6 +21,7 @@ import (
 // TestGuide follows the guide to policies from nothing to a rule that runs: its own
 // commands, its own configuration but for the addresses, and what it promises of both.
 func TestGuide(t *testing.T) {
+	t.Parallel()
 	if _, err := exec.LookPath("wasm-ld"); err != nil {
 		t.Skip("the guide builds a policy in C: needs clang and lld")
 	}

@@ -24,6 +24,7 @@ import (
 // TestGuideWebTier follows the guide to a web tier with real nginx servers, under a
 // load of which no request may fail.
 func TestGuideWebTier(t *testing.T) {
+	t.Parallel()
 	needs(t, "nginx", "curl")
 	w := newWebTier(t)
 	g := w.guide
@@ -214,7 +215,7 @@ func (w *webTier) deploy() {
 	must(io.WriteString(slow, "GET / HTTP/1.0\r\nHost: www.exam"))(t)
 	holds := -1
 	w.eventually("the flow of the slow request", func() string {
-		for _, f := range w.flows("--client", w.Client4.String()) {
+		for _, f := range must(w.pollFlows(api.FlowFilter{Client: w.Client4.String()}))(t) {
 			for i, b := range w.Backends {
 				if f.Client.String() == slow.LocalAddr().String() && f.Backend.Addr() == b.IP4 {
 					holds = i

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/xlb-io/xlb/internal/testlab"
+	"github.com/xlb-io/xlb/pkg/api"
 )
 
 // guide is a page of docs/guides, with the addresses and paths of a network.
@@ -132,6 +133,10 @@ func (n *network) awaitStateAt(i int, state, reason string) {
 func (n *network) awaitEmpty(i int) {
 	n.t.Helper()
 	n.eventually(fmt.Sprintf("the last flow of backend %d", i+1), func() string {
-		return n.xlb("flows", "--backend", n.Backends[i].IP4.String(), "--json")
+		host := n.Backends[i].IP4.String()
+		if flows := must(n.pollFlows(api.FlowFilter{Backend: host}))(n.t); len(flows) > 0 {
+			return fmt.Sprintf("%+v", flows)
+		}
+		return n.xlb("flows", "--backend", host, "--json")
 	})
 }

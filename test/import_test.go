@@ -18,6 +18,7 @@ import (
 // configurations, and runs them: clients reach the backends that the other
 // balancer would have sent them to.
 func TestImport(t *testing.T) {
+	t.Parallel()
 	for _, one := range []struct {
 		name, from string
 		topology   testlab.TopologyOptions
@@ -90,6 +91,7 @@ virtual_server {vip} 8080 {
 `, []int{0, 1}, "l2dsr"},
 	} {
 		t.Run(one.name, func(t *testing.T) {
+			t.Parallel()
 			n := newNetwork(t, one.topology)
 			theirs := filepath.Join(n.dir, "theirs")
 			text := strings.NewReplacer("{vip}", n.VIP4.String(), "{client}", n.Client4.String(), "{b0}", n.Backends[0].IP4.String(), "{b1}", n.Backends[1].IP4.String(), "{b2}", n.Backends[2].IP4.String()).Replace(one.text)

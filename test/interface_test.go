@@ -12,8 +12,10 @@ import (
 // TestInterfaceComesBack removes the interface towards the backends and makes
 // it anew. The daemon outlives that, and the next one takes the new interface.
 func TestInterfaceComesBack(t *testing.T) {
+	t.Parallel()
 	for _, mode := range []string{"native", "tc"} {
 		t.Run(mode, func(t *testing.T) {
+			t.Parallel()
 			n := newNetwork(t, testlab.TopologyOptions{Shape: testlab.Routed, Backends: 2})
 			web := service{name: "web", weights: []int{1, 1}, more: "probe: {type: tcp, interval: 200ms, rise: 1, fall: 1}"}
 			d := n.run(n.config("attach: "+mode, web))

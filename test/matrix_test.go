@@ -41,12 +41,14 @@ func matrixServices(forward string) []service {
 // family and hook, and compares what clients and servers saw with what the
 // commands tell.
 func TestMatrix(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		forward string
 		shape   testlab.Shape
 	}{{"nat", testlab.Routed}, {"nat", testlab.OneArm}, {"l2dsr", testlab.OneArm}} {
 		for _, mode := range []string{"native", "generic", "tc"} {
 			t.Run(fmt.Sprintf("%s/%s/%s", c.forward, c.shape, mode), func(t *testing.T) {
+				t.Parallel()
 				n := newNetwork(t, testlab.TopologyOptions{
 					Shape: c.shape, Backends: len(weights), BackendsHoldVIPs: c.forward == "l2dsr",
 				})

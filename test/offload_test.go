@@ -19,6 +19,7 @@ const transferSize = 20 << 20
 // packets of 64 KiB with unfinished checksums. Generic XDP cannot see whether
 // a checksum is finished, so nat there needs them so.
 func TestOffloads(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		forward, mode string
 		shape         testlab.Shape
@@ -29,6 +30,7 @@ func TestOffloads(t *testing.T) {
 		{"l2dsr", "generic", testlab.OneArm},
 	} {
 		t.Run(fmt.Sprintf("%s/%s/%s", c.forward, c.shape, c.mode), func(t *testing.T) {
+			t.Parallel()
 			n := newNetwork(t, testlab.TopologyOptions{
 				Shape: c.shape, Backends: 1, BackendsHoldVIPs: c.forward == "l2dsr", KeepOffloads: true,
 			})

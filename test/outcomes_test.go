@@ -66,6 +66,7 @@ func (n *network) attempts(to netip.AddrPort, timeout time.Duration) (enough fun
 // found by what becomes of its connections. It comes back half open when it is mended,
 // and nobody's connection fails meanwhile.
 func TestEjection(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		forward, words string
 		shape          testlab.Shape
@@ -77,6 +78,7 @@ func TestEjection(t *testing.T) {
 		{"l2dsr", "not answered", testlab.OneArm, func(n *network) func() error { return n.hush(0) }},
 	} {
 		t.Run(c.forward+" "+c.words, func(t *testing.T) {
+			t.Parallel()
 			n := newNetwork(t, testlab.TopologyOptions{Shape: c.shape, Backends: 3, BackendsHoldVIPs: c.forward == "l2dsr"})
 			n.startProbed()
 			web := service{name: "web", weights: []int{1, 1, 1}, more: separateProbe + "forward: " + c.forward +

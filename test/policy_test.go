@@ -59,8 +59,10 @@ var everywhere = []struct {
 // TestPolicyUpcall: the first packet of each flow goes to the policy and on to where
 // it says, and the client notices nothing: it sends one SYN, and one datagram.
 func TestPolicyUpcall(t *testing.T) {
+	t.Parallel()
 	for _, c := range everywhere {
 		t.Run(c.forward+"/"+c.attach, func(t *testing.T) {
+			t.Parallel()
 			n := newNetwork(t, testlab.TopologyOptions{Shape: c.shape, Backends: 3, BackendsHoldVIPs: c.forward == "l2dsr"})
 			var services []service
 			for _, f := range families {
@@ -223,6 +225,7 @@ func TestPolicyRefuses(t *testing.T) {
 // TestPolicyReload: policies come, change and go under load, and neither a
 // connection nor a decision is lost.
 func TestPolicyReload(t *testing.T) {
+	t.Parallel()
 	n := newNetwork(t, testlab.TopologyOptions{Shape: testlab.Routed, Backends: 3})
 	web := service{name: "web", weights: []int{1, 1, 1}, tags: []string{"canary", "", ""}, more: "probe: none\npolicies: canary"}
 	with := func(percent int) string {
@@ -357,6 +360,7 @@ func TestPolicyOverload(t *testing.T) {
 // TestPolicyWeighs: a policy moves traffic to another zone when the own one is
 // loaded, and back.
 func TestPolicyWeighs(t *testing.T) {
+	t.Parallel()
 	n := newNetwork(t, testlab.TopologyOptions{Shape: testlab.Routed, Backends: 2})
 	for _, b := range n.Backends {
 		must(b.StartTCPEcho(echoPort))(t)
@@ -396,6 +400,7 @@ func TestPolicyWeighs(t *testing.T) {
 
 // TestPolicyProbes: a policy reads what a server says, and its role from it.
 func TestPolicyProbes(t *testing.T) {
+	t.Parallel()
 	n := newNetwork(t, testlab.TopologyOptions{Shape: testlab.Routed, Backends: 2})
 	for _, b := range n.Backends {
 		must(b.StartTCPEcho(echoPort))(t)
@@ -519,6 +524,7 @@ func TestPolicyMetrics(t *testing.T) {
 
 // TestPolicyTable: a table is filled while the daemon runs, and obeyed at once.
 func TestPolicyTable(t *testing.T) {
+	t.Parallel()
 	n := newNetwork(t, testlab.TopologyOptions{Shape: testlab.Routed, Backends: 1})
 	web := service{name: "web", weights: []int{1}, more: "probe: none\npolicies: cidr-filter"}
 	n.run(n.config(policies(t, "cidr-filter", "config: {refuse: reject}"), web))

@@ -13,8 +13,10 @@ import (
 // TestProbeVia: a probe via the VIP knows of a backend what a client would find
 // out, and a direct one does not: whether it holds the VIP, and takes tunnels.
 func TestProbeVia(t *testing.T) {
+	t.Parallel()
 	for _, forward := range []string{"l2dsr", "ipip", "gue"} {
 		t.Run(forward, func(t *testing.T) {
+			t.Parallel()
 			n := newNetwork(t, testlab.TopologyOptions{Shape: testlab.OneArm, Backends: 2, BackendsHoldVIPs: forward == "l2dsr"})
 			if forward != "l2dsr" {
 				for i := range n.Backends {
@@ -56,6 +58,7 @@ func TestProbeVia(t *testing.T) {
 // the balancer has the VIP itself and looks strictly at where packets come from,
 // by each type of probe; and nothing of it is left.
 func TestProbeViaAlone(t *testing.T) {
+	t.Parallel()
 	n := newNetwork(t, testlab.TopologyOptions{Shape: testlab.OneArm, Backends: 2, BackendsHoldVIPs: true})
 	for _, i := range append([]string{"all"}, n.Interfaces...) {
 		if err := n.Balancer.Sysctl("net/ipv4/conf/"+i+"/rp_filter", "1"); err != nil {

@@ -15,6 +15,7 @@ import (
 // changes, by its own decision or behind its back; and when servers are added and
 // removed meanwhile.
 func TestQUIC(t *testing.T) {
+	t.Parallel()
 	for _, forward := range []string{"nat", "l2dsr"} {
 		for _, mode := range []string{"native", "tc"} {
 			for _, ipv6 := range []bool{false, true} {
@@ -134,6 +135,7 @@ func (n *network) openAll(s service, count int) (open []*homed) {
 // TestQUICNeedsIDs is the control: without the servers' IDs a connection does not
 // survive another port.
 func TestQUICNeedsIDs(t *testing.T) {
+	t.Parallel()
 	n := newNetwork(t, testlab.TopologyOptions{Shape: testlab.OneArm, Backends: 3})
 	for i := range n.Backends {
 		n.startQUIC(i)

@@ -71,8 +71,10 @@ const silence = 300 * time.Millisecond
 // TestRulesLists: who is not allowed, or denied, gets no answer, by TCP or UDP, and
 // neither do his connections under way; all that is counted.
 func TestRulesLists(t *testing.T) {
+	t.Parallel()
 	for _, c := range everywhere {
 		t.Run(c.forward+"/"+c.attach, func(t *testing.T) {
+			t.Parallel()
 			n := newNetwork(t, testlab.TopologyOptions{Shape: c.shape, Backends: 2, BackendsHoldVIPs: c.forward == "l2dsr"})
 			for _, f := range families {
 				n.ruleLists(c.forward, c.attach, f.name, f.ipv6)
@@ -255,8 +257,10 @@ func TestRates(t *testing.T) {
 
 // TestMaxConnections: beyond the limit nobody gets in, until somebody leaves.
 func TestMaxConnections(t *testing.T) {
+	t.Parallel()
 	for _, c := range everywhere {
 		t.Run(c.forward+"/"+c.attach, func(t *testing.T) {
+			t.Parallel()
 			n := newNetwork(t, testlab.TopologyOptions{Shape: c.shape, Backends: 2, BackendsHoldVIPs: c.forward == "l2dsr"})
 			s := service{name: "web", weights: []int{1, 1}, more: "probe: none\nforward: " + c.forward + "\nmax_connections: 3"}
 			n.run(n.config("attach: "+c.attach, s))

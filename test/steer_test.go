@@ -15,6 +15,7 @@ import (
 // requests go on, drains a backend with a deadline, and kills the daemon in between:
 // what was said holds, and in the end all of it is taken back.
 func TestAdditions(t *testing.T) {
+	t.Parallel()
 	n := reloadNetwork(t)
 	web := service{name: "web", weights: []int{1, -1, -1}, more: "probe: {type: tcp, interval: 500ms}"}
 	echo := service{name: "echo", port: echoPort, weights: []int{1, 1, 1}}
@@ -85,6 +86,7 @@ func TestAdditions(t *testing.T) {
 // TestSelection fails over between tiers of real backends, and back when that has
 // been good for a while; a zone is taken out on the way.
 func TestSelection(t *testing.T) {
+	t.Parallel()
 	n := newNetwork(t, testlab.TopologyOptions{Shape: testlab.Routed, Backends: 3})
 	web := service{
 		name: "web", weights: []int{1, 1, 1}, tiers: []int{0, 0, 1}, zones: []string{"a", "b", "b"},
@@ -100,7 +102,11 @@ func TestSelection(t *testing.T) {
 		n.spread(how, load.since(120), shares)
 	}
 	serves("the first tier", 1, 1, 0)
+	// The flows of a backend that becomes unhealthy move, and with TCP that breaks them.
+	load.finish()
 	n.http[0].SetHealthy(false)
+	n.awaitBackend(web, 0, "sick", func(b *api.Backend) bool { return b.State == api.StateUnhealthy })
+	load = n.startLoad(web.frontend(n))
 	serves("half of the first tier is too little", 0, 0, 1)
 	n.http[0].SetHealthy(true)
 	back := time.Now()

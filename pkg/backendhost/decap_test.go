@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"slices"
+	"sync"
 	"testing"
 
 	"github.com/cilium/ebpf"
@@ -39,7 +40,12 @@ type decap struct {
 	hook  string
 	prog  *ebpf.Program
 	count *ebpf.Map
+	// seen are the counters after the last packet.
+	seen map[string]uint64
 }
+
+// counterNames are read from the object once: a test looks at each for every packet.
+var counterNames = sync.OnceValues(reasons)
 
 func tunnelConfig(forward string) *Config {
 	c := &Config{
@@ -68,7 +74,9 @@ func loadDecap(t *testing.T, hook, forward string, kernel uint32) *decap {
 	if err := fillMaps(c, loaded.Maps); err != nil {
 		t.Fatal(err)
 	}
-	return &decap{hook, loaded.Programs[p.name], loaded.Maps[countsMap]}
+	d := &decap{hook: hook, prog: loaded.Programs[p.name], count: loaded.Maps[countsMap]}
+	d.seen = d.counts(t)
+	return d
 }
 
 // everyDecap runs a test at both hooks, as old kernels would, and new ones if this
@@ -92,7 +100,7 @@ func everyDecap(t *testing.T, forward string, f func(t *testing.T, d *decap)) {
 
 func (d *decap) counts(t *testing.T) map[string]uint64 {
 	t.Helper()
-	names, err := reasons()
+	names, err := counterNames()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -113,13 +121,14 @@ func (d *decap) counts(t *testing.T) map[string]uint64 {
 // after comparing the verdict with it.
 func (d *decap) send(t *testing.T, frame []byte) (reason string, out []byte) {
 	t.Helper()
-	before := d.counts(t)
+	before := d.seen
 	options := &ebpf.RunOptions{Data: frame, DataOut: make([]byte, len(frame)+64)}
 	code, err := d.prog.Run(options)
 	if err != nil {
 		t.Fatalf("run on %d bytes: %v", len(frame), err)
 	}
-	for name, n := range d.counts(t) {
+	d.seen = d.counts(t)
+	for name, n := range d.seen {
 		switch n - before[name] {
 		case 0:
 			continue

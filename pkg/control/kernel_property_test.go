@@ -72,11 +72,7 @@ func newKernelHistory(t *testing.T, seed uint64, p *kernelPlane) (*history, *ker
 // with the compiled programs and real maps. Several at a time, since most of the
 // time is spent waiting for the kernel to let go of a table.
 func TestNoConnectionMovesInKernel(t *testing.T) {
-	const planes = 16
-	histories := 16
-	if testing.Short() {
-		histories = 3
-	}
+	const planes, histories = 16, 16
 	sizes := maps.Sizes{Services: 4, Backends: 14, Frontends: 16, Sources: 2, Table: 13, Flows: 1024}
 	space, all := newKernelPlanes(t, planes, sizes)
 	var group sync.WaitGroup

@@ -134,13 +134,17 @@ func TestVIPRoom(t *testing.T) {
 // Random histories end where a map ends, in few buckets too, where keys have to
 // move and some find no place; what was there then stays there.
 func TestVIPHistories(t *testing.T) {
+	steps := 4000
+	if testing.Short() {
+		steps = 1000
+	}
 	for name, kind := range keyKinds {
 		for _, size := range []struct{ buckets, room int }{{2, 8}, {4, 12}, {8, 16}, {8, 32}, {64, 128}} {
 			random := rand.New(rand.NewPCG(2, uint64(size.room)))
 			v := emptyBuckets(kind.keyWords, size.buckets, size.room)
 			want := map[vipWords]uint64{}
 			refused := 0
-			for i := range 4000 {
+			for i := range steps {
 				key := kind.key(i%(3*size.room/2), random)
 				switch known := slices.SortedFunc(maps.Keys(want), compareWords); {
 				case random.IntN(3) == 0:
@@ -234,6 +238,10 @@ func (r *reader) find(key vipWords) (uint64, bool) {
 // comes into its cell and goes, and the first comes back while the packet looks
 // could it take the one for the other; so much is not written here.
 func TestVIPReaders(t *testing.T) {
+	looks := 300_000
+	if testing.Short() {
+		looks = 50_000
+	}
 	for _, name := range []string{"IPv4 ports", "IPv4 random", "IPv6 ports", "IPv6 networks"} {
 		kind := keyKinds[name]
 		random := rand.New(rand.NewPCG(3, uint64(len(name))))
@@ -266,7 +274,7 @@ func TestVIPReaders(t *testing.T) {
 		if moves < 10 {
 			t.Errorf("%s: %d operations moved keys", name, moves)
 		}
-		for range 300_000 {
+		for range looks {
 			// Most steps follow each other at once.
 			r := &reader{vipBuckets: v, history: h, now: random.IntN(len(h.words)), pace: func() int {
 				return max(0, random.IntN(8)-5) * random.IntN(4)
