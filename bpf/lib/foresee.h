@@ -18,12 +18,16 @@ static __always_inline void foresee(const struct packet *p, const struct service
 {
 	const struct addr *source = &p->source;
 	__u32 at = source_nth(service, hash, 0), wish = 0, *cell;
+	__u32 number = choice->backend;
 	struct backend *backend;
 	struct source *nat;
 	struct slot slot;
 
-	slot_find(choice, &slot);
-	backend = backend_get(slot.present);
+	if (!number) {
+		slot_find(choice, &slot);
+		number = slot.present;
+	}
+	backend = backend_get(number);
 	if (!backend)
 		return;
 	if (service->forward == FORWARD_DNAT) {

@@ -23,6 +23,14 @@ static __always_inline __u32 turn_next(__u32 table)
 	return l ? hash_of_slot(__sync_fetch_and_add(&l->cursor, 1) % table_size) : 0;
 }
 
+/* What turn_next() will say, if nobody else comes before. */
+static __always_inline __u32 turn_expected(__u32 table)
+{
+	struct load *l = service_load(table);
+
+	return l ? hash_of_slot(READ_ONCE(l->cursor) % table_size) : 0;
+}
+
 /* Whether of two backends the second is to be preferred. One that nobody has
  * measured yet is, so that somebody does. */
 static __always_inline bool prefers(__u8 schedule, __u32 first, __u32 second)
