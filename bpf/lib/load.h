@@ -57,18 +57,17 @@ __noinline int flow_begun(__u32 service, __u32 backend, __u8 state)
 }
 
 /* The state of a recorded flow has changed. Only the CPU that changed it says so. */
-__noinline int flow_changed(__u32 service, __u32 backend, __u8 before, __u8 after)
+static __always_inline void flow_changed(const struct service *s, __u32 service, __u32 backend,
+					 __u8 before, __u8 after)
 {
-	struct service *s = bpf_map_lookup_elem(&services, &service);
 	bool was, is;
 
-	if (!s || !counts_load(s))
-		return 0;
+	if (!counts_load(s))
+		return;
 	was = state_open(before, rewrites(s->forward));
 	is = state_open(after, rewrites(s->forward));
 	if (was != is)
 		load_add(service, backend, is ? 1 : -1);
-	return 0;
 }
 
 /* A record is given to another flow: what it held, unless that had expired. */

@@ -112,17 +112,27 @@ static __always_inline void syn_measure(__u32 number, __u64 meta, __u32 backend)
 	WRITE_ONCE(load->latency, took ? took : 1);
 }
 
+/* What a packet did to a flow, in one word: its state after it, and the packet's flags. */
+static __always_inline __u32 done_to(__u8 state, __u8 tcp_flags)
+{
+	return state | tcp_flags << 8;
+}
+
 /*
  * A backend's packet has changed the state of a flow, which was in meta. A RST to a
  * SYN acknowledges it (RFC 9293 §3.10.7.1), one to a connection that the backend does
  * not know does not. A RST after a FIN is a way to close.
  */
-__noinline int outcome_reply(__u32 number, __u64 meta, __u32 service, __u32 backend, __u8 tcp_flags)
+__noinline int backend_changed(__u32 number, __u64 meta, __u32 service, __u32 backend, __u32 done)
 {
-	__u8 was = meta_state(meta);
+	struct service *s = bpf_map_lookup_elem(&services, &service);
+	__u8 was = meta_state(meta), tcp_flags = done >> 8;
 	bool acks = tcp_flags & TCP_ACK;
 
-	if (companion)
+	if (!s)
+		return 0;
+	flow_changed(s, service, backend, was, done);
+	if (companion || !(s->options & OPTION_OUTCOMES))
 		return 0;
 	if (tcp_flags & TCP_RST) {
 		if (was & FLOW_REPLIED && !(was & (FLOW_FIN_CLIENT | FLOW_FIN_BACKEND)) &&
@@ -137,11 +147,19 @@ __noinline int outcome_reply(__u32 number, __u64 meta, __u32 service, __u32 back
 	return 0;
 }
 
-/* A client's packet has done so, and nobody sees what the backend says: who
+/* A client's packet has done so. Where nobody sees what the backend says, who
  * acknowledges has got an answer. */
-__noinline int outcome_request(__u32 service, __u32 backend, __u8 was, __u8 is, __u8 tcp_flags)
+__noinline int client_changed(__u64 meta, __u32 service, __u32 backend, __u32 done)
 {
-	if (!companion && !(was & FLOW_ESTABLISHED) && is & FLOW_ESTABLISHED &&
+	struct service *s = bpf_map_lookup_elem(&services, &service);
+	__u8 was = meta_state(meta), is = done, tcp_flags = done >> 8;
+
+	if (!s)
+		return 0;
+	flow_changed(s, service, backend, was, is);
+	if (companion || !(s->options & OPTION_OUTCOMES) || rewrites(s->forward))
+		return 0;
+	if (!(was & FLOW_ESTABLISHED) && is & FLOW_ESTABLISHED &&
 	    (tcp_flags & (TCP_ACK | TCP_RST)) == TCP_ACK)
 		outcome_add(service, backend, OUTCOME_ANSWERED);
 	return 0;

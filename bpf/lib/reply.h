@@ -55,11 +55,9 @@ static __always_inline enum fate reply(const struct packet *p, __u16 source, str
 	held = p->tcp_flags & TCP_RST && refusal_held(s, meta_state(meta), p->tcp_flags);
 	if (held)
 		state = meta_state(meta) | FLOW_RST_BACKEND;
-	if (flow_touch(f, &s->timeouts, p->protocol, &meta, &state, now) && s->options) {
-		flow_changed(v->service, v->backend, meta_state(meta), state);
-		if (s->options & OPTION_OUTCOMES)
-			outcome_reply(owner - 1, meta, v->service, v->backend, p->tcp_flags);
-	}
+	if (flow_touch(f, &s->timeouts, p->protocol, &meta, &state, now) && s->options)
+		backend_changed(owner - 1, meta, v->service, v->backend,
+				done_to(state, p->tcp_flags));
 	if (held) {
 		v->reason = REASON_DROP_REFUSAL;
 		return FATE_DROP;

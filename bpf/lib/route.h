@@ -70,11 +70,8 @@ static __always_inline bool flow_route(struct flow *f, __u32 *owner, const struc
 	}
 	state = state_next(state, p->tcp_flags, false, rewritten);
 	if (flow_touch(f, &r->service->timeouts, p->protocol, &meta, &state, now) &&
-	    r->service->options) {
-		flow_changed(service, r->backend_id, meta_state(meta), state);
-		if (!rewritten && r->service->options & OPTION_OUTCOMES)
-			outcome_request(service, r->backend_id, meta_state(meta), state, p->tcp_flags);
-	}
+	    r->service->options)
+		client_changed(meta, service, r->backend_id, done_to(state, p->tcp_flags));
 	return true;
 }
 
