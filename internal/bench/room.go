@@ -18,11 +18,12 @@ import (
 type roomKind int
 
 const (
-	steady roomKind = iota // established flows
-	large                  // the same, and room for a million
-	fresh                  // empty; new flows come and are forgotten
-	full                   // as many flows as go in
-	empty                  // none, and none comes
+	steady   roomKind = iota // established flows
+	large                    // the same, and room for a million
+	counting                 // the same of what counts outcomes: beside the others' there is no room for all
+	fresh                    // empty; new flows come and are forgotten
+	full                     // as many flows as go in
+	empty                    // none, and none comes
 )
 
 // largerBy is how many times the large room's flow table is larger.

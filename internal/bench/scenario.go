@@ -164,7 +164,9 @@ func (m *measurement) roomKind() roomKind {
 		return fresh
 	case m.kind == flood:
 		return full
-	case m.flows > many || m.variant == counted: // in the steady one the other variants leave no room
+	case m.variant == counted:
+		return counting
+	case m.flows > many:
 		return large
 	}
 	return steady
