@@ -214,6 +214,26 @@ func TestOutcomeOfPortsAgain(t *testing.T) {
 	})
 }
 
+// So it is with a SYN that comes after the one before it was forgotten.
+func TestOutcomeOfForgottenSYN(t *testing.T) {
+	eachOutcome(t, []route{{wayTo(dsr4), standard}, {wayTo(dsr6), standard}}, counted, func(t *testing.T, p *plane, w way) {
+		p.asks(t, w, syn, created, "attempts")
+		p.records(t, func(number uint32, f *bpf.Flow) {
+			if err := p.raw["syns"].Put(number%p.raw["syns"].MaxEntries(), bpf.Syn{}); err != nil {
+				t.Fatal(err)
+			}
+		})
+		p.age(t, 3*time.Second)
+		other := w.over(2)
+		changed := world{p.held}.clone()
+		changed.add(other)
+		changed.table(w.service, other.number)
+		p.hold(t, changed)
+		p.says(t, other, synWith(7), created, "attempts")
+		p.asks(t, other, ack, nil, "answered")
+	})
+}
+
 // Where replies pass by, the client that goes on tells that there was one.
 func TestOutcomeWithoutReplies(t *testing.T) {
 	eachOutcome(t, []route{{wayTo(dsr4), standard}, {wayTo(dsr6), standard}}, counted, func(t *testing.T, p *plane, w way) {

@@ -60,7 +60,10 @@ __noinline int syn_again(__u32 number, __u64 meta, __u32 service, __u32 backend,
 		return AGAIN_STAYS;
 	copy = !held && flow_idle(meta, now) < SYN_AGAIN;
 	is = syn_note(cell, syn_tag(number, meta), p->sequence, copy);
-	if (is == SYN_OTHER)
+	/* Of a SYN whose cell another one took nobody knows whether it is the same. Where
+	 * refusals pass by it may well be the next connection of one that was refused,
+	 * and the table's answer is right for both. */
+	if (is == SYN_OTHER || (is == SYN_UNKNOWN && !copy && !rewrites(s->forward)))
 		return AGAIN_NEW;
 	if (is == SYN_SAME && !copy && !held)
 		outcome_add(service, backend, OUTCOME_UNANSWERED);
